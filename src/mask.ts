@@ -1,0 +1,40 @@
+// Keeps secrets out of text. It owns the one rule for what a secret looks like inside a message, a log line or
+// a configuration value; config.ts and log.ts both use it. It must not know where the text comes from, and it
+// never decides that something is safe: what it cannot read as a URL under a secret's name, it hides whole.
+
+const HIDDEN = "***";
+
+// User and password stand between `//` and the last `@` before white space or a quote: passwords hold `@`, `/`
+// and `:` more often than they should.
+const CREDENTIALS = /([a-z][a-z0-9+.-]*:\/\/)([^\s"'`<>]*)@/gi;
+const PARAMETER = /([?&;\s]|^)((?:ssl)?password|passwd|pwd|token|secret)=('[^']*'|[^&;\s"']*)/gi;
+const BEARER = /\b(Bearer\s+)[^\s"']+/gi;
+
+/** The same text with every password in a URL, every `password=…` and every bearer token hidden. */
+export function mask(text: string): string {
+  return text
+    .replace(CREDENTIALS, (_whole, scheme: string, credentials: string) => {
+      const colon = credentials.indexOf(":");
+      return colon < 0 ? `${scheme}${credentials}@` : `${scheme}${credentials.slice(0, colon)}:${HIDDEN}@`;
+    })
+    .replace(PARAMETER, `$1$2=${HIDDEN}`)
+    .replace(BEARER, `$1${HIDDEN}`);
+}
+
+/** A value that stands where a secret belongs: a URL keeps its readable parts, anything else is hidden whole. */
+export function maskSecret(value: string): string {
+  const url = /^([a-z][a-z0-9+.-]*:\/\/)/i.exec(value);
+  if (!url?.[1]) return HIDDEN;
+  const rest = value.slice(url[1].length);
+  const at = rest.lastIndexOf("@");
+  if (at < 0) return mask(value);
+  const user = /^[^:/?#\s]*/.exec(rest.slice(0, at))?.[0] ?? "";
+  return mask(`${url[1]}${user}:${HIDDEN}@${rest.slice(at + 1)}`);
+}
+
+const SECRET_NAME = /pass|pwd|secret|token|credential|auth|private|\bkey\b|url|uri|dsn/i;
+
+/** True for names whose values are likely secrets, also when misspelt a little. */
+export function isSecretName(name: string): boolean {
+  return SECRET_NAME.test(name);
+}

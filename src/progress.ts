@@ -1,0 +1,145 @@
+// Progress of a long copy, for whoever watches: bars on a terminal, a log line every few seconds elsewhere,
+// nothing when one JSON document is the answer. It owns only the drawing; the numbers are the caller's, given
+// as often as the caller likes.
+import cliProgress, { type MultiBar, type SingleBar } from "cli-progress";
+import type { Logger } from "pino";
+import type { Screen } from "./log.js";
+
+export interface Progress {
+  /** Rows of a table copied so far, of an estimated total (which may be too low). */
+  table(name: string, copied: number, estimated: number): void;
+  /** A new stage of the work, in a few words: `building indexes`. */
+  phase(text: string): void;
+  /** The work is over, well or not; safe to call twice. */
+  done(): void;
+}
+
+export interface ProgressOptions {
+  readonly json: boolean;
+  readonly terminal: boolean;
+  readonly log: Logger;
+  readonly screen: Screen;
+}
+
+/** Enough to see what moves without filling a small terminal; the rest take their turn. */
+const BARS_MAX = 12;
+/** Between two log lines about copying. */
+const LINE_MS = 5_000;
+
+export function createProgress(options: ProgressOptions): Progress {
+  if (options.json) return { table() {}, phase() {}, done() {} };
+  return options.terminal ? new Bars(options.screen) : new Lines(options.log);
+}
+
+/** What a table had when it was first seen, to tell this run's rate from an earlier run's rows. */
+interface Seen {
+  readonly firstRows: number;
+  readonly firstMs: number;
+  copied: number;
+  estimated: number;
+}
+
+/** Rows a second and seconds left, or null while there is nothing to judge by. */
+function pace(seen: Seen): { rate: number; leftSeconds: number } | null {
+  const seconds = (performance.now() - seen.firstMs) / 1_000;
+  const rate = (seen.copied - seen.firstRows) / seconds;
+  if (seconds < 0.2 || !(rate > 0)) return null;
+  return { rate: Math.round(rate), leftSeconds: Math.ceil(Math.max(seen.estimated - seen.copied, 0) / rate) };
+}
+
+function note(all: Map<string, Seen>, name: string, copied: number, estimated: number): Seen {
+  let seen = all.get(name);
+  if (!seen) {
+    seen = { firstRows: copied, firstMs: performance.now(), copied, estimated };
+    all.set(name, seen);
+  }
+  seen.copied = copied;
+  // An estimate that was too low grows with the rows, so that no bar passes its end.
+  seen.estimated = Math.max(estimated, copied);
+  return seen;
+}
+
+class Bars implements Progress {
+  readonly #seen = new Map<string, Seen>();
+  readonly #bars = new Map<string, SingleBar>();
+  #multi: MultiBar | null = null;
+  #direct: Screen["write"] | null = null;
+
+  constructor(private readonly screen: Screen) {}
+
+  table(name: string, copied: number, estimated: number): void {
+    const seen = note(this.#seen, name, copied, estimated);
+    const multi = this.#multi ?? this.#open();
+    let bar = this.#bars.get(name);
+    if (!bar && seen.copied < seen.estimated && this.#bars.size < BARS_MAX) {
+      bar = multi.create(seen.estimated, seen.copied, { name: name.padEnd(24), pace: "" });
+      this.#bars.set(name, bar);
+    }
+    if (!bar) return;
+    const now = pace(seen);
+    bar.setTotal(seen.estimated);
+    bar.update(seen.copied, { pace: now ? `${now.rate} rows/s, ${now.leftSeconds} s left` : "" });
+    if (seen.copied < seen.estimated) return;
+    // A finished table makes room for the next.
+    multi.remove(bar);
+    this.#bars.delete(name);
+    this.screen.write(`${name}: ${seen.copied} rows\n`);
+  }
+
+  phase(text: string): void {
+    this.screen.write(`${text}\n`);
+  }
+
+  done(): void {
+    this.#multi?.stop();
+    this.#multi = null;
+    this.#bars.clear();
+    if (this.#direct) this.screen.write = this.#direct;
+    this.#direct = null;
+  }
+
+  #open(): MultiBar {
+    const multi = new cliProgress.MultiBar(
+      {
+        format: "{name} {bar} {percentage}%  {value}/{total}  {pace}",
+        stream: process.stderr,
+        barsize: 24,
+        hideCursor: true,
+        gracefulExit: false,
+        fps: 8,
+      },
+      cliProgress.Presets.rect,
+    );
+    // From here on the log writes above the bars instead of through them.
+    this.#direct = this.screen.write;
+    this.screen.write = (text) => multi.log(text);
+    this.#multi = multi;
+    return multi;
+  }
+}
+
+class Lines implements Progress {
+  readonly #seen = new Map<string, Seen>();
+  #saidMs = Number.NEGATIVE_INFINITY;
+
+  constructor(private readonly log: Logger) {}
+
+  table(name: string, copied: number, estimated: number): void {
+    const seen = note(this.#seen, name, copied, estimated);
+    const nowMs = performance.now();
+    if (nowMs - this.#saidMs < LINE_MS) return;
+    this.#saidMs = nowMs;
+    this.log.info({ table: name, rows: seen.copied, estimated: seen.estimated, ...pace(seen) }, "copying");
+  }
+
+  phase(text: string): void {
+    this.log.info(text);
+  }
+
+  done(): void {
+    if (this.#seen.size === 0) return;
+    const rows = [...this.#seen.values()].reduce((sum, seen) => sum + seen.copied, 0);
+    this.log.info({ tables: this.#seen.size, rows }, "copied");
+    this.#seen.clear();
+  }
+}

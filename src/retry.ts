@@ -1,0 +1,119 @@
+// Trying again: back-off with full jitter, a cap and an AbortSignal, and a log that stays readable through a
+// long outage (the first failure, then one line every half minute, then one line of recovery). What may be
+// tried again is errors.ts's decision; what is tried, the caller's. It holds no timers after it returns.
+import type { Logger } from "pino";
+import { isRetryable } from "./errors.js";
+
+export interface Backoff {
+  /** The cap of the first pause. */
+  readonly firstMs: number;
+  /** The cap that the doubling stops at. */
+  readonly mostMs: number;
+}
+
+/** Half a minute is short enough to notice a server that is back, and no load on one that is struggling. */
+export const BACKOFF: Backoff = { firstMs: 100, mostMs: 30_000 };
+
+/** The pause before try number `tries + 1`: anywhere between nothing and a cap that doubles (full jitter). */
+export function pauseMs(
+  tries: number,
+  backoff: Backoff = BACKOFF,
+  random: () => number = Math.random,
+): number {
+  const doublings = Math.min(Math.max(tries - 1, 0), 40);
+  return random() * Math.min(backoff.mostMs, backoff.firstMs * 2 ** doublings);
+}
+
+/** Waits; rejects with the signal's reason as soon as it is aborted, and leaves no timer or listener behind. */
+export function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason);
+    const stop = () => {
+      clearTimeout(timer);
+      reject(signal?.reason);
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", stop);
+      resolve();
+    }, ms);
+    signal?.addEventListener("abort", stop, { once: true });
+  });
+}
+
+/** One line for the first failure, at most one every `everyMs` while it lasts, one when it is over. */
+export class Outage {
+  #tries = 0;
+  #sinceMs = 0;
+  #saidMs = 0;
+
+  constructor(
+    private readonly log: Logger,
+    private readonly what: string,
+    private readonly everyMs = 30_000,
+    private readonly now: () => number = () => performance.now(),
+  ) {}
+
+  /** How many failures in a row; 0 when all is well. */
+  get tries(): number {
+    return this.#tries;
+  }
+
+  failed(error: unknown): void {
+    const nowMs = this.now();
+    this.#tries += 1;
+    if (this.#tries === 1) this.#sinceMs = nowMs;
+    else if (nowMs - this.#saidMs < this.everyMs) return;
+    this.#saidMs = nowMs;
+    const fields =
+      this.#tries === 1 ? { err: error } : { err: error, tries: this.#tries, seconds: this.#seconds(nowMs) };
+    this.log.warn(fields, `${this.what} failed; trying again`);
+  }
+
+  /** Says so once if there was a failure; silent otherwise. */
+  recovered(): void {
+    if (this.#tries === 0) return;
+    this.log.info(
+      { tries: this.#tries, seconds: this.#seconds(this.now()) },
+      `${this.what} recovered after ${this.#tries} ${this.#tries === 1 ? "try" : "tries"}`,
+    );
+    this.#tries = 0;
+  }
+
+  #seconds(nowMs: number): number {
+    return Math.round((nowMs - this.#sinceMs) / 100) / 10;
+  }
+}
+
+export interface RetryOptions {
+  readonly signal: AbortSignal;
+  readonly log: Logger;
+  /** What is being tried, as the log shall name it: `connecting to PostgreSQL`. */
+  readonly what: string;
+  readonly backoff?: Backoff;
+  /** Gives up with the last error after so many tries; without it, never. */
+  readonly triesMax?: number;
+  /** Which errors are worth another try; the table in errors.ts by default. */
+  readonly retryable?: (error: unknown) => boolean;
+}
+
+/**
+ * Does `work` until it succeeds. Throws the last error when it is not worth another try or the tries are used
+ * up, and the signal's reason when aborted.
+ */
+export async function retry<T>(work: (tries: number) => Promise<T>, options: RetryOptions): Promise<T> {
+  const { signal, triesMax = Number.POSITIVE_INFINITY, retryable = isRetryable } = options;
+  const outage = new Outage(options.log, options.what);
+  for (let tries = 1; ; tries += 1) {
+    signal.throwIfAborted();
+    try {
+      const answer = await work(tries);
+      outage.recovered();
+      return answer;
+    } catch (error) {
+      if (signal.aborted) throw signal.reason;
+      if (tries >= triesMax || !retryable(error)) throw error;
+      outage.failed(error);
+      await pause(pauseMs(tries, options.backoff), signal);
+    }
+  }
+}

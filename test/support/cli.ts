@@ -1,0 +1,264 @@
+// switchback as an operator meets it: the built command run as a process, and a sidecar that tests start, watch
+// over HTTP, kill and stop. Knows the product by its contract only.
+import { type ChildProcess, spawn } from "node:child_process";
+import { createWriteStream, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { freePort } from "#switchback/cluster.js";
+
+export const CLI = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
+const POLL_MS = 25;
+
+export interface Result {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface RunOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+  readonly timeoutMs?: number;
+}
+
+/** Runs one command to its end; a command that takes longer than `timeoutMs` is killed, and `code` is null. */
+export async function cli(args: readonly string[], options: RunOptions = {}): Promise<Result> {
+  const child = spawn(process.execPath, [CLI, ...args], {
+    env: cleanEnvironment(options.env),
+    cwd: options.cwd ?? tmpdir(),
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const timer = setTimeout(() => child.kill("SIGKILL"), options.timeoutMs ?? 60_000);
+  let stdout = "";
+  let stderr = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    stdout += text;
+  });
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text;
+  });
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", resolve);
+  });
+  clearTimeout(timer);
+  return { code, stdout, stderr };
+}
+
+/** The tester's own settings must not reach the product. */
+function cleanEnvironment(extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
+  const foreign = /^(PG|POSTGRES_|SWITCHBACK_|SQLITE_|DATABASE_URL|NODE_OPTIONS|VITEST)/;
+  const kept = Object.entries(process.env).filter(([name]) => !foreign.test(name));
+  return { ...Object.fromEntries(kept), ...extra };
+}
+
+/** A temporary folder, deleted by the function beside it. */
+export function temporaryFolder(): { folder: string; remove: () => void } {
+  const folder = mkdtempSync(join(tmpdir(), "switchback-test-"));
+  return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
+}
+
+// ---- the sidecar
+
+export interface TableStatus {
+  readonly name: string;
+  readonly target: string;
+  readonly state: string;
+  readonly copied: number;
+  readonly estimated: number;
+  readonly quarantined: number;
+}
+
+export interface Status {
+  readonly phase: string;
+  readonly route: { readonly writes: string; readonly epoch: number };
+  readonly sources: readonly {
+    readonly name: string;
+    readonly position: number;
+    readonly applied: number;
+    readonly lag: { readonly changes: number; readonly seconds: number };
+    readonly tables: readonly TableStatus[];
+  }[];
+  readonly problems: readonly unknown[];
+}
+
+export interface SidecarOptions {
+  readonly sqlite: string;
+  readonly url: string;
+  /** More keys of the one source in the configuration file: schema, exclude, tables … */
+  readonly source?: Readonly<Record<string, unknown>>;
+  /** More keys at the configuration's top. */
+  readonly top?: Readonly<Record<string, unknown>>;
+}
+
+export class Sidecar {
+  readonly folder: string;
+  readonly config: string;
+  readonly port: number;
+  #process: ChildProcess | null = null;
+  #starts = 0;
+  readonly #remove: () => void;
+
+  private constructor(options: SidecarOptions, port: number) {
+    const { folder, remove } = temporaryFolder();
+    this.folder = folder;
+    this.port = port;
+    this.#remove = remove;
+    this.config = join(folder, "switchback.yaml");
+    const configuration = {
+      sources: [{ name: "app", sqlite: options.sqlite, ...options.source }],
+      postgres: { url: options.url },
+      flag: join(folder, "flag"),
+      route: join(folder, "route.json"),
+      http: { listen: `127.0.0.1:${port}` },
+      ...options.top,
+    };
+    // JSON is YAML
+    writeFileSync(this.config, JSON.stringify(configuration));
+  }
+
+  /** A configured sidecar that does not run yet. */
+  static async prepare(options: SidecarOptions): Promise<Sidecar> {
+    return new Sidecar(options, await freePort());
+  }
+
+  /** A running sidecar that streams. */
+  static async streaming(options: SidecarOptions, timeoutMs = 30_000): Promise<Sidecar> {
+    const sidecar = await Sidecar.prepare(options);
+    sidecar.start();
+    await sidecar.waitPhase("streaming", timeoutMs);
+    return sidecar;
+  }
+
+  start(): void {
+    if (this.running) throw new Error("the sidecar already runs");
+    this.#starts += 1;
+    const child = spawn(process.execPath, [CLI, "run", "--config", this.config], {
+      env: cleanEnvironment({ SWITCHBACK_TOKEN: "test-token" }),
+      cwd: this.folder,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const log = createWriteStream(this.#logFile);
+    child.stdout?.pipe(log, { end: false });
+    child.stderr?.pipe(log, { end: false });
+    this.#process = child;
+  }
+
+  get running(): boolean {
+    const child = this.#process;
+    return child !== null && child.exitCode === null && child.signalCode === null;
+  }
+
+  /** The process id of the running sidecar. */
+  get pid(): number {
+    const pid = this.#process?.pid;
+    if (pid === undefined || !this.running) throw new Error("the sidecar does not run");
+    return pid;
+  }
+
+  get #logFile(): string {
+    return join(this.folder, `log.${this.#starts}`);
+  }
+
+  /** What the present run has logged. */
+  log(): string {
+    return readFileSync(this.#logFile, "utf8");
+  }
+
+  /** Another command with the sidecar's configuration. */
+  cli(args: readonly string[], options: RunOptions = {}): Promise<Result> {
+    return cli([...args, "--config", this.config], { cwd: this.folder, ...options });
+  }
+
+  async get(path: string): Promise<{ status: number; text: string }> {
+    const response = await fetch(`http://127.0.0.1:${this.port}${path}`, {
+      signal: AbortSignal.timeout(5_000),
+    });
+    return { status: response.status, text: await response.text() };
+  }
+
+  /** The present status, or null while nobody answers. */
+  async status(): Promise<Status | null> {
+    try {
+      const { status, text } = await this.get("/status");
+      return status === 200 ? (JSON.parse(text) as Status) : null;
+    } catch {
+      return null;
+    }
+  }
+
+  /** Every sample by its name with labels, as in `switchback_lag_changes{source="app"}`. */
+  async metrics(): Promise<Map<string, number>> {
+    const { text } = await this.get("/metrics");
+    const samples = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+    return new Map(
+      samples.map((line) => [
+        line.slice(0, line.lastIndexOf(" ")),
+        Number(line.slice(line.lastIndexOf(" ") + 1)),
+      ]),
+    );
+  }
+
+  /** Waits until the status satisfies `condition`; throws when the sidecar ends first, or too late. */
+  async waitFor(what: string, condition: (status: Status) => boolean, timeoutMs = 30_000): Promise<Status> {
+    let last: Status | null = null;
+    for (const giveUp = Date.now() + timeoutMs; Date.now() < giveUp; await sleep(POLL_MS)) {
+      if (!this.running)
+        throw new Error(
+          `the sidecar ended with ${this.#ending()} before ${what}:\n${this.log().slice(-1500)}`,
+        );
+      last = await this.status();
+      if (last !== null && condition(last)) return last;
+    }
+    throw new Error(
+      `no ${what} in ${timeoutMs} ms; status ${JSON.stringify(last)}; log:\n${this.log().slice(-1500)}`,
+    );
+  }
+
+  waitPhase(phase: string, timeoutMs = 30_000): Promise<Status> {
+    return this.waitFor(`phase ${phase}`, (status) => status.phase === phase, timeoutMs);
+  }
+
+  /** Waits until everything committed to SQLite so far is applied: `position` must have been read after this call. */
+  async waitDrained(timeoutMs = 30_000): Promise<Status> {
+    // The first answers may describe a look at the file from before the last commit.
+    await sleep(300);
+    return this.waitFor(
+      "a drained backlog",
+      (status) => status.phase === "streaming" && status.sources.every((source) => source.lag.changes === 0),
+      timeoutMs,
+    );
+  }
+
+  kill9(): Promise<void> {
+    return this.#end("SIGKILL").then(() => {});
+  }
+
+  /** SIGTERM; the exit code, or null when it had to be killed after all. */
+  term(): Promise<number | null> {
+    return this.#end("SIGTERM");
+  }
+
+  /** Kills it if it runs, and deletes its folder. */
+  async remove(): Promise<void> {
+    await this.kill9();
+    this.#remove();
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<number | null> {
+    const child = this.#process;
+    if (!child || !this.running) return child?.exitCode ?? null;
+    const ended = new Promise<number | null>((resolve) => child.once("exit", resolve));
+    child.kill(signal);
+    const late = setTimeout(() => child.kill("SIGKILL"), 20_000);
+    const code = await ended;
+    clearTimeout(late);
+    return code;
+  }
+
+  #ending(): string {
+    return `code ${this.#process?.exitCode} signal ${this.#process?.signalCode}`;
+  }
+}

@@ -1,0 +1,11 @@
+// A crash anywhere, at any instruction, repeats or loses nothing: the sidecar is killed while it copies and tails.
+import { expect, test } from "vitest";
+import { runKilling } from "../support/killing.js";
+
+test("killed five times while it copies and tails, it goes on where it was and ends equal", async () => {
+  const result = await runKilling(5, 3, Math.random);
+  expect(result.differences).toEqual([]);
+  expect(result.copiedTwice).toBe(0);
+  expect(result.killed.tailing, "kills while tailing").toBeGreaterThan(0);
+  expect(result.partial, "kills that left history copied in part").toBeGreaterThan(0);
+});

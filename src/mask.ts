@@ -24,7 +24,8 @@ export function mask(text: string): string {
 /** A value that stands where a secret belongs: a URL keeps its readable parts, anything else is hidden whole. */
 export function maskSecret(value: string): string {
   const url = /^([a-z][a-z0-9+.-]*:\/\/)/i.exec(value);
-  if (!url?.[1]) return HIDDEN;
+  // An application's own DATABASE_URL for SQLite is a path, and worth seeing.
+  if (!url?.[1]) return /^(file|sqlite3?):/i.test(value) ? mask(value) : HIDDEN;
   const rest = value.slice(url[1].length);
   const at = rest.lastIndexOf("@");
   if (at < 0) return mask(value);

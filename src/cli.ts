@@ -1,0 +1,204 @@
+#!/usr/bin/env node
+// argv → command → exit code. The only place that reads argv and the environment, handles signals and ends the
+// process. It makes a command's context (configuration, log, progress, output) and turns every error into one
+// line and an exit code; what commands do is their own affair.
+import { dirname, resolve } from "node:path";
+import { Command, CommanderError, Option, type OptionValues } from "commander";
+import { COMMANDS, type CommandEntry, HELP_EXAMPLES, HELP_REFERENCE } from "./cli-commands.js";
+import type { Context, ExitCode } from "./commands/command.js";
+import { type Config, loadConfig, withPostgres } from "./config.js";
+import { SwitchbackError } from "./errors.js";
+import { createLog, LEVELS, type Level, stderrScreen } from "./log.js";
+import { mask } from "./mask.js";
+import { createProgress } from "./progress.js";
+import { VERSION } from "./version.js";
+
+/** Raised through Context.signal by a signal or a closed stdout. */
+class Stopped extends Error {
+  override readonly name = "AbortError";
+}
+
+const stop = new AbortController();
+let stdoutClosed = false;
+
+function out(text: string): void {
+  if (!stdoutClosed) process.stdout.write(`${text}\n`);
+}
+
+function err(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+function buildProgram(act: (entry: CommandEntry, options: OptionValues) => Promise<void>): Command {
+  const program = new Command("switchback")
+    .description(
+      "Moves a live SQLite application onto PostgreSQL without stopping it, and can bring it back.",
+    )
+    .version(VERSION, "-V, --version", "print the version")
+    .helpOption("-h, --help", "print help")
+    .option("--config <file>", "the configuration file (default: ./switchback.yaml where it exists)")
+    .option("--sqlite <file>", "a SQLite file to move; repeat it for several", collect)
+    .option("--postgres <url>", "the PostgreSQL database to move to")
+    .option("--embedded", "start and keep an embedded PostgreSQL under .switchback/")
+    .option("--json", "print one JSON document on stdout; logs go to stderr")
+    .addOption(new Option("--log-level <level>", "how much to log on stderr").choices(LEVELS))
+    .addHelpText("after", HELP_EXAMPLES + HELP_REFERENCE)
+    .configureHelp({ showGlobalOptions: true })
+    // Errors are printed by report(), once and in one form.
+    .configureOutput({ outputError: () => {} })
+    .exitOverride();
+  for (const entry of COMMANDS) {
+    const command = program
+      .command(entry.name)
+      .summary(entry.summary)
+      .description(entry.description)
+      .helpOption("-h, --help", "print help")
+      .configureHelp({ showGlobalOptions: true })
+      .addHelpText(
+        "after",
+        `\nExamples:\n${entry.examples.map((line) => `  ${line}`).join("\n")}\n${HELP_REFERENCE}`,
+      )
+      .action((_options, self: Command) => act(entry, self.optsWithGlobals()));
+    for (const { flags, help, choices } of entry.options ?? []) {
+      const option = new Option(flags, help);
+      command.addOption(choices ? option.choices(choices) : option);
+    }
+  }
+  return program;
+}
+
+function collect(value: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), value];
+}
+
+/** Runs one command from configuration to answer. */
+async function perform(entry: CommandEntry, options: OptionValues): Promise<ExitCode> {
+  const json = options.json === true;
+  const level: Level = options.logLevel ?? entry.level;
+  const terminal = process.stderr.isTTY === true;
+  const screen = stderrScreen();
+  const log = createLog({ level, terminal, screen });
+  const loaded = loadConfig(options, process.env, process.cwd(), entry.needs);
+  const act = await entry.load();
+  const { config, close } = await withEmbedded(loaded, entry, (message) => log.info(message));
+  const progress = createProgress({ json, terminal, log, screen });
+  try {
+    const context: Context = { config, log, json, progress, signal: stop.signal, out };
+    return await act(context, options);
+  } finally {
+    progress.done();
+    await close();
+  }
+}
+
+async function withEmbedded(
+  config: Config,
+  entry: CommandEntry,
+  log: (message: string) => void,
+): Promise<{ config: Config; close(): Promise<void> }> {
+  if (!config.embedded || !entry.embedded) return { config, close: async () => {} };
+  const { startEmbedded } = await import("./embedded.js");
+  const folder = resolve(config.file === null ? process.cwd() : dirname(config.file), ".switchback");
+  const server = await startEmbedded({ folder, log });
+  return { config: withPostgres(config, server.postgres), close: () => server.stop() };
+}
+
+interface Asked {
+  readonly json: boolean;
+  readonly stacks: boolean;
+}
+
+/** What argv asks of an error's report; read by hand, because argv itself may be what is wrong. */
+function asked(argv: readonly string[]): Asked {
+  const text = argv.join(" ");
+  return { json: argv.includes("--json"), stacks: /--log-level[ =](debug|trace)/.test(text) };
+}
+
+/** Prints an error for people on stderr, with --json also one document on stdout, and returns its exit code. */
+function report(error: unknown, { json, stacks }: Asked): ExitCode {
+  if (stop.signal.aborted && error instanceof Error && error.name === "AbortError") return stopped(json);
+  const known = error instanceof SwitchbackError;
+  const failure = known ? error : new SwitchbackError("BUG", bugText(error), {}, { cause: error });
+  const { code, kind, where } = failure;
+  const message = mask(failure.message);
+  err(`switchback: ${code} ${message}\n  → ${kind.hint}`);
+  if (stacks && error instanceof Error) err(mask(error.stack ?? ""));
+  if (json) out(JSON.stringify({ error: { code, message, hint: kind.hint, where } }));
+  return kind.exit;
+}
+
+function bugText(error: unknown): string {
+  const text =
+    error instanceof Error
+      ? `${error.name}: ${error.message}`
+      : `something else than an error was thrown: ${String(error)}`;
+  return text.replaceAll(/\s+/g, " ");
+}
+
+/** Interrupted before there was an answer: not done, unless nobody listens any more. */
+function stopped(json: boolean): ExitCode {
+  if (stdoutClosed) return 0;
+  const message = stop.signal.reason instanceof Error ? stop.signal.reason.message : "stopped";
+  err(`switchback: ${message} before it was done; run it again to go on`);
+  if (json)
+    out(JSON.stringify({ error: { code: "STOPPED", message, hint: "Run it again to go on.", where: {} } }));
+  return 1;
+}
+
+/** Commander's message in one line, without its prefix. */
+function usage(error: CommanderError): SwitchbackError {
+  return new SwitchbackError("USAGE", error.message.replace(/^error: /, "").replaceAll(/\s*\n\s*/g, " "));
+}
+
+async function main(argv: readonly string[]): Promise<ExitCode> {
+  let code: ExitCode = 0;
+  const program = buildProgram(async (entry, options) => {
+    code = await perform(entry, options);
+  });
+  try {
+    await program.parseAsync([...argv], { from: "user" });
+    return code;
+  } catch (error) {
+    if (!(error instanceof CommanderError)) return report(error, asked(argv));
+    // `--help` and `--version` were asked for; help that nobody asked for answers a missing command.
+    if (
+      error.code === "commander.helpDisplayed" ||
+      error.code === "commander.version" ||
+      error.exitCode === 0
+    )
+      return 0;
+    if (error.code === "commander.help")
+      return argv.length === 0
+        ? 2
+        : report(new SwitchbackError("USAGE", "a command is missing"), asked(argv));
+    return report(usage(error), asked(argv));
+  }
+}
+
+function listen(argv: readonly string[]): void {
+  for (const [name, code] of [
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+  ] as const) {
+    process.on(name, () => {
+      // The second one means now.
+      if (stop.signal.aborted) process.exit(code);
+      stop.abort(new Stopped(`stopped by ${name}`));
+    });
+  }
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") return crash(error);
+    stdoutClosed = true;
+    stop.abort(new Stopped("nobody reads stdout any more"));
+  });
+  process.stderr.on("error", () => {});
+  const crash = (error: unknown) => process.exit(report(error, asked(argv)));
+  process.on("uncaughtException", crash);
+  process.on("unhandledRejection", crash);
+}
+
+const argv = process.argv.slice(2);
+listen(argv);
+const code = await main(argv);
+// What was written last is in the pipe before the process ends; what keeps it alive otherwise is not waited for.
+process.stdout.write("", () => process.exit(code));

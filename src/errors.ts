@@ -27,6 +27,7 @@ export const ERRORS = {
   SQLITE_MISSING: kind("sqlite", "operator", 2, "Correct the path; switchback never creates a database."),
   SQLITE_NOT_A_DATABASE: kind("sqlite", "operator", 2, "Point switchback at a plain SQLite 3 file; encrypted files must be decrypted by their application first."),
   SQLITE_CORRUPT: kind("sqlite", "operator", 3, "Run `PRAGMA integrity_check` and restore the file from a backup before moving it."),
+  SQLITE_UNREADABLE: kind("sqlite", "operator", 3, "Give the sidecar's user read permission on the file and on its folder."),
   SQLITE_READ_ONLY: kind("sqlite", "operator", 3, "Give the sidecar's user write permission on the file and on its folder: capture installs triggers."),
   SQLITE_BUSY: kind("sqlite", "retry", 3, "Another process holds the lock; the sidecar tries again. Look for a transaction that never ends."),
   SQLITE_IO: kind("sqlite", "retry", 3, "Check the disk and its free space."),

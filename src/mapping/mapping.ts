@@ -3,6 +3,7 @@
 // rows. It knows no SQL of either engine beyond the codecs'.
 import type { Table } from "../schema.js";
 import type { Codec } from "./codec.js";
+import { type CodecSpec, codecFor } from "./codecs.js";
 
 /** The column that carries the rowid of a table without a usable key. */
 export const ROWID_COLUMN = "_switchback_rowid";
@@ -14,6 +15,8 @@ export interface ColumnMapping {
   readonly column: string | null;
   /** The target column's name, unquoted. */
   readonly target: string;
+  /** What `codec` was made from: plain data. */
+  readonly spec: CodecSpec;
   readonly codec: Codec;
   readonly notNull: boolean;
 }
@@ -27,4 +30,35 @@ export interface TableMapping {
   readonly columns: readonly ColumnMapping[];
   /** The columns of `columns` that make up the key, in the key's order. Their target columns are the primary key. */
   readonly key: readonly ColumnMapping[];
+}
+
+/** A mapping as plain JSON data, for the target's catalogue and for worker threads. */
+export interface TableMappingJson {
+  readonly table: Table;
+  readonly schema: string;
+  readonly target: string;
+  readonly columns: readonly Omit<ColumnMapping, "codec">[];
+  /** Where the key's columns stand in `columns`. */
+  readonly key: readonly number[];
+}
+
+export function mappingToJson(mapping: TableMapping): TableMappingJson {
+  return {
+    table: mapping.table,
+    schema: mapping.schema,
+    target: mapping.target,
+    columns: mapping.columns.map(({ codec: _, ...column }) => column),
+    key: mapping.key.map((column) => mapping.columns.indexOf(column)),
+  };
+}
+
+/** The inverse of `mappingToJson`. `json` must come from it; PostgreSQL's jsonb may have reordered its keys. */
+export function mappingFromJson(json: TableMappingJson): TableMapping {
+  const columns = json.columns.map((column) => ({ ...column, codec: codecFor(column.spec) }));
+  const key = json.key.map((i) => {
+    const column = columns[i];
+    if (!column) throw new Error(`the stored mapping of ${json.table.name} names a key column it lacks`);
+    return column;
+  });
+  return { table: json.table, schema: json.schema, target: json.target, columns, key };
 }

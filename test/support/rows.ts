@@ -25,6 +25,9 @@ interface TargetColumn {
   readonly type: string;
 }
 
+/** PostgreSQL holds 63 bytes of a name; what a longer one became is found by its place. */
+const PLACE_BYTES = 63;
+
 const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`;
 
 /** Every difference as a line of text, a few rows quoted; an empty list means equal. Nobody may write meanwhile. */
@@ -71,31 +74,41 @@ async function compareTable(
   const theirs = await targetColumns(client, target);
   if (theirs === null) return [`${table}: ${target} does not exist`];
   const ours = sourceColumns(sqlite, table);
-  const missing = ours.filter((column) => !column.generated && !theirs.some((t) => t.name === column.name));
-  if (missing.length > 0)
-    return [`${table}: columns missing: ${missing.map((column) => column.name).join(", ")}`];
+  const pairs = theirs.flatMap((target, place) => pairOf(target, place, ours) ?? []);
+  const missing = ours.filter((own) => !own.generated && !pairs.some((pair) => pair.own === own));
+  if (missing.length > 0) return [`${table}: columns missing: ${missing.map((own) => own.name).join(", ")}`];
 
-  const shared: [string, string, SourceColumn | null, TargetColumn][] = [];
-  for (const column of theirs) {
-    const own = ours.find((candidate) => candidate.name === column.name);
-    if (own) shared.push([quoted(own.name), quoted(column.name), own, column]);
-    else if (column.name === "_switchback_rowid") shared.push(["rowid", quoted(column.name), null, column]);
-  }
   const left = sqlite
-    .prepare(`SELECT ${shared.map(([expression]) => expression).join(", ")} FROM ${quoted(table)}`)
+    .prepare(
+      `SELECT ${pairs.map(({ own }) => (own ? quoted(own.name) : "rowid")).join(", ")} FROM ${quoted(table)}`,
+    )
     .raw()
     .all() as Value[][];
   const right = await client.query<(string | null)[]>({
-    text: `SELECT ${shared.map(([, expression]) => `${expression}::text`).join(", ")} FROM ${target}`,
+    text: `SELECT ${pairs.map((pair) => `${quoted(pair.target.name)}::text`).join(", ")} FROM ${target}`,
     rowMode: "array",
   });
   const a = left.map((row) =>
-    JSON.stringify(row.map((value, i) => sourceText(value, shared[i]?.[2] ?? null, shared[i]?.[3]))),
+    JSON.stringify(pairs.map((pair, i) => sourceText(row[i], pair.own, pair.target))),
   );
   const b = right.rows.map((row) =>
-    JSON.stringify(row.map((value, i) => targetText(value, shared[i]?.[2] ?? null, shared[i]?.[3]))),
+    JSON.stringify(pairs.map((pair, i) => targetText(row[i], pair.own, pair.target))),
   );
   return compareLists(table, a, b);
+}
+
+/** `own` is null for the rowid. */
+interface Pair {
+  readonly own: SourceColumn | null;
+  readonly target: TargetColumn;
+}
+
+function pairOf(target: TargetColumn, place: number, ours: readonly SourceColumn[]): Pair | null {
+  if (target.name === "_switchback_rowid") return { own: null, target };
+  const beside = ours[place];
+  const tooLong = beside && Buffer.byteLength(beside.name) > PLACE_BYTES ? beside : undefined;
+  const own = ours.find((candidate) => candidate.name === target.name) ?? tooLong;
+  return own ? { own, target } : null;
 }
 
 function compareLists(table: string, a: string[], b: string[]): string[] {
@@ -136,10 +149,10 @@ async function targetColumns(client: pg.Client, target: string): Promise<TargetC
 function sourceText(
   value: Value | undefined,
   column: SourceColumn | null,
-  target: TargetColumn | undefined,
+  target: TargetColumn,
 ): string | null {
   if (value === null || value === undefined) return null;
-  switch (target?.type) {
+  switch (target.type) {
     case "bigint":
     case "integer":
       return `i:${value}`;
@@ -170,10 +183,10 @@ function sourceText(
 function targetText(
   text: string | null | undefined,
   column: SourceColumn | null,
-  target: TargetColumn | undefined,
+  target: TargetColumn,
 ): string | null {
   if (text === null || text === undefined) return null;
-  switch (target?.type) {
+  switch (target.type) {
     case "bigint":
     case "integer":
       return `i:${text}`;

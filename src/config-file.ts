@@ -274,12 +274,8 @@ const SHOWN_MAX = 100;
 /** A value as a message may show it. */
 export function show(value: unknown, path: Path): string {
   if (value === undefined) return "nothing";
-  if (typeof value !== "object" && isSecretName(String(path.at(-1)))) return showSecret(value);
-  const whole = mask(
-    JSON.stringify(value, (key, item: unknown) =>
-      isSecretName(key) && typeof item !== "object" ? "***" : item,
-    ),
-  );
+  if (isSecretName(String(path.at(-1)))) return showSecret(value);
+  const whole = mask(JSON.stringify(value, (key, item: unknown) => (isSecretName(key) ? "***" : item)));
   return whole.length > SHOWN_MAX ? `${whole.slice(0, SHOWN_MAX)}…` : whole;
 }
 

@@ -109,8 +109,10 @@ export function loadConfig(
 ): Config {
   const problems: string[] = [];
   const report: Report = (path, problem) => {
-    // What is wrong is not missing as well.
-    if (problem.endsWith("received nothing") && problems.some((said) => said.startsWith(path))) return;
+    // What is wrong is not missing as well, and what is not set is not wrong as well.
+    const said = problems.filter((line) => line.startsWith(path));
+    if (problem.endsWith("received nothing") && said.length > 0) return;
+    if (said.some((line) => line.startsWith(`${path}: the environment variable`))) return;
     const line = `${path}: ${problem}`.replaceAll(/\s*\n\s*/g, " ");
     if (!problems.includes(line)) problems.push(line);
   };

@@ -223,7 +223,8 @@ export function createMetrics(): Metrics {
       sources.set(name, metrics);
       return metrics;
     },
-    text: () => registry.metrics(),
+    // prom-client spells the value of an empty summary `Nan`.
+    text: async () => (await registry.metrics()).replaceAll(/ Nan$/gm, " NaN"),
     close: () => registry.clear(),
   };
 }

@@ -19,6 +19,8 @@ export interface ProgressOptions {
   readonly terminal: boolean;
   readonly log: Logger;
   readonly screen: Screen;
+  /** Where bars are drawn; stderr without it. */
+  readonly stream?: NodeJS.WritableStream;
 }
 
 /** Enough to see what moves without filling a small terminal; the rest take their turn. */
@@ -28,7 +30,9 @@ const LINE_MS = 5_000;
 
 export function createProgress(options: ProgressOptions): Progress {
   if (options.json) return { table() {}, phase() {}, done() {} };
-  return options.terminal ? new Bars(options.screen) : new Lines(options.log);
+  return options.terminal
+    ? new Bars(options.screen, options.stream ?? process.stderr)
+    : new Lines(options.log);
 }
 
 /** What a table had when it was first seen, to tell this run's rate from an earlier run's rows. */
@@ -65,7 +69,10 @@ class Bars implements Progress {
   #multi: MultiBar | null = null;
   #direct: Screen["write"] | null = null;
 
-  constructor(private readonly screen: Screen) {}
+  constructor(
+    private readonly screen: Screen,
+    private readonly stream: NodeJS.WritableStream,
+  ) {}
 
   table(name: string, copied: number, estimated: number): void {
     const seen = note(this.#seen, name, copied, estimated);
@@ -91,6 +98,8 @@ class Bars implements Progress {
   }
 
   done(): void {
+    // stop() alone would drop the lines that wait to be written above the bars.
+    this.#multi?.update();
     this.#multi?.stop();
     this.#multi = null;
     this.#bars.clear();
@@ -102,7 +111,7 @@ class Bars implements Progress {
     const multi = new cliProgress.MultiBar(
       {
         format: "{name} {bar} {percentage}%  {value}/{total}  {pace}",
-        stream: process.stderr,
+        stream: this.stream,
         barsize: 24,
         hideCursor: true,
         gracefulExit: false,

@@ -52,6 +52,8 @@ const CONNECTIONS_MAX = 100;
 const HEADERS_MS = 5_000;
 const REQUEST_MS = 10_000;
 const KEEP_ALIVE_MS = 5_000;
+/** Node enforces the two timeouts above only when it looks. */
+const CHECK_MS = 1_000;
 const CLOSE_MS = 2_000;
 
 interface Reply {
@@ -72,18 +74,16 @@ export async function startServer(options: ServerOptions): Promise<HttpServer> {
       headersTimeout: HEADERS_MS,
       requestTimeout: REQUEST_MS,
       keepAliveTimeout: KEEP_ALIVE_MS,
+      connectionsCheckingInterval: CHECK_MS,
     },
     (request, response) => {
       response.on("error", () => {});
       void answer(routes, request)
         .catch((error: unknown) => failure(error, options.log))
-        .then((reply) => respond(reply, request, response));
+        .then((reply) => respond(reply, request, response, server.listening));
     },
   );
   server.maxConnections = CONNECTIONS_MAX;
-  server.on("clientError", (_error, socket) => {
-    if (socket.writable) socket.end("HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n");
-  });
   await listen(server, options);
   server.on("error", () => {});
   const address = server.address() as AddressInfo;
@@ -206,13 +206,15 @@ async function drained(request: IncomingMessage): Promise<boolean> {
   return true;
 }
 
-function respond(reply: Reply, request: IncomingMessage, response: ServerResponse): void {
+/** `open` false: the server is closing, and so must the connection. */
+function respond(reply: Reply, request: IncomingMessage, response: ServerResponse, open: boolean): void {
   if (response.destroyed || response.headersSent) return;
   response.writeHead(reply.status, {
     "content-type": reply.type,
     "content-length": Buffer.byteLength(reply.body),
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
+    ...(open ? {} : { connection: "close" }),
     ...reply.headers,
   });
   response.end(request.method === "HEAD" ? undefined : reply.body);

@@ -39,10 +39,14 @@ export function testFile(schema: string, journal: "wal" | "delete" = "wal"): Tes
   };
 }
 
-/** better-sqlite3 is compiled with recursive triggers on, under which REPLACE logs what elsewhere it does not. */
+/**
+ * better-sqlite3 is compiled with recursive triggers on, under which REPLACE logs what elsewhere it does not, and
+ * with foreign keys enforced, which elsewhere each connection has to ask for.
+ */
 export function openWriter(path: string): Database.Database {
   const database = new Database(path, { timeout: 10_000 });
   database.pragma("recursive_triggers = OFF");
+  database.pragma("foreign_keys = OFF");
   database.pragma("synchronous = NORMAL");
   return database;
 }

@@ -1,0 +1,53 @@
+// The demo's application: a little shop in one SQLite file. Its books balance in every committed state: of each
+// product, what is in stock and what is in orders add up to what was once bought. Knows nothing of switchback.
+import Database from "better-sqlite3";
+
+export const PRODUCTS = 200;
+export const BOUGHT = 1_000_000;
+const CUSTOMERS = 10_000;
+const ORDERS = 100_000;
+
+const SCHEMA = `
+  CREATE TABLE customer(id INTEGER PRIMARY KEY AUTOINCREMENT, email TEXT NOT NULL UNIQUE, name TEXT, joined DATETIME);
+  CREATE TABLE product(id INTEGER PRIMARY KEY, sku TEXT NOT NULL UNIQUE, price REAL NOT NULL, stock INTEGER NOT NULL);
+  CREATE TABLE purchase(id INTEGER PRIMARY KEY AUTOINCREMENT, customer INTEGER REFERENCES customer(id) ON UPDATE CASCADE ON DELETE SET NULL,
+    state TEXT NOT NULL DEFAULT 'new', placed_ms INTEGER NOT NULL, note TEXT);
+  CREATE INDEX purchase_customer ON purchase(customer);
+  CREATE TABLE line(purchase INTEGER NOT NULL REFERENCES purchase(id) ON DELETE CASCADE,
+    product INTEGER NOT NULL REFERENCES product(id), quantity INTEGER NOT NULL, PRIMARY KEY(purchase, product)) WITHOUT ROWID;
+  CREATE INDEX line_product ON line(product);
+  CREATE TABLE journal(at DATETIME DEFAULT CURRENT_TIMESTAMP, what TEXT);
+  CREATE TRIGGER purchase_cancelled AFTER DELETE ON purchase BEGIN INSERT INTO journal(what) VALUES ('cancelled ' || OLD.id); END;`;
+
+const COUNT = (upTo: number) =>
+  `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${upTo})`;
+
+/** Years of history, with the books in balance. */
+const HISTORY = `
+  ${COUNT(CUSTOMERS)} INSERT INTO customer(email, name, joined)
+    SELECT 'customer' || i || '@example.org', 'Customer ' || i, datetime(1600000000 + i * 7919, 'unixepoch') FROM n;
+  ${COUNT(PRODUCTS)} INSERT INTO product SELECT i, printf('SKU-%04d', i), 1 + i * 0.37, 0 FROM n;
+  ${COUNT(ORDERS)} INSERT INTO purchase(customer, state, placed_ms, note)
+    SELECT 1 + i * 31 % ${CUSTOMERS}, 'paid', 1600000000000 + i * 60000, CASE i % 9 WHEN 0 THEN 'please wrap: "' || i || '"' END FROM n;
+  ${COUNT(ORDERS)} INSERT INTO line SELECT i, 1 + i * 7 % ${PRODUCTS}, 1 + i % 3 FROM n;
+  ${COUNT(ORDERS)} INSERT OR IGNORE INTO line SELECT i, 1 + (i * 7 + 1 + i % 5) % ${PRODUCTS}, 1 FROM n;
+  UPDATE product SET stock = ${BOUGHT} - (SELECT coalesce(sum(quantity), 0) FROM line WHERE product = product.id);`;
+
+/** Makes the shop's file; returns how many rows it holds. */
+export function makeShop(path: string): number {
+  const database = new Database(path);
+  try {
+    database.pragma("journal_mode = WAL");
+    database.pragma("synchronous = OFF");
+    database.exec(SCHEMA);
+    database.transaction(() => database.exec(HISTORY))();
+    const count = (table: string) =>
+      database.prepare(`SELECT count(*) FROM ${table}`).pluck().get() as number;
+    return ["customer", "product", "purchase", "line", "journal"].reduce(
+      (sum, table) => sum + count(table),
+      0,
+    );
+  } finally {
+    database.close();
+  }
+}

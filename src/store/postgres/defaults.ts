@@ -2,6 +2,7 @@
 // column's codec makes PostgreSQL's text of it, so a default can never mean something else than the same value
 // in a row would (DEFAULT 0 on a boolean is false, DEFAULT 'null' the four letters). The clock and chance are
 // in clock.ts; every other expression is translate.ts's. It knows no table.
+import { storedAs } from "../../mapping/affinity.js";
 import type { Codec, SqliteValue } from "../../mapping/codec.js";
 import { Refusal } from "../../mapping/codec.js";
 import type { Affinity, Column } from "../../schema.js";
@@ -116,28 +117,9 @@ function constantOf(v: Value): SqliteValue | undefined {
   return v.constant === "-9223372036854775808.0" ? -(2n ** 63n) : Number(v.constant);
 }
 
-const NUMBER = /^\s*[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?\s*$/i;
-const EXACT_MAX = 2 ** 53;
-
 /** What SQLite stores in a column of that affinity. */
 function withAffinity(v: SqliteValue, affinity: Affinity): SqliteValue {
-  if (affinity === "BLOB" || v === null) return v;
-  if (affinity === "TEXT") {
-    if (typeof v === "bigint") return v.toString();
-    if (typeof v === "number") return realText(v);
-    return v;
-  }
-  const number = typeof v === "string" && NUMBER.test(v) ? numberOf(v) : v;
-  if (affinity === "REAL") return typeof number === "bigint" ? Number(number) : number;
-  return typeof number === "number" && Number.isInteger(number) && Math.abs(number) < EXACT_MAX
-    ? BigInt(number)
-    : number;
-}
-
-function numberOf(digits: string): bigint | number {
-  if (!/^\s*[+-]?\d+\s*$/.test(digits)) return Number(digits);
-  const integer = BigInt(digits.trim().replace(/^\+/, ""));
-  return BigInt.asIntN(64, integer) === integer ? integer : Number(digits);
+  return affinity === "TEXT" && typeof v === "number" ? realText(v) : storedAs(v, affinity);
 }
 
 /** SQLite's text of a REAL, for those that both engines print alike. */

@@ -14,6 +14,7 @@ import {
   asNumber,
   asText,
   booleanLiteral,
+  foldCase,
   integerLiteral,
   kindOfType,
   operand,
@@ -46,9 +47,20 @@ export function translateCondition(table: Table, expression: string, targets: Co
   return attempt(() => asCondition(translate(parseExpression(expression), columnsOf(table, targets))).sql);
 }
 
-/** An index term that is an expression, in the parentheses that CREATE INDEX wants. */
-export function translateTerm(table: Table, expression: string, targets: ColumnTargets): Translation {
-  return attempt(() => `(${translate(parseExpression(expression), columnsOf(table, targets)).sql})`);
+/** An index term, a column's quoted name or an expression, under the term's collation, as CREATE INDEX wants it. */
+export function translateTerm(
+  table: Table,
+  expression: string,
+  collation: string,
+  targets: ColumnTargets,
+): Translation {
+  return attempt(() => {
+    const term = translate(parseExpression(expression), columnsOf(table, targets));
+    if (term.kind !== "text" || collation === "BINARY")
+      return term.atom && term.sql.startsWith('"') ? term.sql : `(${term.sql})`;
+    if (collation === "NOCASE") return foldCase(operand(term));
+    throw new Untranslatable(`PostgreSQL has no counterpart of the collation ${collation}`);
+  });
 }
 
 export interface GeneratedColumn {
@@ -67,7 +79,11 @@ export function generatedColumn(
   targets: ColumnTargets,
 ): GeneratedColumn | { why: string } {
   if (column.generatedAs === null) return { why: "it is no generated column" };
-  const lookup = columnsOf(table, targets);
+  const columns = columnsOf(table, targets);
+  const lookup: Lookup = {
+    ...columns,
+    column: (name, qualifier) => notGenerated(table, name, columns.column(name, qualifier)),
+  };
   const text = column.generatedAs;
   let type = "";
   const translation = attempt(() => {
@@ -88,6 +104,14 @@ export function translateGenerated(table: Table, column: Column, targets: Column
   const decided = targets.get(column.name);
   if ("why" in generated || (decided && decided.type !== generated.type)) return null;
   return generated.sql;
+}
+
+/** PostgreSQL computes all generated columns at once: one cannot look at another. */
+function notGenerated(table: Table, name: string, found: Value | null): Value | null {
+  const column = table.columns.find((c) => c.name.toLowerCase() === name.toLowerCase());
+  if (found && column && column.generated !== "no")
+    throw new Untranslatable(`it uses the generated column ${column.name}`);
+  return found;
 }
 
 function generatedType(column: Column, computed: Value): string {
@@ -121,7 +145,6 @@ function columnsOf(table: Table, targets: ColumnTargets): Lookup {
       const column = table.columns.find((c) => c.name.toLowerCase() === name.toLowerCase());
       const target = column && targets.get(column.name);
       if (!column) return null;
-      if (column.generated !== "no") throw new Untranslatable(`it uses the generated column ${column.name}`);
       if (!target) throw new Untranslatable(`it uses the column ${column.name}, which is not in PostgreSQL`);
       const collation = column.collation === "BINARY" ? null : { name: column.collation, explicit: false };
       return value(kindOfType(target.type), quote(target.target), { atom: true, collation });

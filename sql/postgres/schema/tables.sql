@@ -1,0 +1,16 @@
+-- $1: schema names, $2: relation names. Every relation of such a name in those schemas: PostgreSQL keeps tables,
+-- views, indexes and sequences in one namespace. An index or a sequence also says which table it belongs to.
+SELECT n.nspname AS schema,
+       c.relname AS name,
+       c.relkind AS kind,
+       c.relrowsecurity AS row_security,
+       pg_has_role(c.relowner, 'USAGE') AS owned,
+       has_table_privilege(c.oid, 'TRIGGER') AS may_create_triggers,
+       owner.relname AS of_table
+FROM pg_class AS c
+JOIN pg_namespace AS n ON n.oid = c.relnamespace
+LEFT JOIN pg_index AS i ON i.indexrelid = c.oid
+LEFT JOIN pg_depend AS d ON c.relkind = 'S' AND d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                        AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+LEFT JOIN pg_class AS owner ON owner.oid = COALESCE(i.indrelid, d.refobjid)
+WHERE n.nspname = ANY ($1::text[]) AND c.relname = ANY ($2::text[])

@@ -1,0 +1,282 @@
+// Decides the mapping of every table that the configuration includes: types, codecs, names and keys, with a
+// reason for each column. The configuration overrides; choose.ts has the defaults. It reads only the columns
+// whose declaration leaves the type open, so that a backfill of a large table starts at once. Counting the rows
+// that a mapping refuses is assess.ts, proposing stronger types is suggest.ts.
+import type Database from "better-sqlite3";
+import type { Finding } from "../commands/command.js";
+import type { ColumnConfig, SourceConfig, TableConfig } from "../config.js";
+import { SwitchbackError } from "../errors.js";
+import { type Column, columnOf, quote, type Schema, type Table } from "../schema.js";
+import { targetName } from "../store/postgres/names.js";
+import { type ColumnTarget, translateGenerated } from "../store/postgres/translate.js";
+import { type Choice, chooseType } from "./choose.js";
+import { type CodecSpec, codecFor } from "./codecs.js";
+import { type Evidence, evidenceOf } from "./evidence.js";
+import { foreignKeyFindings, mappingFindings } from "./faults.js";
+import { type ColumnMapping, ROWID_COLUMN, type TableMapping } from "./mapping.js";
+import { sourceOf, spellingFor } from "./spelling.js";
+import { parseType, TYPE_NAMES } from "./types.js";
+
+/** What became of one SQLite column, and why. */
+export interface ColumnDecision {
+  readonly column: string;
+  /** The name in PostgreSQL. */
+  readonly target: string;
+  readonly spec: CodecSpec;
+  /** In words that follow the type. */
+  readonly why: string;
+  readonly configured: boolean;
+  /** PostgreSQL computes the column by this expression, and nothing is copied; else null. */
+  readonly generatedAs: string | null;
+}
+
+export interface TableDecision {
+  readonly mapping: TableMapping;
+  readonly columns: readonly ColumnDecision[];
+}
+
+export interface Decided {
+  readonly decisions: readonly TableDecision[];
+  readonly mappings: readonly TableMapping[];
+  readonly findings: readonly Finding[];
+}
+
+/**
+ * The mappings of every included table, in the schema's order; those in `settled` were decided earlier and stay.
+ * @throws SwitchbackError TABLE_UNKNOWN for tables or columns that the configuration names and the file lacks,
+ *   CONFIG_INVALID for types that no codec knows and for two things with one name; all of them at once
+ */
+export function decideMappings(
+  db: Database.Database,
+  schema: Schema,
+  source: SourceConfig,
+  settled: ReadonlyMap<string, TableMapping> = new Map(),
+): Decided {
+  checkNames(schema, source);
+  const included = includedTables(db, schema, source);
+  const decided = included.map((table) => {
+    const mapping = settled.get(table.name);
+    if (mapping) return { decision: { mapping, columns: [] }, findings: [] };
+    return decideMapping(table, source, evidenceOf(db, table));
+  });
+  checkTargets(decided.map(({ decision }) => decision));
+  const mappings = decided.map(({ decision }) => decision.mapping);
+  return {
+    decisions: decided.map(({ decision }) => decision),
+    mappings,
+    findings: [...decided.flatMap(({ findings }) => findings), ...foreignKeyFindings(mappings, source.name)],
+  };
+}
+
+/** The mapping of one table, with what the operator should know about it. */
+export function decideMapping(
+  table: Table,
+  source: SourceConfig,
+  evidence: Evidence,
+): { readonly decision: TableDecision; readonly findings: readonly Finding[] } {
+  const config = entryOf(source.tables, table.name);
+  const doubts: { column: string; choice: Choice }[] = [];
+  const choices = new Map<string, { choice: Choice; spec: CodecSpec; configured: boolean }>();
+  for (const column of table.columns) {
+    const settings = entryOf(config?.columns ?? {}, column.name);
+    const strict = identifies(table, column.name);
+    const choice =
+      settings?.type || settings?.from
+        ? configuredChoice(column, settings, evidence)
+        : chooseType(column, evidence, { keepLengths: source.lengths === "keep", strict });
+    if (choice.doubt !== undefined) doubts.push({ column: column.name, choice });
+    const configured = settings?.type !== undefined || settings?.from !== undefined;
+    choices.set(column.name, { choice, configured, spec: specOf(table, column, choice, strict) });
+  }
+  const names = new Map(
+    table.columns.map((c) => [c.name, entryOf(config?.columns ?? {}, c.name)?.name ?? targetName(c.name)]),
+  );
+  const targets = new Map<string, ColumnTarget>();
+  for (const column of table.columns) {
+    const chosen = choices.get(column.name);
+    // A generated column's type follows from its expression, unless the configuration fixes it.
+    if (!chosen || (column.generated !== "no" && !chosen.configured)) continue;
+    targets.set(column.name, { target: names.get(column.name) ?? "", type: codecFor(chosen.spec).type });
+  }
+  const columns = table.columns.flatMap((column): ColumnDecision[] => {
+    const chosen = choices.get(column.name);
+    if (!chosen) return [];
+    const generatedAs = column.generated === "no" ? null : translateGenerated(table, column, targets);
+    const { choice, spec, configured } = chosen;
+    return [
+      {
+        column: column.name,
+        target: names.get(column.name) ?? "",
+        spec,
+        why: choice.why,
+        configured,
+        generatedAs,
+      },
+    ];
+  });
+  const mapping = mappingOf(table, source, config, columns);
+  return {
+    decision: { mapping, columns },
+    findings: mappingFindings({ mapping, columns }, doubts, source.name),
+  };
+}
+
+function mappingOf(
+  table: Table,
+  source: SourceConfig,
+  config: TableConfig | undefined,
+  decisions: readonly ColumnDecision[],
+): TableMapping {
+  const keyNames = table.key.kind === "columns" ? table.key.columns : [];
+  const columns = decisions
+    .filter((decision) => decision.generatedAs === null)
+    .map(
+      (decision): ColumnMapping => ({
+        source: quote(decision.column),
+        column: decision.column,
+        target: decision.target,
+        spec: decision.spec,
+        codec: codecFor(decision.spec),
+        notNull: keyNames.includes(decision.column) || columnOf(table, decision.column).notNull,
+      }),
+    );
+  if (table.key.kind === "rowid") columns.push(rowidColumn(table.key.alias));
+  const key =
+    table.key.kind === "rowid"
+      ? columns.slice(-1)
+      : keyNames.flatMap((name) => columns.filter((column) => column.column === name));
+  return { table, schema: source.schema, target: config?.name ?? targetName(table.name), columns, key };
+}
+
+function rowidColumn(alias: string): ColumnMapping {
+  const spec: CodecSpec = { type: "bigint", affinity: "INTEGER" };
+  return { source: alias, column: null, target: ROWID_COLUMN, spec, codec: codecFor(spec), notNull: true };
+}
+
+/** A column of the key or of a unique index: two of its values must never become one in PostgreSQL. */
+function identifies(table: Table, column: string): boolean {
+  if (table.key.kind === "columns" && table.key.columns.includes(column)) return true;
+  return table.indexes.some((index) => index.unique && index.terms.some((term) => term.column === column));
+}
+
+/** A B-tree entry of PostgreSQL's holds 2,704 bytes; the rest is for what surrounds the values. */
+const INDEX_BYTES_MAX = 2_600;
+const UNBOUNDED = new Set(["text", "varchar", "char", "bytea", "json", "jsonb", "any"]);
+
+function specOf(table: Table, column: Column, choice: Choice, strict: boolean): CodecSpec {
+  const name = parseType(choice.type)?.name ?? "";
+  return {
+    type: choice.type,
+    affinity: column.affinity,
+    ...(choice.from === undefined || choice.from === "text" ? {} : { from: choice.from }),
+    ...(choice.spelling === undefined ? {} : { spelling: choice.spelling }),
+    ...(strict ? { strict } : {}),
+    ...(strict && UNBOUNDED.has(name)
+      ? { bytesMax: Math.floor(INDEX_BYTES_MAX / widestKey(table, column.name)) }
+      : {}),
+  };
+}
+
+/** The columns of the widest unique index or key that the column is part of. */
+function widestKey(table: Table, column: string): number {
+  const widths = table.indexes
+    .filter((index) => index.unique && index.terms.some((term) => term.column === column))
+    .map((index) => index.terms.length);
+  return Math.max(1, table.key.kind === "columns" ? table.key.columns.length : 1, ...widths);
+}
+
+function configuredChoice(column: Column, settings: ColumnConfig, evidence: Evidence): Choice {
+  const parsed = parseType(settings.type ?? "timestamptz");
+  if (!parsed) throw new Error(`the type ${settings.type} was not checked`);
+  const moments = parsed.name === "timestamptz" || parsed.name === "timestamp";
+  const spelled = moments || ["boolean", "uuid", "time", "jsonb"].includes(parsed.name);
+  const sample = spelled ? evidence.sample(column.name) : [];
+  const from = moments ? (settings.from ?? sourceOf(sample)) : undefined;
+  return {
+    type: parsed.type,
+    ...(from === undefined ? {} : { from }),
+    spelling: spellingFor(parsed.name, sample, from),
+    why: "configured",
+  };
+}
+
+/** SQLite's names ignore the case of ASCII letters, and so do the configuration's. */
+function entryOf<T>(entries: Readonly<Record<string, T>>, name: string): T | undefined {
+  const wanted = folded(name);
+  return Object.entries(entries).find(([written]) => folded(written) === wanted)?.[1];
+}
+
+function folded(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+}
+
+function includedTables(db: Database.Database, schema: Schema, source: SourceConfig): Table[] {
+  const glob = db.prepare("SELECT lower(?) GLOB lower(?)").pluck();
+  const matches = (name: string, patterns: readonly string[]) =>
+    patterns.some((pattern) => Number(glob.get(name, pattern)) === 1);
+  return schema.tables.filter(
+    (table) => matches(table.name, source.include) && !matches(table.name, source.exclude),
+  );
+}
+
+function checkNames(schema: Schema, source: SourceConfig): void {
+  const unknown: string[] = [];
+  const invalid: string[] = [];
+  for (const [name, config] of Object.entries(source.tables)) {
+    const table = schema.tables.find((t) => folded(t.name) === folded(name));
+    if (!table) {
+      unknown.push(`no table ${name}; there are ${listed(schema.tables)}`);
+      continue;
+    }
+    for (const [columnName, { type, from }] of Object.entries(config.columns)) {
+      const path = `tables.${name}.columns.${columnName}`;
+      if (!table.columns.some((c) => folded(c.name) === folded(columnName))) {
+        unknown.push(`table ${table.name} has no column ${columnName}; it has ${listed(table.columns)}`);
+      }
+      const parsed = type === undefined ? null : parseType(type);
+      if (type !== undefined && !parsed) {
+        invalid.push(
+          `${path}.type: expected one of ${TYPE_NAMES.join(", ")}, received ${JSON.stringify(type)}`,
+        );
+      }
+      if (parsed && from !== undefined && parsed.name !== "timestamptz" && parsed.name !== "timestamp") {
+        invalid.push(
+          `${path}.from: only timestamptz and timestamp take it, received ${from} beside ${parsed.type}`,
+        );
+      }
+    }
+  }
+  if (unknown.length > 0)
+    throw new SwitchbackError("TABLE_UNKNOWN", unknown.join("\n"), { source: source.name });
+  if (invalid.length > 0)
+    throw new SwitchbackError("CONFIG_INVALID", invalid.join("\n"), { source: source.name });
+}
+
+/** A database may have hundreds of tables; the message need not. */
+const LISTED_MAX = 30;
+
+function listed(named: readonly { readonly name: string }[]): string {
+  const names = named.slice(0, LISTED_MAX).map(({ name }) => name);
+  return named.length > LISTED_MAX
+    ? `${names.join(", ")} and ${named.length - LISTED_MAX} more`
+    : names.join(", ");
+}
+
+function checkTargets(decisions: readonly TableDecision[]): void {
+  const twice = [
+    ...repeated(decisions.map(({ mapping }) => mapping.target)).map(
+      (name) => `two tables would be named ${name}`,
+    ),
+    ...decisions.flatMap(({ mapping, columns }) => {
+      const own = mapping.columns.filter((c) => c.column === null).map((c) => c.target);
+      return repeated([...columns.map((c) => c.target), ...own]).map(
+        (name) => `two columns of ${mapping.table.name} would be named ${name}`,
+      );
+    }),
+  ];
+  if (twice.length > 0) throw new SwitchbackError("CONFIG_INVALID", twice.join("\n"));
+}
+
+function repeated(names: readonly string[]): string[] {
+  return [...new Set(names.filter((name, i) => names.indexOf(name) !== i))];
+}

@@ -1,0 +1,135 @@
+// What a SQLite table really holds, asked of the file. It owns the SQL that looks at values before a mapping
+// exists, and it only ever asks for what a decision needs: a column of a definite type is not read at all. It
+// decides nothing.
+//
+// No decision rests on a sample: a sample only proposes, and `refutation` proves the proposal over every row.
+// SQLite does the proving with the codec's own `clean`; only the values it cannot vouch for come to JavaScript,
+// one at a time.
+import { isUtf8 } from "node:buffer";
+import type Database from "better-sqlite3";
+import { quote, type Table } from "../schema.js";
+import { type Codec, InvalidText, Refusal, type SqliteValue } from "./codec.js";
+
+/** How many non-NULL values of each storage class a column holds. */
+export interface Classes {
+  readonly integer: number;
+  readonly real: number;
+  readonly text: number;
+  readonly blob: number;
+}
+
+export interface Evidence {
+  /** Some values from both ends of the table, NULLs left out. */
+  sample(column: string): readonly SqliteValue[];
+  /** Over all rows. */
+  classes(column: string): Classes;
+  /** The smallest and the largest number; null when the column holds none. */
+  numbers(column: string): { readonly min: number; readonly max: number } | null;
+  /** True when some text has exactly this many characters. */
+  anyOfLength(column: string, characters: number): boolean;
+  /** Why the codec does not hold every value of the column; null when it does. Stops at the first it does not. */
+  refutation(column: string, codec: Codec): string | null;
+}
+
+/** From each end; enough to see how a column is spelled. */
+const SAMPLE_ROWS = 100;
+
+/** Evidence about one table. Each question is asked once. */
+export function evidenceOf(db: Database.Database, table: Table): Evidence {
+  const samples = new Map<string, readonly SqliteValue[]>();
+  const classes = new Map<string, Classes>();
+  return {
+    sample: (column) => remembered(samples, column, () => sample(db, table, column)),
+    classes: (column) => remembered(classes, column, () => classesOf(db, table, column)),
+    numbers: (column) => numbersOf(db, table, column),
+    anyOfLength: (column, characters) => anyOfLength(db, table, column, characters),
+    refutation: (column, codec) => refutation(db, table, column, codec),
+  };
+}
+
+function remembered<T>(known: Map<string, T>, column: string, ask: () => T): T {
+  const value = known.get(column) ?? ask();
+  known.set(column, value);
+  return value;
+}
+
+/** SQL list that gives a value beside its class; text as bytes, because better-sqlite3 would mend it silently. */
+function withClass(column: string): string {
+  const c = `r.${quote(column)}`;
+  return `typeof(${c}), iif(typeof(${c}) = 'text', CAST(${c} AS BLOB), ${c})`;
+}
+
+function valueOfRow([type, value]: readonly unknown[]): SqliteValue {
+  if (type !== "text") return value as SqliteValue;
+  const bytes = value as Buffer;
+  return isUtf8(bytes) ? bytes.toString("utf8") : new InvalidText(bytes);
+}
+
+function sample(db: Database.Database, table: Table, column: string): SqliteValue[] {
+  const order = table.withoutRowid
+    ? table.primaryKey.map((name) => `r.${quote(name)}`)
+    : table.rowidAlias === null
+      ? []
+      : [`r.${table.rowidAlias}`];
+  const select = `SELECT ${withClass(column)} FROM ${quote(table.name)} AS r WHERE r.${quote(column)} IS NOT NULL`;
+  const ends = order.length === 0 ? [""] : ["ASC", "DESC"];
+  return ends.flatMap((direction) => {
+    const by = direction === "" ? "" : ` ORDER BY ${order.map((term) => `${term} ${direction}`).join(", ")}`;
+    return db
+      .prepare(`${select}${by} LIMIT ${SAMPLE_ROWS}`)
+      .raw()
+      .all()
+      .map((row) => valueOfRow(row as unknown[]));
+  });
+}
+
+function classesOf(db: Database.Database, table: Table, column: string): Classes {
+  const rows = db
+    .prepare(`SELECT typeof(r.${quote(column)}), count(*) FROM ${quote(table.name)} AS r GROUP BY 1`)
+    .raw()
+    .all() as [string, bigint | number][];
+  const count = (name: string) => Number(rows.find(([type]) => type === name)?.[1] ?? 0);
+  return { integer: count("integer"), real: count("real"), text: count("text"), blob: count("blob") };
+}
+
+function numbersOf(db: Database.Database, table: Table, column: string): { min: number; max: number } | null {
+  const c = `r.${quote(column)}`;
+  // Zero is left out: it is what applications write for "never".
+  const row = db
+    .prepare(
+      `SELECT min(${c}), max(${c}) FROM ${quote(table.name)} AS r WHERE typeof(${c}) IN ('integer', 'real') AND ${c} <> 0`,
+    )
+    .raw()
+    .get() as [bigint | number | null, bigint | number | null];
+  return row[0] === null || row[1] === null ? null : { min: Number(row[0]), max: Number(row[1]) };
+}
+
+function anyOfLength(db: Database.Database, table: Table, column: string, characters: number): boolean {
+  const c = `r.${quote(column)}`;
+  const where = `typeof(${c}) = 'text' AND length(${c}) = ${characters}`;
+  return db.prepare(`SELECT 1 FROM ${quote(table.name)} AS r WHERE ${where} LIMIT 1`).get() !== undefined;
+}
+
+function refutation(db: Database.Database, table: Table, column: string, codec: Codec): string | null {
+  const doubtful = `NOT (${vouched(codec, `r.${quote(column)}`)})`;
+  const rows = db
+    .prepare(`SELECT ${withClass(column)} FROM ${quote(table.name)} AS r WHERE ${doubtful}`)
+    .raw();
+  for (const row of rows.iterate()) {
+    const text = codec.encode(valueOfRow(row as unknown[]));
+    if (text instanceof Refusal) return text.reason;
+  }
+  return null;
+}
+
+/** Codecs of free text: whether its bytes are sound is not for `clean` to say. */
+const FREE_TEXT = new Set(["text", "varchar", "char", "json", "jsonb", "any"]);
+
+/**
+ * SQL over a quoted column: 1 only when the codec holds the value for certain. Text that is all ASCII without a
+ * NUL has as many characters as bytes, which rules out invalid UTF-8 too.
+ */
+export function vouched(codec: Codec, column: string): string {
+  if (!FREE_TEXT.has(codec.name)) return codec.clean(column);
+  return `(${codec.clean(column)} AND ifnull(length(${column}) = octet_length(${column}), 1))`;
+}

@@ -1,7 +1,6 @@
 // The whole `switchback backfill` command beside \copy of a file made beforehand plus the same indexes one after
 // another (the limit), row-by-row INSERTs (what hand-written scripts do) and pgloader: in turn, on one server.
-import { createReadStream, createWriteStream } from "node:fs";
-import { copyFileSync } from "node:fs";
+import { copyFileSync, createReadStream, createWriteStream } from "node:fs";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import Database from "better-sqlite3";
@@ -19,22 +18,36 @@ export async function benchBackfill(server, { rows, runs }) {
   const csv = join(server.folder, "orders.csv");
   const psql = await installed("psql");
   const pgloader = await installed("pgloader");
-  const seconds = { switchback: /** @type {number[]} */ ([]), copy: /** @type {number[]} */ ([]), pgloader: /** @type {number[]} */ ([]) };
+  const seconds = {
+    switchback: /** @type {number[]} */ ([]),
+    copy: /** @type {number[]} */ ([]),
+    pgloader: /** @type {number[]} */ ([]),
+  };
   let peakMiB = 0;
   let insertSeconds = Number.NaN;
   for (let run = 0; run < runs; run++) {
     const file = join(server.folder, `orders-${run}.db`);
     copyFileSync(source, file);
     const ours = await server.database();
-    const result = await switchback(["backfill", "--sqlite", file, "--postgres", ours, "--log-level", "error"]).ended;
+    const result = await switchback([
+      "backfill",
+      "--sqlite",
+      file,
+      "--postgres",
+      ours,
+      "--log-level",
+      "error",
+    ]).ended;
     seconds.switchback.push(result.seconds);
     peakMiB = Math.max(peakMiB, result.peakMiB ?? 0);
     const shape = await shapeOf(ours);
     if (shape.rows !== rows) throw new Error(`the backfill left ${shape.rows} rows of ${rows}`);
     if (run === 0) await exportCsv(ours, csv);
     seconds.copy.push(await limit(await server.database(), shape, csv, psql));
-    if (run === 0) insertSeconds = await inserts(await server.database(), shape, source, Math.min(rows, INSERT_ROWS));
-    if (pgloader) seconds.pgloader.push((await start("pgloader", [source, await server.database()]).ended).seconds);
+    if (run === 0)
+      insertSeconds = await inserts(await server.database(), shape, source, Math.min(rows, INSERT_ROWS));
+    if (pgloader)
+      seconds.pgloader.push((await start("pgloader", [source, await server.database()]).ended).seconds);
   }
   const own = median(seconds.switchback);
   const limitSeconds = median(seconds.copy);
@@ -70,7 +83,11 @@ async function shapeOf(url) {
   );
   const { rows } = await client.query("SELECT count(*)::int AS n FROM orders");
   await client.end();
-  return { rows: rows[0].n, create: `CREATE TABLE orders(${columns.rows[0].list})`, indexes: indexes.rows.map((row) => row.statement) };
+  return {
+    rows: rows[0].n,
+    create: `CREATE TABLE orders(${columns.rows[0].list})`,
+    indexes: indexes.rows.map((row) => row.statement),
+  };
 }
 
 /** @param {string} url @param {string} csv */
@@ -103,7 +120,10 @@ async function inserts(url, shape, file, count) {
   const seconds = await timed(async () => {
     await client.query("BEGIN");
     for (const row of rows.iterate(count)) {
-      await client.query("INSERT INTO orders VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", /** @type {unknown[]} */ (row));
+      await client.query(
+        "INSERT INTO orders VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        /** @type {unknown[]} */ (row),
+      );
     }
     await client.query("COMMIT");
   });

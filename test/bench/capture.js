@@ -44,7 +44,15 @@ export async function benchCapture(server, { rows, runs }) {
       database.exec(SCHEMA);
       database.close();
       if (kind === "captured") {
-        await switchback(["backfill", "--sqlite", file, "--postgres", await server.database(), "--log-level", "error"]).ended;
+        await switchback([
+          "backfill",
+          "--sqlite",
+          file,
+          "--postgres",
+          await server.database(),
+          "--log-level",
+          "error",
+        ]).ended;
       }
       for (const per of [1, 100]) {
         const { output } = await start("python3", ["-c", APPLICATION, file, String(rows), String(per)]).ended;

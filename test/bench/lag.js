@@ -49,7 +49,13 @@ export async function benchLag(server, { perSecond, seconds }) {
       if (waited > 30_000) throw new Error("the sidecar did not stream");
       await sleep(50);
     }
-    const writer = start("python3", ["-c", WRITER, file, String(perSecond), String(seconds + WARM_UP_MS / 1000 + 0.5)]);
+    const writer = start("python3", [
+      "-c",
+      WRITER,
+      file,
+      String(perSecond),
+      String(seconds + WARM_UP_MS / 1000 + 0.5),
+    ]);
     await sleep(WARM_UP_MS);
     const lags = await observe(url, seconds);
     await writer.ended;

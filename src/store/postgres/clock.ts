@@ -98,7 +98,7 @@ function formatted([format, ...rest]: readonly Node[]): Clock {
   if (subsecond) throw new Untranslatable("strftime() has the modifier subsec");
   let pattern = "";
   for (const part of format.value.match(/%.|[^%]+/gsu) ?? []) {
-    const field = part.startsWith("%") ? FORMATS[part.charAt(1)] : `"${part}"`;
+    const field = part.startsWith("%") ? FORMATS[part.charAt(1)] : verbatim(part);
     if (field === undefined || /["\\]/.test(part))
       throw new Untranslatable(`strftime('${format.value}') has no exact counterpart`);
     pattern += field;
@@ -112,6 +112,11 @@ function formatted([format, ...rest]: readonly Node[]): Clock {
         ? "day"
         : "part";
   return { moment, shows: { format: pattern }, precision };
+}
+
+/** to_char() reads letters as fields unless they are quoted. */
+function verbatim(part: string): string {
+  return /[a-z]/i.test(part) ? `"${part}"` : part;
 }
 
 /** The reading as SQLite's own value: text, an integer, or a REAL. */

@@ -180,7 +180,7 @@ function defaultClause(mapping: TableMapping, column: TargetColumn, oddities: Od
   const source = mapping.table.columns.find((c) => c.name === written?.column);
   if (!written || !source || source.default === null || source.generated !== "no") return "";
   const translation = translateDefault(source, written.codec);
-  if ("sql" in translation) return ` DEFAULT ${translation.sql}`;
+  if ("sql" in translation) return translation.sql === "NULL" ? "" : ` DEFAULT ${translation.sql}`;
   oddities.push({
     kind: "default",
     table: mapping.table.name,

@@ -146,7 +146,7 @@ function columnsOf(table: Table, targets: ColumnTargets): Lookup {
       const target = column && targets.get(column.name);
       if (!column) return null;
       if (!target) throw new Untranslatable(`it uses the column ${column.name}, which is not in PostgreSQL`);
-      const collation = column.collation === "BINARY" ? null : { name: column.collation, explicit: false };
+      const collation = { name: column.collation, explicit: false };
       return value(kindOfType(target.type), quote(target.target), { atom: true, collation });
     },
     special: (node) => (node.kind === "call" ? jsonValid(node, table, targets) : null),
@@ -178,7 +178,9 @@ export function translate(node: Node, lookup: Lookup): Value {
     case "binary":
       return node.operator === "IS" || node.operator === "IS NOT"
         ? is(node, go)
-        : binary(node.operator, go(node.left), go(node.right));
+        : isChain(node)
+          ? chain(node, go)
+          : binary(node.operator, go(node.left), go(node.right));
     case "between":
       return between(go(node.operand), go(node.low), go(node.high), node.not);
     case "in":
@@ -253,14 +255,25 @@ function is(node: Node & { kind: "binary" }, go: (node: Node) => Value): Value {
 function binary(operator: string, left: Value, right: Value): Value {
   if (isComparison(operator)) return compare(operator, left, right);
   const [l, r] = [uncollated(left), uncollated(right)];
-  if (operator === "AND" || operator === "OR") {
-    return value("boolean", `${operand(asCondition(l))} ${operator} ${operand(asCondition(r))}`);
-  }
   if (operator === "||") return value("text", `${operand(asText(l))} || ${operand(asText(r))}`);
   if (operator === "->" || operator === "->>")
     throw new Untranslatable(`${operator} reads JSON by rules of SQLite's own`);
   if (["&", "|", "<<", ">>"].includes(operator)) return bits(operator, l, r);
   return arithmetic(operator, l, r);
+}
+
+function isChain(node: Node & { kind: "binary" }): boolean {
+  return node.operator === "AND" || node.operator === "OR";
+}
+
+/** a AND b AND c in one line, as people write it. */
+function chain(node: Node & { kind: "binary" }, go: (node: Node) => Value): Value {
+  const links = (side: Node): Node[] =>
+    side.kind === "binary" && side.operator === node.operator
+      ? [...links(side.left), ...links(side.right)]
+      : [side];
+  const conditions = links(node).map((link) => operand(asCondition(uncollated(go(link)))));
+  return value("boolean", conditions.join(` ${node.operator} `));
 }
 
 function pattern(node: Node & { kind: "like" }, go: (node: Node) => Value): Value {
@@ -271,15 +284,18 @@ function pattern(node: Node & { kind: "like" }, go: (node: Node) => Value): Valu
   throw new Untranslatable(`${node.operator} calls a function of the application's own`);
 }
 
-/** Only casts that cannot fail or round. */
+/** Only casts that cannot fail or round. A column keeps its collation under CAST. */
 function cast(v: Value, type: string): Value {
   const number = asNumber(v);
   const upper = type.toUpperCase();
-  if (/INT/.test(upper) && number.kind === "integer") return number;
-  if (/CHAR|CLOB|TEXT/.test(upper) && (number.kind === "text" || number.kind === "integer")) return asText(v);
-  if (/REAL|FLOA|DOUB/.test(upper) && number.kind === "real") return number;
+  const { collation } = v;
+  if (/INT/.test(upper) && number.kind === "integer") return { ...number, collation };
+  if (/CHAR|CLOB|TEXT/.test(upper) && (number.kind === "text" || number.kind === "integer")) {
+    return { ...asText(v), collation };
+  }
+  if (/REAL|FLOA|DOUB/.test(upper) && number.kind === "real") return { ...number, collation };
   if (/REAL|FLOA|DOUB/.test(upper) && number.kind === "integer") {
-    return value("real", `${operand(number)}::double precision`, { atom: true });
+    return value("real", `${operand(number)}::double precision`, { atom: true, collation });
   }
   throw new Untranslatable(`CAST AS ${type} guesses in SQLite where PostgreSQL would refuse`);
 }

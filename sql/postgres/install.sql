@@ -1,0 +1,146 @@
+-- switchback's own records in PostgreSQL. Every statement may run again on an installed schema.
+CREATE SCHEMA IF NOT EXISTS switchback;
+
+-- Where writes go, for applications that ask the store they have at hand. One row.
+CREATE TABLE IF NOT EXISTS switchback.route (
+  one        boolean     PRIMARY KEY DEFAULT true CHECK (one),
+  writes     text        NOT NULL CHECK (writes IN ('sqlite', 'paused', 'postgres')),
+  epoch      bigint      NOT NULL,
+  changed_at timestamptz NOT NULL DEFAULT now()
+);
+INSERT INTO switchback.route (writes, epoch) VALUES ('sqlite', 0) ON CONFLICT DO NOTHING;
+
+-- One row a SQLite file. `position` moves in the same transaction as the rows (I2); `owner` names the sidecar
+-- that may move it, so that one that lost its lock without noticing cannot write any more.
+CREATE TABLE IF NOT EXISTS switchback.source (
+  name       text        PRIMARY KEY,
+  identity   text        NOT NULL,
+  file       text        NOT NULL,
+  schema     text        NOT NULL,
+  position   bigint      NOT NULL DEFAULT 0,
+  -- SQLite's schema version when its tables were last looked at.
+  version    bigint      NOT NULL DEFAULT -1,
+  applied_at timestamptz,
+  owner      text
+) WITH (fillfactor = 20);
+
+-- One row a followed table. `ddl` is SQLite's text of the table when `mapping` was decided, `settings` the
+-- configuration that it was decided under.
+CREATE TABLE IF NOT EXISTS switchback.followed (
+  source    text    NOT NULL REFERENCES switchback.source ON DELETE CASCADE,
+  name      text    NOT NULL,
+  mapping   jsonb   NOT NULL,
+  ddl       text    NOT NULL,
+  settings  text    NOT NULL,
+  estimated bigint  NOT NULL DEFAULT 0,
+  -- copying: ranges are still to come; finishing: all rows are there, keys and indexes are not; streaming.
+  state     text    NOT NULL CHECK (state IN ('copying', 'finishing', 'streaming')),
+  -- Whether switchback made the table, so that teardown and a new shape know whose it is.
+  made      boolean NOT NULL,
+  PRIMARY KEY (source, name)
+);
+
+-- The stretches (lo, hi] of a table's order. `rows` is null until the range is copied, and set in the
+-- transaction that adds its rows.
+CREATE TABLE IF NOT EXISTS switchback.range (
+  source     text   NOT NULL,
+  table_name text   NOT NULL,
+  number     int    NOT NULL,
+  lo         text,
+  hi         text,
+  rows       bigint,
+  PRIMARY KEY (source, table_name, number),
+  FOREIGN KEY (source, table_name) REFERENCES switchback.followed ON DELETE CASCADE
+);
+
+-- Rows that the target cannot hold, by the source's key. They leave when the application mends them.
+CREATE TABLE IF NOT EXISTS switchback.quarantine (
+  source      text        NOT NULL,
+  table_name  text        NOT NULL,
+  key         text        NOT NULL,
+  column_name text,
+  reason      text        NOT NULL,
+  since       timestamptz NOT NULL DEFAULT now(),
+  FOREIGN KEY (source, table_name) REFERENCES switchback.followed ON DELETE CASCADE
+);
+-- Keys may be longer than a btree entry may be.
+CREATE INDEX IF NOT EXISTS quarantine_key ON switchback.quarantine (source, table_name, md5(key));
+
+-- What an adopted table had that would disturb an exact copy, to be put back when writes go to PostgreSQL.
+CREATE TABLE IF NOT EXISTS switchback.suspended (
+  source     text NOT NULL,
+  table_name text NOT NULL,
+  kind       text NOT NULL CHECK (kind IN ('foreign key', 'trigger')),
+  name       text NOT NULL,
+  definition text NOT NULL,
+  PRIMARY KEY (source, table_name, kind, name),
+  FOREIGN KEY (source, table_name) REFERENCES switchback.followed ON DELETE CASCADE
+);
+
+-- The last comparison of each source.
+CREATE TABLE IF NOT EXISTS switchback.verification (
+  source    text        PRIMARY KEY REFERENCES switchback.source ON DELETE CASCADE,
+  at        timestamptz NOT NULL DEFAULT now(),
+  position  bigint      NOT NULL,
+  equal     boolean     NOT NULL,
+  different bigint      NOT NULL
+);
+
+-- The fence: statement triggers on every replicated table call it before any row is touched, TRUNCATE and
+-- COPY included. The sidecar's own sessions pass. The text of the message is what applications wait for.
+CREATE OR REPLACE FUNCTION switchback.fence() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF current_setting('switchback.apply', true) = 'on' THEN
+    RETURN NULL;
+  END IF;
+  RAISE EXCEPTION 'switchback: writes go to SQLite (epoch 0)'
+    USING ERRCODE = '25006', HINT = 'Follow the route: read it from the route file, /route or switchback.route.';
+END
+$$;
+
+-- Moves the position from exactly p_from to p_to, for its owner only.
+CREATE OR REPLACE FUNCTION switchback.advance(p_source text, p_owner text, p_from bigint, p_to bigint)
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  UPDATE switchback.source
+     SET position = p_to, applied_at = clock_timestamp()
+   WHERE name = p_source AND owner = p_owner AND position = p_from;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'the position of source % is not % or its owner changed', p_source, p_from USING ERRCODE = 'SB001';
+  END IF;
+END
+$$;
+
+-- Holds the position where it is until the transaction ends, so that a range is added as of exactly that.
+CREATE OR REPLACE FUNCTION switchback.hold(p_source text, p_owner text, p_position bigint)
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM 1 FROM switchback.source WHERE name = p_source AND owner = p_owner AND position = p_position FOR SHARE;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'the position of source % is not % or its owner changed', p_source, p_position USING ERRCODE = 'SB001';
+  END IF;
+END
+$$;
+
+-- Inserts a staged batch row by row, for a batch that failed as a whole: `p_insert` writes the staged row
+-- numbered $1. Returns the numbers that PostgreSQL refused, and why.
+CREATE OR REPLACE FUNCTION switchback.insert_each(p_insert text, p_last bigint)
+RETURNS TABLE (n bigint, reason text) LANGUAGE plpgsql AS $$
+BEGIN
+  FOR i IN 1 .. p_last LOOP
+    BEGIN
+      EXECUTE p_insert USING i;
+    EXCEPTION
+      -- Values and constraints are the row's fault; anything else is not and must surface.
+      WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded THEN
+        n := i;
+        reason := SQLERRM;
+        RETURN NEXT;
+    END;
+  END LOOP;
+END
+$$;
+
+-- Applications may ask for the route.
+GRANT USAGE ON SCHEMA switchback TO PUBLIC;
+GRANT SELECT ON switchback.route TO PUBLIC;

@@ -1,0 +1,32 @@
+// `backfill`: installs capture, copies history, ends once the target is exact at a position.
+import { Sidecar } from "../sidecar.js";
+import type { Context, ExitCode } from "./command.js";
+import { requirePostgres } from "./command.js";
+
+export async function backfill(context: Context): Promise<ExitCode> {
+  const { config, log, progress, signal } = context;
+  const started = performance.now();
+  const sidecar = new Sidecar(config, requirePostgres(config), log, progress);
+  try {
+    await sidecar.backfill(signal);
+    signal.throwIfAborted();
+    progress.done();
+    const status = sidecar.status();
+    if (context.json) {
+      context.out(JSON.stringify(status));
+    } else {
+      for (const { name, applied, tables } of status.sources) {
+        const rows = tables.reduce((sum, table) => sum + table.copied, 0);
+        const seconds = (performance.now() - started) / 1_000;
+        context.out(
+          `${name}: ${tables.length} tables, ${rows.toLocaleString("en")} rows copied; exact at position ${applied} after ${seconds.toFixed(1)} s`,
+        );
+      }
+      for (const problem of status.problems) context.out(`  ! ${problem.message}\n    ${problem.hint}`);
+    }
+    return 0;
+  } finally {
+    await sidecar.close();
+  }
+}
+

@@ -1,0 +1,314 @@
+// One source on its way to its target: prepares both sides, copies what is not copied, finishes keys and
+// indexes, then follows the changes. It may be started again after any failure and goes on from the stores'
+// own records. When the file's tables change their shape it looks again and copies what it must.
+import PQueue from "p-queue";
+import type { Logger } from "pino";
+import type { Finding } from "./commands/command.js";
+import type { PostgresConfig, SourceConfig } from "./config.js";
+import { SwitchbackError } from "./errors.js";
+import { LagClock } from "./lag.js";
+import { type Held, isComplete, Link } from "./link.js";
+import type { TableMapping } from "./mapping/mapping.js";
+import type { SourceMetrics } from "./metrics.js";
+import type { PhaseEvent } from "./phase.js";
+import type { Progress } from "./progress.js";
+import { problem, reconcile } from "./reconcile.js";
+import type { Problem, SourceStatus, TableStatus } from "./status.js";
+import { Control, type FollowedTable } from "./store/postgres/control.js";
+import type { TargetTable } from "./store/postgres/schema.js";
+import { targetName } from "./store/postgres/merge.js";
+import { PostgresTarget } from "./store/postgres/target.js";
+import { SqliteSource } from "./store/sqlite/source.js";
+import { type RefusedRow, SourceChanged, type Window } from "./store/store.js";
+
+export interface FollowerOptions {
+  readonly source: SourceConfig;
+  readonly postgres: PostgresConfig;
+  readonly workers: number;
+  readonly log: Logger;
+  readonly progress: Progress;
+  readonly metrics: SourceMetrics;
+  /** Told of every step from one phase to the next. */
+  readonly event: (event: PhaseEvent) => void;
+}
+
+/** How often the source's position is looked at for the lag, also while the target is away. */
+const SAMPLE_MS = 200;
+/** The log is pruned when it has grown to this, and cut back to KEEP rows behind the newest. */
+const LOG_ROWS_MAX = 100_000;
+const LOG_ROWS_KEEP = 20_000;
+/** Pruning waits for a pause in the application's writes, until the log is this long. */
+const LOG_ROWS_PRESSING = 2_000_000;
+const QUIET_MS = 300;
+/** Building an index uses the server's own parallel workers; two statements at a time keep it busy. */
+const INDEXES_AT_ONCE = 2;
+
+export class Follower {
+  readonly name: string;
+  private readonly source: SqliteSource;
+  private target: PostgresTarget | null = null;
+  private link: Link | null = null;
+  private held: Held = { position: 0, tables: new Map() };
+  private mappings: readonly TableMapping[] = [];
+  private targets: readonly TargetTable[] = [];
+  private states = new Map<string, FollowedTable["state"]>();
+  private estimates = new Map<string, number>();
+  private readonly lag = new LagClock();
+  private readonly sampler: NodeJS.Timeout;
+  private readonly standing = new Map<string, Problem>();
+  private lastFlushMs = 0;
+  private newest = 0;
+
+  constructor(private readonly options: FollowerOptions) {
+    this.name = options.source.name;
+    this.source = new SqliteSource(this.name, options.source.sqlite, options.workers);
+    this.sampler = setInterval(() => this.sample(), SAMPLE_MS);
+    this.sampler.unref();
+  }
+
+  /** Brings the target to the source's present and then follows it until aborted; throws what it cannot mend. */
+  async follow(owner: string, signal: AbortSignal, ready: () => void): Promise<void> {
+    await this.cycle(owner, signal, async (link) => {
+      this.options.event({ kind: "copied" });
+      ready();
+      await link.run(signal, () => this.prune());
+    });
+  }
+
+  /** The same, but ends once the target equals the source at one position. */
+  async backfill(owner: string, signal: AbortSignal): Promise<void> {
+    await this.cycle(owner, signal, async (link) => {
+      await link.drain(signal);
+      this.options.event({ kind: "copied" });
+    });
+  }
+
+  private async cycle(owner: string, signal: AbortSignal, then: (link: Link) => Promise<void>): Promise<void> {
+    const target = await PostgresTarget.open(this.options.postgres, this.name, owner, this.options.workers);
+    this.target = target;
+    try {
+      while (!signal.aborted) {
+        try {
+          const link = await this.prepare(target, owner);
+          if (!signal.aborted) await this.copy(link, signal);
+          if (!signal.aborted) await this.finish(target, signal);
+          if (!signal.aborted) await then(link);
+          return;
+        } catch (error) {
+          if (!(error instanceof SourceChanged)) throw error;
+          this.options.log.info({ source: this.name }, "the file's tables changed; looking again");
+          this.options.event({ kind: "changed" });
+        }
+      }
+    } finally {
+      this.target = null;
+      await this.source.closeReaders();
+      await target.close();
+    }
+  }
+
+  /** Both sides ready to copy: capture in the file, tables, fences and ranges in the target. */
+  private async prepare(target: PostgresTarget, owner: string): Promise<Link> {
+    await this.source.closeReaders();
+    const control = new Control(target.client);
+    const found = await reconcile({ config: this.options.source, file: this.source, control, client: target.client, owner });
+    this.warn(found.findings);
+    this.mappings = found.mappings;
+    this.targets = found.targets;
+    for (const problem of found.problems) this.raise(problem);
+    this.held = { position: found.position, tables: new Map() };
+    for (const table of found.followed) {
+      const copied = table.ranges.filter((range) => range.rows !== null);
+      this.held.tables.set(table.name, {
+        pending: table.ranges.filter((range) => range.rows === null),
+        copied: [...copied],
+        total: table.ranges.length,
+        rows: copied.reduce((sum, range) => sum + (range.rows ?? 0), 0),
+        quarantined: table.quarantined,
+      });
+      this.states.set(table.name, table.state);
+      this.estimates.set(table.name, table.estimated);
+    }
+    await target.follow(found.mappings);
+    this.link = new Link(this.source, target, this.held, {
+      advanced: (window, seconds) => this.advanced(window, seconds),
+      copied: (table) => this.copied(table),
+      refused: (rows) => this.refused(rows),
+    });
+    this.sample();
+    return this.link;
+  }
+
+  private async copy(link: Link, signal: AbortSignal): Promise<void> {
+    if ([...this.held.tables.values()].every(isComplete)) return;
+    this.options.event({ kind: "copying" });
+    this.options.progress.phase(`${this.name}: copying rows`);
+    for (const name of this.held.tables.keys()) this.copied(name);
+    const control = this.control();
+    await link.copy(signal);
+    if (signal.aborted) return;
+    for (const [name, state] of this.states) {
+      if (state === "copying") await control.setState(this.name, name, "finishing");
+      this.states.set(name, state === "copying" ? "finishing" : state);
+    }
+  }
+
+  /** Keys, unique constraints and indexes, several at a time; what cannot be built is a problem, not an end. */
+  private async finish(target: PostgresTarget, signal: AbortSignal): Promise<void> {
+    const unfinished = this.targets.filter((table) => this.states.get(table.mapping.table.name) !== "streaming");
+    if (unfinished.length === 0) return;
+    this.options.progress.phase(`${this.name}: building keys and indexes`);
+    const clients = await target.builders(INDEXES_AT_ONCE);
+    const queue = new PQueue({ concurrency: clients.length });
+    const statements = unfinished.flatMap((table) => [table.primaryKey, ...table.indexes].map((statement) => ({ table, statement })));
+    const results = await Promise.allSettled(
+      statements.map(({ table, statement }) =>
+        queue.add(async () => {
+          if (signal.aborted) return;
+          const client = clients.pop();
+          if (!client) throw new Error("more index builds at once than sessions");
+          try {
+            await target.build(client, table.mapping, statement);
+          } finally {
+            clients.push(client);
+          }
+        }),
+      ),
+    );
+    for (const [i, result] of results.entries()) {
+      if (result.status === "fulfilled") continue;
+      const { table, statement } = statements[i] ?? {};
+      if (!table || !statement || statement.kind === "primary key" || !(result.reason instanceof SwitchbackError)) throw result.reason;
+      if (result.reason.code !== "INDEX_FAILED") throw result.reason;
+      this.raise(problem("INDEX_FAILED", result.reason.message, this.name, table.mapping.table.name));
+    }
+    if (signal.aborted) return;
+    const control = this.control();
+    for (const table of unfinished) {
+      await control.query(`ANALYZE ${targetName(table.mapping)}`);
+      await control.setState(this.name, table.mapping.table.name, "streaming");
+      this.states.set(table.mapping.table.name, "streaming");
+    }
+    await target.follow(this.mappings);
+    await control.flush(this.name);
+  }
+
+  /** Forgets applied log rows, in small bites at quiet moments: each is a commit the application may notice. */
+  private async prune(): Promise<void> {
+    const rows = this.source.logRows();
+    const pressing = rows > LOG_ROWS_PRESSING;
+    if (rows < LOG_ROWS_MAX || (this.source.quietMs < QUIET_MS && !pressing)) return;
+    const durable = this.held.position;
+    const now = performance.now();
+    if (now - this.lastFlushMs > 1_000) {
+      if (!(await this.control().flush(this.name))) return;
+      this.lastFlushMs = now;
+    }
+    this.source.prune(durable - LOG_ROWS_KEEP);
+  }
+
+  private control(): Control {
+    if (!this.target) throw new Error("the target is not open");
+    return new Control(this.target.client);
+  }
+
+  private sample(): void {
+    if (this.link === null) return;
+    try {
+      this.newest = this.source.position();
+      this.lag.saw(this.newest);
+    } catch {
+      // The loop meets the same error and reports it.
+    }
+    const { metrics } = this.options;
+    metrics.set("switchback_position", this.newest);
+    metrics.set("switchback_applied_position", this.held.position);
+    metrics.set("switchback_lag_changes", Math.max(0, this.newest - this.held.position));
+    metrics.set("switchback_lag_seconds", this.lag.seconds(this.held.position));
+    metrics.set("switchback_sqlite_wal_bytes", this.source.walBytes());
+    try {
+      metrics.set("switchback_change_log_rows", this.source.logRows());
+    } catch {
+      // As above.
+    }
+    for (const [table, held] of this.held.tables) metrics.set("switchback_quarantined_rows", held.quarantined, { table });
+  }
+
+  private advanced(window: Window, seconds: number): void {
+    const { metrics } = this.options;
+    this.lag.saw(window.to);
+    metrics.set("switchback_applied_position", window.to);
+    metrics.set("switchback_last_apply_timestamp_seconds", Date.now() / 1_000);
+    metrics.observe("switchback_apply_seconds", seconds);
+    for (const table of window.tables) {
+      metrics.add("switchback_changes_applied_total", table.changes, { direction: "to_postgres", table: table.table });
+    }
+  }
+
+  private copied(table: string): void {
+    const held = this.held.tables.get(table);
+    if (!held) return;
+    const estimated = Math.max(this.estimates.get(table) ?? 0, held.rows);
+    this.options.progress.table(table, held.rows, estimated);
+    this.options.metrics.set("switchback_backfill_rows", held.rows, { table });
+    this.options.metrics.set("switchback_backfill_estimated_rows", estimated, { table });
+  }
+
+  private refused(rows: readonly RefusedRow[]): void {
+    for (const row of rows.slice(0, 5)) {
+      const { table, key, column, reason } = row;
+      this.options.log.warn({ source: this.name, table, key, column }, `quarantined: ${reason}`);
+    }
+    if (rows.length > 5) this.options.log.warn({ source: this.name }, `quarantined ${rows.length - 5} more rows`);
+    this.options.metrics.add("switchback_errors_total", rows.length, { code: "QUARANTINED" });
+  }
+
+  private warn(findings: readonly Finding[]): void {
+    for (const { severity, table, column, message } of findings) {
+      if (severity !== "note") this.options.log.warn({ source: this.name, table, column }, message);
+    }
+  }
+
+  private raise(problem: Problem): void {
+    this.standing.set(`${problem.code} ${problem.table ?? ""}`, problem);
+    this.options.log.warn({ source: this.name, code: problem.code, table: problem.table }, problem.message);
+    this.options.metrics.add("switchback_errors_total", 1, { code: problem.code });
+  }
+
+  /** What stands in the way of a flip, besides the sidecar's own state. */
+  problems(): Problem[] {
+    const quarantined = [...this.held.tables].filter(([, held]) => held.quarantined > 0);
+    return [
+      ...this.standing.values(),
+      ...quarantined.map(([table, held]) =>
+        problem("QUARANTINED", `${held.quarantined} rows of ${table} cannot be held by PostgreSQL`, this.name, table),
+      ),
+    ];
+  }
+
+  status(): SourceStatus {
+    const lag = { changes: Math.max(0, this.newest - this.held.position), seconds: round(this.lag.seconds(this.held.position)) };
+    const tables = this.mappings.map((mapping): TableStatus => {
+      const held = this.held.tables.get(mapping.table.name);
+      const state = this.states.get(mapping.table.name);
+      return {
+        name: mapping.table.name,
+        target: `${mapping.schema}.${mapping.target}`,
+        state: state === "streaming" ? "streaming" : held && held.copied.length > 0 ? "copying" : "waiting",
+        copied: held?.rows ?? 0,
+        estimated: Math.max(this.estimates.get(mapping.table.name) ?? 0, held?.rows ?? 0),
+        quarantined: held?.quarantined ?? 0,
+      };
+    });
+    return { name: this.name, position: this.newest, applied: this.held.position, lag, tables };
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.sampler);
+    await this.source.close();
+  }
+}
+
+function round(seconds: number): number {
+  return Math.round(seconds * 1_000) / 1_000;
+}

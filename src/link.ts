@@ -1,0 +1,220 @@
+// The link moves changes from a source to a target, and knows neither engine.
+//
+// What it keeps true: the target's content equals the source at position W, restricted to the ranges copied so
+// far. Two moves keep it so. `advance` applies the keys changed in (W, W'] and moves W to W'. `copy` adds a
+// range read at exactly W. Either is one target transaction, so that a crash between any two instructions
+// leaves a state from which the same two moves go on.
+//
+//   copy:   snapshot at P ── window (W, P] ──► target at P ── ranges read at P ──► … next snapshot …
+//   run:    wait ── window (W, now] ──► target at now ── wait ── …
+import PQueue from "p-queue";
+import type {
+  Chunk,
+  Copied,
+  Position,
+  Range,
+  RefusedRow,
+  Scope,
+  Snapshot,
+  Source,
+  Target,
+  Window,
+} from "./store/store.js";
+
+/** A snapshot is let go after this long, so that the application's log can be recycled. */
+const SNAPSHOT_MS = 30_000;
+/** With nothing to do, the link looks again this often even if nobody woke it. */
+const IDLE_MS = 1_000;
+
+/** What the target holds, mirrored in memory; the target's own record is the truth. */
+export interface Held {
+  position: Position;
+  readonly tables: Map<string, HeldTable>;
+}
+
+export interface HeldTable {
+  /** Ranges still to be copied, in order; a range being copied is in neither list. */
+  readonly pending: Range[];
+  readonly copied: Range[];
+  readonly total: number;
+  rows: number;
+  quarantined: number;
+}
+
+/** Told after each move, for metrics, progress and logs. */
+export interface Observer {
+  advanced(window: Window, seconds: number): void;
+  copied(table: string, rows: number): void;
+  refused(rows: readonly RefusedRow[]): void;
+}
+
+export class Link {
+  constructor(
+    private readonly source: Source,
+    private readonly target: Target,
+    readonly held: Held,
+    private readonly observer: Observer,
+  ) {}
+
+  /** Copies every pending range; resumes where an earlier run ended. */
+  async copy(signal: AbortSignal): Promise<void> {
+    while (this.pending() && !signal.aborted) {
+      const readers = Math.min(this.source.maxReaders, this.target.writers);
+      const snapshot = await this.source.snapshot(readers);
+      if (this.source.briefReads) await this.copyBriefly(snapshot);
+      else await this.copySnapshot(snapshot, signal);
+    }
+  }
+
+  /** One window; false when there was nothing to apply. */
+  async step(): Promise<boolean> {
+    const window = await this.source.window(this.held.position, this.scope);
+    if (!window) return false;
+    await this.advance(window);
+    return true;
+  }
+
+  /** Applies changes until there are none left at the moment of looking. */
+  async drain(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && (await this.step())) {
+      // The next window holds what was committed during this one.
+    }
+  }
+
+  /** Follows the source until the signal is aborted. */
+  async run(signal: AbortSignal, idle: () => Promise<void>): Promise<void> {
+    while (!signal.aborted) {
+      if (await this.step()) continue;
+      await idle();
+      await this.source.wait(IDLE_MS, signal);
+    }
+  }
+
+  private readonly scope: Scope = {
+    copied: (table) => this.copiedRanges(table),
+    quarantined: (table) => (this.held.tables.get(table)?.quarantined ?? 0) > 0,
+  };
+
+  private copiedRanges(table: string): Copied {
+    const held = this.held.tables.get(table);
+    if (!held) return [];
+    return isComplete(held) ? "all" : held.copied;
+  }
+
+  private pending(): boolean {
+    return [...this.held.tables.values()].some((table) => !isComplete(table));
+  }
+
+  /** Applies a window and frees it. */
+  private async advance(window: Window): Promise<void> {
+    const started = performance.now();
+    try {
+      const { refused, mended } = await this.target.apply(window);
+      this.held.position = window.to;
+      for (const [table, rows] of mended) {
+        const held = this.held.tables.get(table);
+        if (held) held.quarantined -= rows;
+      }
+      this.note(refused);
+      this.observer.advanced(window, (performance.now() - started) / 1_000);
+    } finally {
+      window.dispose();
+    }
+  }
+
+  private note(refused: readonly RefusedRow[]): void {
+    for (const row of refused) {
+      const held = this.held.tables.get(row.table);
+      if (held) held.quarantined++;
+    }
+    if (refused.length > 0) this.observer.refused(refused);
+  }
+
+  /** Several readers, one position, ranges side by side, until the snapshot should be let go. */
+  private async copySnapshot(snapshot: Snapshot, signal: AbortSignal): Promise<void> {
+    const until = performance.now() + SNAPSHOT_MS;
+    const queue = new PQueue({ concurrency: snapshot.readers });
+    const free = Array.from({ length: snapshot.readers }, (_, i) => i);
+    const ended = () => signal.aborted || performance.now() > until || this.source.strained();
+    try {
+      await this.advance(await snapshot.window(this.held.position, this.scope));
+      const worker = async () => {
+        const reader = free.pop();
+        if (reader === undefined) throw new Error("more copies at once than the snapshot has readers");
+        for (let range = this.take(); range; range = ended() ? undefined : this.take()) {
+          const mine = range;
+          try {
+            await this.add(mine, snapshot.position, () => snapshot.read(reader, mine));
+          } catch (error) {
+            this.giveBack(mine);
+            throw error;
+          }
+        }
+      };
+      await settled(free.map(() => queue.add(worker)));
+    } finally {
+      await snapshot.release();
+    }
+  }
+
+  /** One range, held in memory so that the read is over before the target takes its time. */
+  private async copyBriefly(snapshot: Snapshot): Promise<void> {
+    const range = this.take();
+    const chunks: Chunk[] = [];
+    let window: Window;
+    try {
+      window = await snapshot.window(this.held.position, this.scope);
+      if (range) for await (const chunk of snapshot.read(0, range)) chunks.push(chunk);
+    } catch (error) {
+      if (range) this.giveBack(range);
+      throw error;
+    } finally {
+      await snapshot.release();
+    }
+    try {
+      await this.advance(window);
+      if (range) await this.add(range, snapshot.position, () => replay(chunks));
+    } catch (error) {
+      if (range) this.giveBack(range);
+      throw error;
+    }
+  }
+
+  private async add(range: Range, position: Position, read: () => AsyncIterable<Chunk>): Promise<void> {
+    const { rows, refused } = await this.target.copy(range, position, read);
+    const held = this.held.tables.get(range.table);
+    if (held) {
+      held.copied.push(range);
+      held.rows += rows;
+    }
+    this.note(refused);
+    this.observer.copied(range.table, rows);
+  }
+
+  private take(): Range | undefined {
+    for (const table of this.held.tables.values()) {
+      const range = table.pending.shift();
+      if (range) return range;
+    }
+    return undefined;
+  }
+
+  private giveBack(range: Range): void {
+    this.held.tables.get(range.table)?.pending.unshift(range);
+  }
+}
+
+export function isComplete(table: HeldTable): boolean {
+  return table.copied.length === table.total;
+}
+
+/** Waits for all, then throws the first failure: nobody is left running behind the caller's back. */
+async function settled(work: readonly Promise<unknown>[]): Promise<void> {
+  const results = await Promise.allSettled(work);
+  const failed = results.find((result) => result.status === "rejected");
+  if (failed) throw failed.reason;
+}
+
+async function* replay(chunks: readonly Chunk[]): AsyncGenerator<Chunk> {
+  yield* chunks;
+}

@@ -1,0 +1,69 @@
+// The interchange form of rows: encoding a SQLite row with its mapping's codecs, COPY's CSV of encoded rows,
+// and the canonical text of a key that quarantine, verification and messages name rows by.
+import { InvalidText, Refusal, type SqliteValue } from "./codec.js";
+import type { ColumnMapping, TableMapping } from "./mapping.js";
+
+export interface Encoded {
+  /** Null when the row was refused. */
+  readonly row: (string | null)[] | null;
+  readonly column: string | null;
+  readonly reason: string;
+}
+
+/** Encodes one row's values, in the order of `columns`; the first refusal refuses the row. */
+export function encodeRow(columns: readonly ColumnMapping[], values: readonly SqliteValue[]): Encoded {
+  const row = new Array<string | null>(columns.length);
+  for (const [i, column] of columns.entries()) {
+    const text = encodeValue(column, values[i] ?? null);
+    if (text instanceof Refusal)
+      return { row: null, column: column.column ?? column.target, reason: text.reason };
+    row[i] = text;
+  }
+  return { row, column: null, reason: "" };
+}
+
+function encodeValue(column: ColumnMapping, value: SqliteValue): string | null | Refusal {
+  if (value === null) {
+    return column.notNull ? new Refusal("is NULL, and the target column refuses NULL") : null;
+  }
+  try {
+    return column.codec.encode(value);
+  } catch (error) {
+    // A JavaScript string ends at about 512 MiB; so does what PostgreSQL would take as one field's text.
+    if (error instanceof RangeError) return new Refusal("is too large for one PostgreSQL field");
+    throw error;
+  }
+}
+
+/** One line of COPY's CSV, newline included: NULL is an empty field, everything else is quoted. */
+export function csvLine(row: readonly (string | null)[]): string {
+  return `${row.map((value) => (value === null ? "" : `"${value.replaceAll('"', '""')}"`)).join(",")}\n`;
+}
+
+/** Where the key's columns stand among `mapping.columns`. */
+export function keyIndexes(mapping: TableMapping): number[] {
+  return mapping.key.map((key) => mapping.columns.findIndex((column) => column.target === key.target));
+}
+
+/** The key text of a row whose values stand in the order of `mapping.columns`. */
+export function keyOf(mapping: TableMapping, values: readonly SqliteValue[]): string {
+  return keyText(keyIndexes(mapping).map((i) => values[i] ?? null));
+}
+
+/** A key as JSON: [1], ["a",2.0], [{"$blob":"ff00"}]; the same key always gives the same text. */
+export function keyText(values: readonly SqliteValue[]): string {
+  return `[${values.map(valueText).join(",")}]`;
+}
+
+function valueText(value: SqliteValue): string {
+  if (value === null) return "null";
+  if (typeof value === "bigint") return value.toString();
+  if (typeof value === "number") {
+    if (!Number.isFinite(value)) return JSON.stringify({ $real: String(value) });
+    return Number.isInteger(value) && Math.abs(value) < 1e21 ? value.toFixed(1) : String(value);
+  }
+  if (typeof value === "string") return JSON.stringify(value);
+  if (value instanceof InvalidText)
+    return JSON.stringify({ $text: Buffer.from(value.bytes).toString("hex") });
+  return JSON.stringify({ $blob: Buffer.from(value).toString("hex") });
+}

@@ -1,0 +1,213 @@
+// Wires one sidecar: the lock on the target, one follower a source, the route, and the answers that the server
+// gives. It decides what a failure means: try again, stop at the start, or halt and wait for the operator. It
+// closes in the reverse order of opening.
+import type { Logger } from "pino";
+import type { Config, PostgresConfig } from "./config.js";
+import { ERRORS, isRetryable, SwitchbackError } from "./errors.js";
+import { Follower } from "./follower.js";
+import { createMetrics, type Metrics } from "./metrics.js";
+import { next, type Phase, type PhaseEvent, slowest, STARTING } from "./phase.js";
+import type { Progress } from "./progress.js";
+import { type Backoff, Outage, pause, pauseMs } from "./retry.js";
+import { publishRoute } from "./route.js";
+import type { Problem, Route, Status } from "./status.js";
+import { connectPostgres } from "./store/postgres/connection.js";
+import { Control } from "./store/postgres/control.js";
+import { lockTarget } from "./store/postgres/lock.js";
+import { VERSION } from "./version.js";
+
+/** A server that comes back is met within a second or so: a copy that lags costs more than a few connects. */
+const RECONNECT: Backoff = { firstMs: 100, mostMs: 2_000 };
+
+export class Sidecar {
+  readonly metrics: Metrics = createMetrics();
+  private readonly followers: readonly Follower[];
+  private phases: Phase[];
+  private currentRoute: Route = { writes: "sqlite", epoch: 0 };
+  private outage: Problem | null = null;
+  private verified: { at: string; equal: boolean } | null = null;
+
+  constructor(
+    private readonly config: Config,
+    private readonly postgres: PostgresConfig,
+    private readonly log: Logger,
+    progress: Progress,
+  ) {
+    this.followers = config.sources.map(
+      (source, i) =>
+        new Follower({
+          source,
+          postgres,
+          workers: config.backfill.workers,
+          log,
+          progress,
+          metrics: this.metrics.source(source.name),
+          event: (event) => this.on(i, event),
+        }),
+    );
+    this.phases = this.followers.map(() => STARTING);
+  }
+
+  /** Brings every target to its source's present, once. @throws the first failure that lasts */
+  async backfill(signal: AbortSignal): Promise<void> {
+    await this.locked(signal, (follower, owner, inner) => follower.backfill(owner, inner));
+  }
+
+  /**
+   * Follows until aborted. A store that goes away is waited for; what only the operator can mend halts the
+   * sidecar, which goes on answering. Failures before everything was once ready are thrown.
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    const outage = new Outage(this.log, "following the source");
+    const ready = () => {
+      outage.recovered();
+      this.outage = null;
+    };
+    let started = false;
+    for (let tries = 1; !signal.aborted; tries++) {
+      try {
+        await this.locked(signal, async (follower, owner, inner) => {
+          await follower.follow(owner, inner, () => {
+            started = true;
+            tries = 0;
+            ready();
+          });
+        });
+        return;
+      } catch (error) {
+        if (signal.aborted) return;
+        this.count(error);
+        if (!started) throw error;
+        if (!isRetryable(error)) return await this.halt(error, signal);
+        this.outage = describe(error);
+        outage.failed(error);
+        await pause(pauseMs(tries, RECONNECT), signal).catch(() => {});
+      }
+    }
+  }
+
+  private async halt(error: unknown, signal: AbortSignal): Promise<void> {
+    const problem = describe(error);
+    this.log.error({ err: error, code: problem.code }, `halted: ${problem.message}`);
+    for (const i of this.followers.keys()) this.on(i, { kind: "failed", problem });
+    await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+  }
+
+  /** Runs every follower under the target's lock; the first that fails stops the others. */
+  private async locked(
+    signal: AbortSignal,
+    work: (follower: Follower, owner: string, signal: AbortSignal) => Promise<void>,
+  ): Promise<void> {
+    const lock = await lockTarget(this.postgres);
+    const inner = new AbortController();
+    const stop = () => inner.abort();
+    signal.addEventListener("abort", stop, { once: true });
+    const lost = lock.lost.then(() => {
+      throw new SwitchbackError("POSTGRES_UNREACHABLE", "the session that holds the target's lock was lost");
+    });
+    try {
+      await this.installControl();
+      const done = Promise.all(
+        this.followers.map(async (follower) => {
+          try {
+            await work(follower, lock.owner, inner.signal);
+          } catch (error) {
+            inner.abort();
+            throw error;
+          }
+        }),
+      );
+      // Whoever fails first decides; the others are still waited for, so that nothing writes unlocked.
+      try {
+        await Promise.race([done, lost]);
+      } finally {
+        inner.abort();
+        await done.catch(() => {});
+      }
+    } finally {
+      lost.catch(() => {});
+      signal.removeEventListener("abort", stop);
+      await lock.release();
+    }
+  }
+
+  private async installControl(): Promise<void> {
+    const client = await connectPostgres(this.postgres, { name: "switchback setup" });
+    try {
+      const control = new Control(client);
+      await control.install();
+      this.currentRoute = await control.route();
+      const checks = await Promise.all(this.followers.map(({ name }) => control.verification(name)));
+      this.verified = checks[0] ? { at: checks[0].at, equal: checks.every((check) => check?.equal === true) } : null;
+    } finally {
+      await client.end().catch(() => {});
+    }
+    publishRoute(this.config.routeFile, this.currentRoute);
+    for (const { name } of this.followers) {
+      this.metrics.source(name).route(this.currentRoute.writes, this.currentRoute.epoch);
+    }
+  }
+
+  private on(source: number, event: PhaseEvent): void {
+    this.phases = this.phases.map((phase, i) => (i === source ? next(phase, event) : phase));
+    const follower = this.followers[source];
+    const phase = this.phases[source];
+    if (follower && phase) this.metrics.source(follower.name).phase(phase.name);
+  }
+
+  private count(error: unknown): void {
+    const code = error instanceof SwitchbackError ? error.code : "BUG";
+    for (const { name } of this.followers) this.metrics.source(name).add("switchback_errors_total", 1, { code });
+  }
+
+  status(): Status {
+    const phase = slowest(this.phases);
+    const problems = this.followers.flatMap((follower) => follower.problems());
+    return {
+      version: VERSION,
+      phase: phase.name,
+      route: this.currentRoute,
+      sources: this.followers.map((follower) => follower.status()),
+      verify: this.verified,
+      problems: [
+        ...(phase.name === "halted" ? [phase.problem] : []),
+        ...(this.outage ? [this.outage] : []),
+        ...problems,
+      ],
+    };
+  }
+
+  route(): Route {
+    return this.currentRoute;
+  }
+
+  /** Streaming and within max_lag, or why not. */
+  ready(): { ready: boolean; why: string[] } {
+    const { phase, sources } = this.status();
+    const why: string[] = [];
+    if (phase !== "streaming") why.push(`the phase is ${phase}`);
+    if (this.outage) why.push(this.outage.message);
+    for (const { name, lag } of sources) {
+      if (lag.seconds * 1_000 > this.config.cutover.maxLagMs) why.push(`${name} is ${lag.seconds} s behind`);
+    }
+    return { ready: why.length === 0, why };
+  }
+
+  /** The stores are about to be let go. */
+  stopping(): void {
+    for (const i of this.followers.keys()) this.on(i, { kind: "stop" });
+  }
+
+  async close(): Promise<void> {
+    for (const follower of this.followers) await follower.close();
+    this.metrics.close();
+  }
+}
+
+function describe(error: unknown): Problem {
+  if (error instanceof SwitchbackError) {
+    return { code: error.code, message: error.message, hint: error.kind.hint, ...error.where };
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return { code: "BUG", message, hint: ERRORS.BUG.hint };
+}

@@ -1,0 +1,118 @@
+// Connections to PostgreSQL, and what its errors mean. Every session of the sidecar's is set up the same way,
+// so that values print in one form and our own writes pass our own fence. It knows nothing of tables.
+import pg from "pg";
+import type { PostgresConfig } from "../../config.js";
+import { type ErrorCode, SwitchbackError } from "../../errors.js";
+
+const CONNECT_TIMEOUT_MS = 10_000;
+/** PostgreSQL 14: the oldest release that is tested. */
+const VERSION_MIN = 140_000;
+
+export interface ConnectOptions {
+  /** Shown in pg_stat_activity, so that a second sidecar can name the first. */
+  readonly name: string;
+  /** Statements are sent without waiting for the one before. */
+  readonly pipeline?: boolean;
+  /** False for a session that must meet the fence like anybody else. */
+  readonly applies?: boolean;
+}
+
+/** The settings that the text form of values, the fence and long copies depend on. */
+const SESSION = `
+  SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET bytea_output = 'hex';
+  SET extra_float_digits = 1; SET client_min_messages = 'warning'; SET standard_conforming_strings = on;
+  SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0;
+  SET search_path = pg_catalog, pg_temp;
+`;
+
+/**
+ * A session. Losing a commit of ours to a server crash loses no data, because the position is lost with it and
+ * the log rows stay until a later, synchronous commit: so ordinary commits do not wait for the disk.
+ * @throws SwitchbackError POSTGRES_* when the server cannot be reached or refuses
+ */
+export async function connectPostgres(config: PostgresConfig, options: ConnectOptions): Promise<pg.Client> {
+  const client = new pg.Client({
+    host: config.host,
+    port: config.port,
+    database: config.database,
+    user: config.user,
+    ...(config.password === undefined ? {} : { password: config.password }),
+    ssl: config.ssl,
+    application_name: options.name.slice(0, 63),
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    keepAlive: true,
+    pipeline: options.pipeline ?? false,
+  } as pg.ClientConfig);
+  // A session that dies while idle must not take the process with it; the next statement reports it.
+  client.on("error", () => {});
+  try {
+    await client.connect();
+    const applies =
+      options.applies === false ? "" : "SET switchback.apply = 'on'; SET synchronous_commit = off;";
+    await client.query(SESSION + applies);
+    const { rows } = await client.query<{ version: number; readonly: boolean }>(
+      "SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() OR current_setting('transaction_read_only')::bool AS readonly",
+    );
+    const server = rows[0];
+    if (server && server.version < VERSION_MIN) {
+      throw new SwitchbackError(
+        "POSTGRES_VERSION",
+        `the server is PostgreSQL ${Math.floor(server.version / 10_000)}; 14 or later is needed`,
+      );
+    }
+    if (server?.readonly)
+      throw new SwitchbackError(
+        "POSTGRES_READ_ONLY",
+        `the server at ${config.host}:${config.port} accepts no writes`,
+      );
+    return client;
+  } catch (error) {
+    client.end().catch(() => {});
+    throw postgresError(error, `${config.host}:${config.port}/${config.database}`);
+  }
+}
+
+const BY_SQLSTATE: readonly (readonly [RegExp, ErrorCode])[] = [
+  [/^SB001$/, "POSITION_CONFLICT"],
+  [/^28/, "POSTGRES_AUTHENTICATION"],
+  [/^3D000$/, "POSTGRES_DATABASE_MISSING"],
+  [/^42501$/, "POSTGRES_RIGHTS"],
+  [/^25006$/, "POSTGRES_READ_ONLY"],
+  [/^(08|57P0[123]$)/, "POSTGRES_UNREACHABLE"],
+  [/^(53|40001$|40P01$|55P03$|57014$|58)/, "POSTGRES_TRANSIENT"],
+];
+
+const SOCKET = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOST|ENETUNREACH|ENETDOWN)/;
+const LOST =
+  /connection (terminated|ended)|timeout expired|connection timeout|not queryable|socket|client (was closed|has encountered)|server does not support SSL/i;
+
+/** SQLSTATE of an error that PostgreSQL reported, or null. */
+export function sqlState(error: unknown): string | null {
+  if (error instanceof SwitchbackError) return error.cause === undefined ? null : sqlState(error.cause);
+  const code = (error as { code?: unknown } | null)?.code;
+  return error instanceof Error && typeof code === "string" && /^[0-9A-Z]{5}$/.test(code) ? code : null;
+}
+
+/** True when the rows sent are at fault: a value out of range, a constraint, an index entry too large. */
+export function isDataError(error: unknown): boolean {
+  return /^(22|23|54)/.test(sqlState(error) ?? "");
+}
+
+/** The SwitchbackError for what pg threw; unknown errors come back as they are, for the operator to see. */
+export function postgresError(error: unknown, where = "PostgreSQL"): unknown {
+  if (error instanceof SwitchbackError || !(error instanceof Error)) return error;
+  const state = sqlState(error);
+  const bySqlState = state === null ? undefined : BY_SQLSTATE.find(([pattern]) => pattern.test(state))?.[1];
+  if (bySqlState) return new SwitchbackError(bySqlState, `${where}: ${error.message}`, {}, { cause: error });
+  const code = (error as { code?: unknown }).code;
+  const nested = error instanceof AggregateError ? (error.errors[0] as Error | undefined) : undefined;
+  if ((typeof code === "string" && SOCKET.test(code)) || LOST.test(error.message) || nested) {
+    return new SwitchbackError(
+      "POSTGRES_UNREACHABLE",
+      `${where}: ${nested?.message ?? error.message}`,
+      {},
+      { cause: error },
+    );
+  }
+  return error;
+}

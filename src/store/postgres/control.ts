@@ -1,0 +1,288 @@
+// switchback's records in PostgreSQL: which file feeds this target, which tables are followed and how, which
+// ranges are copied, what is quarantined, and the fence triggers on the replicated tables. Only statements
+// about those records live here; rows of the application are target.ts's.
+import type pg from "pg";
+import { SwitchbackError } from "../../errors.js";
+import { mappingFromJson, mappingToJson, type TableMapping, type TableMappingJson } from "../../mapping/mapping.js";
+import { sql } from "../../sql.js";
+import type { Position, Range } from "../store.js";
+import { postgresError } from "./connection.js";
+import { targetName } from "./merge.js";
+
+export type TableState = "copying" | "finishing" | "streaming";
+
+export interface FollowedTable {
+  readonly name: string;
+  readonly mapping: TableMapping;
+  readonly ddl: string;
+  /** The configuration that the mapping was decided under, as text. */
+  readonly settings: string;
+  readonly estimated: number;
+  readonly state: TableState;
+  readonly made: boolean;
+  readonly ranges: readonly (Range & { readonly rows: number | null })[];
+  readonly quarantined: number;
+}
+
+export interface SourceRecord {
+  readonly name: string;
+  readonly identity: string;
+  readonly file: string;
+  readonly schema: string;
+  readonly position: Position;
+  /** The SQLite schema version that was last accepted. */
+  readonly version: number;
+}
+
+export interface Verification {
+  readonly at: string;
+  readonly equal: boolean;
+  readonly different: number;
+}
+
+export class Control {
+  constructor(private readonly client: pg.ClientBase) {}
+
+  /** True when switchback's schema is there. */
+  async installed(): Promise<boolean> {
+    const { rows } = await this.query<{ there: boolean }>("SELECT to_regclass('switchback.source') IS NOT NULL AS there");
+    return rows[0]?.there ?? false;
+  }
+
+  async install(): Promise<void> {
+    // Several processes may start at once; CREATE … IF NOT EXISTS is not proof against a race.
+    await this.transaction(async () => {
+      await this.query("SELECT pg_advisory_xact_lock(8320234785195188844)");
+      await this.query(sql("postgres/install"));
+    });
+  }
+
+  async source(name: string): Promise<SourceRecord | null> {
+    const { rows } = await this.query<Record<"name" | "identity" | "file" | "schema" | "position" | "version", string>>(
+      "SELECT name, identity, file, schema, position, version FROM switchback.source WHERE name = $1",
+      [name],
+    );
+    const row = rows[0];
+    return row ? { ...row, position: Number(row.position), version: Number(row.version) } : null;
+  }
+
+  async sourceNames(): Promise<string[]> {
+    const { rows } = await this.query<{ name: string }>("SELECT name FROM switchback.source ORDER BY name");
+    return rows.map(({ name }) => name);
+  }
+
+  /** Registers the source, or takes it over for this owner. @throws TARGET_FOREIGN when it is another file's */
+  async claim(record: Omit<SourceRecord, "position" | "version">, owner: string): Promise<SourceRecord> {
+    const known = await this.source(record.name);
+    if (known && known.identity !== record.identity) {
+      throw new SwitchbackError(
+        "TARGET_FOREIGN",
+        `source ${record.name} in this database was copied from another SQLite file (${known.file}), not from ${record.file}`,
+        { source: record.name, file: record.file },
+      );
+    }
+    await this.query(
+      `INSERT INTO switchback.source (name, identity, file, schema, owner) VALUES ($1, $2, $3, $4, $5)
+       ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, file = excluded.file`,
+      [record.name, record.identity, record.file, record.schema, owner],
+    );
+    const claimed = await this.source(record.name);
+    if (!claimed) throw new Error(`source ${record.name} vanished while it was claimed`);
+    return claimed;
+  }
+
+  async setVersion(source: string, version: number): Promise<void> {
+    await this.query("UPDATE switchback.source SET version = $2 WHERE name = $1", [source, version]);
+  }
+
+  async followed(source: string): Promise<FollowedTable[]> {
+    const { rows } = await this.query<{
+      name: string;
+      mapping: TableMappingJson;
+      ddl: string;
+      settings: string;
+      estimated: string;
+      state: TableState;
+      made: boolean;
+      quarantined: string;
+      ranges: { number: number; lo: string | null; hi: string | null; rows: number | null }[] | null;
+    }>(sql("postgres/followed"), [source]);
+    return rows.map((row) => ({
+      ...row,
+      mapping: mappingFromJson(row.mapping),
+      estimated: Number(row.estimated),
+      quarantined: Number(row.quarantined),
+      ranges: (row.ranges ?? []).map((range) => ({ ...range, table: row.name })),
+    }));
+  }
+
+  /** Starts a table: its record and its ranges, none of them copied. Run inside the transaction that makes the table. */
+  async begin(
+    source: string,
+    table: { mapping: TableMapping; settings: string; estimated: number; made: boolean; ranges: readonly Range[] },
+  ): Promise<void> {
+    const { mapping } = table;
+    await this.query("DELETE FROM switchback.followed WHERE source = $1 AND name = $2", [source, mapping.table.name]);
+    await this.query(
+      `INSERT INTO switchback.followed (source, name, mapping, ddl, settings, estimated, state, made)
+       VALUES ($1, $2, $3, $4, $5, $6, 'copying', $7)`,
+      [
+        source,
+        mapping.table.name,
+        JSON.stringify(mappingToJson(mapping)),
+        mapping.table.sql,
+        table.settings,
+        table.estimated,
+        table.made,
+      ],
+    );
+    await this.query(
+      `INSERT INTO switchback.range (source, table_name, number, lo, hi)
+       SELECT $1, $2, r.number, r.lo, r.hi FROM json_to_recordset($3::json) AS r(number int, lo text, hi text)`,
+      [source, mapping.table.name, JSON.stringify(table.ranges.map(({ number, lo, hi }) => ({ number, lo, hi })))],
+    );
+  }
+
+  /** Replaces a table's mapping where only its indexes changed. */
+  async updateMapping(source: string, mapping: TableMapping): Promise<void> {
+    await this.query("UPDATE switchback.followed SET mapping = $3 WHERE source = $1 AND name = $2", [
+      source,
+      mapping.table.name,
+      JSON.stringify(mappingToJson(mapping)),
+    ]);
+  }
+
+  async tableExists(mapping: TableMapping): Promise<boolean> {
+    return (await this.query("SELECT 1 WHERE to_regclass($1) IS NOT NULL", [targetName(mapping)])).rowCount === 1;
+  }
+
+  async setState(source: string, table: string, state: TableState): Promise<void> {
+    await this.query("UPDATE switchback.followed SET state = $3 WHERE source = $1 AND name = $2", [source, table, state]);
+  }
+
+  async forget(source: string, table: string): Promise<void> {
+    await this.query("DELETE FROM switchback.followed WHERE source = $1 AND name = $2", [source, table]);
+  }
+
+  /** Puts the fence on a replicated table: from its commit only the sidecar writes there. */
+  async fence(mapping: TableMapping): Promise<void> {
+    const table = targetName(mapping);
+    await this.query(
+      `CREATE OR REPLACE TRIGGER switchback_fence BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON ${table}
+         FOR EACH STATEMENT EXECUTE FUNCTION switchback.fence()`,
+    );
+  }
+
+  /** Takes everything of ours off a table, and puts back what was suspended. */
+  async release(source: string, mapping: TableMapping): Promise<void> {
+    const table = targetName(mapping);
+    if (!(await this.tableExists(mapping))) return;
+    await this.query(`DROP TRIGGER IF EXISTS switchback_fence ON ${table}`);
+    const { rows } = await this.query<{ definition: string }>(
+      "SELECT definition FROM switchback.suspended WHERE source = $1 AND table_name = $2 ORDER BY kind, name",
+      [source, mapping.table.name],
+    );
+    for (const { definition } of rows) await this.query(definition);
+  }
+
+  /**
+   * Rests what would disturb an exact copy in a table that the application's migrations made: foreign keys,
+   * whose cascades would delete rows that SQLite kept, and its own triggers. Each is recorded with the
+   * statement that brings it back.
+   */
+  async suspend(source: string, mapping: TableMapping): Promise<void> {
+    const table = targetName(mapping);
+    const record = (kind: string, name: string, definition: string) =>
+      this.query(
+        "INSERT INTO switchback.suspended (source, table_name, kind, name, definition) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+        [source, mapping.table.name, kind, name, definition],
+      );
+    const { rows } = await this.query<{ kind: "foreign key" | "trigger"; name: string; rest: string; definition: string }>(
+      sql("postgres/disturbing"),
+      [table],
+    );
+    for (const { kind, name, rest, definition } of rows) {
+      await record(kind, name, definition);
+      await this.query(rest);
+    }
+  }
+
+  async quarantined(source: string, table: string, most: number): Promise<{ key: string; column: string | null; reason: string }[]> {
+    const { rows } = await this.query<{ key: string; column: string | null; reason: string }>(
+      `SELECT key, column_name AS column, reason FROM switchback.quarantine
+        WHERE source = $1 AND table_name = $2 ORDER BY since, key LIMIT $3`,
+      [source, table, most],
+    );
+    return rows;
+  }
+
+  async route(): Promise<{ writes: "sqlite" | "paused" | "postgres"; epoch: number; changedAt: string }> {
+    const { rows } = await this.query<{ writes: "sqlite" | "paused" | "postgres"; epoch: string; changed_at: Date }>(
+      "SELECT writes, epoch, changed_at FROM switchback.route",
+    );
+    const row = rows[0];
+    if (!row) throw new Error("switchback.route has no row");
+    return { writes: row.writes, epoch: Number(row.epoch), changedAt: row.changed_at.toISOString() };
+  }
+
+  async recordVerification(source: string, position: Position, equal: boolean, different: number): Promise<void> {
+    await this.query(
+      `INSERT INTO switchback.verification (source, at, position, equal, different) VALUES ($1, now(), $2, $3, $4)
+       ON CONFLICT (source) DO UPDATE SET at = excluded.at, position = excluded.position, equal = excluded.equal, different = excluded.different`,
+      [source, position, equal, different],
+    );
+  }
+
+  async verification(source: string): Promise<Verification | null> {
+    const { rows } = await this.query<{ at: Date; equal: boolean; different: string }>(
+      "SELECT at, equal, different FROM switchback.verification WHERE source = $1",
+      [source],
+    );
+    const row = rows[0];
+    return row ? { at: row.at.toISOString(), equal: row.equal, different: Number(row.different) } : null;
+  }
+
+  /**
+   * Waits until everything committed so far is on the server's disk: log rows up to here may be forgotten.
+   * False while a comparison needs them.
+   */
+  async flush(source: string): Promise<boolean> {
+    return this.transaction(async () => {
+      const { rows } = await this.query<{ free: boolean }>("SELECT pg_try_advisory_xact_lock(8320234785195188845) AS free");
+      if (!rows[0]?.free) return false;
+      await this.query("SET LOCAL synchronous_commit = on");
+      await this.query("UPDATE switchback.source SET name = name WHERE name = $1", [source]);
+      return true;
+    });
+  }
+
+  /** While the session lasts, the sidecar keeps the log rows that a comparison needs. */
+  async keepLog(): Promise<void> {
+    await this.query("SELECT pg_advisory_lock_shared(8320234785195188845)");
+  }
+
+  async uninstall(): Promise<void> {
+    await this.query(sql("postgres/uninstall"));
+  }
+
+  async transaction<T>(work: () => Promise<T>): Promise<T> {
+    await this.query("BEGIN");
+    try {
+      const result = await work();
+      await this.query("COMMIT");
+      return result;
+    } catch (error) {
+      await this.client.query("ROLLBACK").catch(() => {});
+      throw error;
+    }
+  }
+
+  async query<R extends pg.QueryResultRow>(text: string, values: unknown[] = []): Promise<pg.QueryResult<R>> {
+    try {
+      // Without values the simple protocol is used, which takes several statements at once.
+      return await (values.length === 0 ? this.client.query<R>(text) : this.client.query<R>(text, values));
+    } catch (error) {
+      throw postgresError(error);
+    }
+  }
+}

@@ -1,0 +1,57 @@
+// One sidecar per target: an advisory lock on a session of its own, kept for as long as the sidecar lives.
+// The session ends with the process, however it ends, and the lock with it. What a sidecar that lost its lock
+// without noticing might still send is refused by the owner written here (see switchback.advance).
+import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
+import type pg from "pg";
+import type { PostgresConfig } from "../../config.js";
+import { SwitchbackError } from "../../errors.js";
+import { pause } from "../../retry.js";
+import { connectPostgres } from "./connection.js";
+
+/** The advisory lock's key in the target's database: "switchbk" as eight bytes. */
+const LOCK = "8320234785195188843";
+/** PostgreSQL notices within milliseconds that a killed sidecar's session is gone; a busy one may take longer. */
+const PATIENCE_MS = 3_000;
+
+const HOLDER = `
+  SELECT a.pid, a.application_name, coalesce(host(a.client_addr), 'local') AS address, a.backend_start
+    FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+   WHERE l.locktype = 'advisory' AND l.granted AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+     AND ((l.classid::bigint << 32) | l.objid::bigint) = ${LOCK}`;
+
+export interface TargetLock {
+  readonly owner: string;
+  /** Resolves when the session, and so the lock, is gone. */
+  readonly lost: Promise<void>;
+  release(): Promise<void>;
+}
+
+/** Takes the lock or says who has it. @throws SwitchbackError TARGET_TAKEN, exit 4 */
+export async function lockTarget(config: PostgresConfig): Promise<TargetLock> {
+  const client = await connectPostgres(config, { name: `switchback on ${hostname()} pid ${process.pid}` });
+  const lost = new Promise<void>((resolve) => client.once("end", () => resolve()));
+  for (const until = performance.now() + PATIENCE_MS; ; ) {
+    const { rows } = await client.query<{ got: boolean }>(`SELECT pg_try_advisory_lock(${LOCK}) AS got`);
+    if (rows[0]?.got) break;
+    if (performance.now() > until) {
+      const holder = await describeHolder(client);
+      await client.end().catch(() => {});
+      throw new SwitchbackError("TARGET_TAKEN", `another sidecar holds the lock of database ${config.database}: ${holder}`);
+    }
+    await pause(100);
+  }
+  return { owner: randomUUID(), lost, release: () => client.end().catch(() => {}) };
+}
+
+/** True when some sidecar holds the lock. */
+export async function isLocked(client: pg.ClientBase): Promise<boolean> {
+  return ((await client.query(HOLDER)).rowCount ?? 0) > 0;
+}
+
+async function describeHolder(client: pg.Client): Promise<string> {
+  const { rows } = await client.query<{ pid: number; application_name: string; address: string; backend_start: Date }>(HOLDER);
+  const holder = rows[0];
+  if (!holder) return "it has just let go; try again";
+  return `${holder.application_name} (from ${holder.address}, PostgreSQL process ${holder.pid}, since ${holder.backend_start.toISOString()})`;
+}

@@ -1,0 +1,93 @@
+// The statements that move one table's rows, built from its mapping. A batch is either one JSON parameter
+// (few rows, one message) or a staged temporary table (many rows, COPY); both are read as a relation named x
+// with text columns c0 … cn, or typed ones where COPY has parsed them already.
+//
+// Order within a transaction: rows that are gone, then rows whose unique values change, then the writes. After
+// the deletions no touched row holds a unique value that another one is about to take, so that swaps and
+// rotations, legal at the end of a source transaction, never collide on the way.
+import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
+import { quote } from "../../schema.js";
+
+/** What PostgreSQL's catalogue says about a target table that decides how rows are merged. */
+export interface TargetFacts {
+  /** A usable unique index on exactly the key: ON CONFLICT may name it. */
+  readonly upserts: boolean;
+  /** Target columns that unique indexes other than the key's depend on, expressions and predicates included. */
+  readonly uniqueColumns: ReadonlySet<string>;
+  /** Columns that refuse an UPDATE: GENERATED ALWAYS identities. */
+  readonly alwaysIdentity: ReadonlySet<string>;
+}
+
+export function targetName(mapping: TableMapping): string {
+  return `${quote(mapping.schema)}.${quote(mapping.target)}`;
+}
+
+/** `x` for rows passed as the JSON array $1 of objects with the members c0 … cn. */
+export function jsonRelation(columns: readonly ColumnMapping[]): string {
+  return `json_to_recordset($1::json) AS x(${columns.map((_, i) => `c${i} text`).join(", ")})`;
+}
+
+/** The JSON parameter for `jsonRelation`. */
+export function jsonRows(rows: readonly (readonly (string | null)[])[]): string {
+  return JSON.stringify(rows.map((row) => Object.fromEntries(row.map((value, i) => [`c${i}`, value]))));
+}
+
+/** `x` for rows staged in a temporary table. */
+export function stagedRelation(stage: string): string {
+  return `pg_temp.${quote(stage)} AS x`;
+}
+
+/** DDL of a staging table; its columns are text, or the target's types for COPY to parse. */
+export function createStage(stage: string, columns: readonly ColumnMapping[], typed: boolean): string {
+  const list = columns.map((column, i) => `c${i} ${typed ? column.codec.type : "text"}`);
+  const numbered = typed ? list : [...list, "n bigint GENERATED ALWAYS AS IDENTITY"];
+  return `CREATE TEMP TABLE ${quote(stage)} (${numbered.join(", ")}) ON COMMIT DROP`;
+}
+
+export function copyStage(stage: string, columns: readonly ColumnMapping[]): string {
+  return `COPY pg_temp.${quote(stage)} (${columns.map((_, i) => `c${i}`).join(", ")}) FROM STDIN (FORMAT csv)`;
+}
+
+export function copyTarget(mapping: TableMapping): string {
+  const columns = mapping.columns.map((column) => quote(column.target)).join(", ");
+  return `COPY ${targetName(mapping)} (${columns}) FROM STDIN (FORMAT csv)`;
+}
+
+/** Deletes the rows whose keys stand in x. */
+export function deleteKeys(mapping: TableMapping, relation: string, typed: boolean): string {
+  const match = mapping.key.map((column, i) => `t.${quote(column.target)} = ${value(column, i, typed)}`);
+  return `DELETE FROM ${targetName(mapping)} AS t USING ${relation} WHERE ${match.join(" AND ")}`;
+}
+
+/** Deletes the rows in x that are present: all of them, or only those whose unique values are about to change. */
+export function deleteRows(mapping: TableMapping, facts: TargetFacts, relation: string, typed: boolean): string {
+  const at = (column: ColumnMapping) => mapping.columns.findIndex((other) => other.target === column.target);
+  const match = mapping.key.map((column) => `t.${quote(column.target)} = ${value(column, at(column), typed)}`);
+  const unique = mapping.columns.filter((column) => facts.uniqueColumns.has(column.target));
+  if (facts.upserts && unique.length > 0) {
+    const differs = unique.map((column) => `t.${quote(column.target)} IS DISTINCT FROM ${value(column, at(column), typed)}`);
+    match.push(`(${differs.join(" OR ")})`);
+  }
+  return `DELETE FROM ${targetName(mapping)} AS t USING ${relation} WHERE ${match.join(" AND ")}`;
+}
+
+/** Writes the rows in x: an upsert on the key where the target can, else a plain insert after `deleteRows`. */
+export function writeRows(mapping: TableMapping, facts: TargetFacts, relation: string, typed: boolean, where = ""): string {
+  const columns = mapping.columns.map((column) => quote(column.target));
+  const values = mapping.columns.map((column, i) => value(column, i, typed));
+  const insert = `INSERT INTO ${targetName(mapping)} (${columns.join(", ")}) OVERRIDING SYSTEM VALUE SELECT ${values.join(", ")} FROM ${relation}${where}`;
+  if (!facts.upserts) return insert;
+  // The key is written too: two values can be equal to the index and still not be the same (1 and 1.0).
+  const updated = columns.filter((_, i) => !facts.alwaysIdentity.has(mapping.columns[i]?.target ?? ""));
+  const set = updated.map((column) => `${column} = excluded.${column}`).join(", ");
+  const key = mapping.key.map((column) => quote(column.target)).join(", ");
+  return `${insert} ON CONFLICT (${key}) DO ${set === "" ? "NOTHING" : `UPDATE SET ${set}`}`;
+}
+
+/**
+ * A value of x in the column's type. Text into varchar(n) is left to assignment: a cast would cut it silently.
+ */
+function value(column: ColumnMapping, index: number, typed: boolean): string {
+  const { type } = column.codec;
+  return typed || /^(text|varchar|character|char)\b/i.test(type) ? `x.c${index}` : `x.c${index}::${type}`;
+}

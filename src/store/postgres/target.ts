@@ -1,0 +1,390 @@
+// PostgreSQL as a target: moves the copy from one exact position to the next, and adds ranges. Each is one
+// transaction that also records what it did, and each holds or moves the position for this sidecar only, so
+// that no crash, retry or second sidecar can apply anything twice.
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import type pg from "pg";
+import { from as copyFrom } from "pg-copy-streams";
+import type { PostgresConfig } from "../../config.js";
+import { SwitchbackError } from "../../errors.js";
+import { csvLine, keyText } from "../../mapping/interchange.js";
+import { Refusal } from "../../mapping/codec.js";
+import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
+import { quote } from "../../schema.js";
+import { sql } from "../../sql.js";
+import type { Applied, Chunk, CopiedRange, Position, Range, RefusedRow, Rows, Target, Window } from "../store.js";
+import { connectPostgres, isDataError, postgresError } from "./connection.js";
+import { readFacts } from "./facts.js";
+import {
+  copyStage,
+  copyTarget,
+  createStage,
+  deleteKeys,
+  deleteRows,
+  jsonRelation,
+  jsonRows,
+  stagedRelation,
+  type TargetFacts,
+  targetName,
+  writeRows,
+} from "./merge.js";
+import type { NamedStatement } from "./keys.js";
+
+const ADVANCE = "SELECT switchback.advance($1, $2, $3, $4)";
+const HOLD = "SELECT switchback.hold($1, $2, $3)";
+const MEND = "DELETE FROM switchback.quarantine WHERE source = $1 AND table_name = $2 AND key = ANY ($3)";
+const QUARANTINE = `INSERT INTO switchback.quarantine (source, table_name, key, column_name, reason)
+  SELECT $1, $2, x.key, x.column_name, x.reason FROM json_to_recordset($3::json) AS x(key text, column_name text, reason text)`;
+/** More memory than usual, because nothing else of ours runs meanwhile. */
+const BUILD_SETTINGS = "SET maintenance_work_mem = '256MB'";
+const RECORD = "UPDATE switchback.range SET rows = $4 WHERE source = $1 AND table_name = $2 AND number = $3";
+
+export class PostgresTarget implements Target {
+  private facts = new Map<string, TargetFacts>();
+  private mappings = new Map<string, TableMapping>();
+  private readonly idle: pg.Client[];
+
+  private constructor(
+    private readonly source: string,
+    private readonly owner: string,
+    /** Sends a whole narrow window without waiting for answers in between. */
+    private readonly narrow: pg.Client,
+    private readonly wide: pg.Client,
+    private readonly copiers: readonly pg.Client[],
+  ) {
+    this.idle = [...copiers];
+  }
+
+  static async open(config: PostgresConfig, source: string, owner: string, writers: number): Promise<PostgresTarget> {
+    const opened: pg.Client[] = [];
+    const connect = async (role: string, pipelined: boolean) => {
+      const client = await connectPostgres(config, { name: `switchback ${role} ${source}`, pipeline: pipelined });
+      opened.push(client);
+      return client;
+    };
+    try {
+      const [narrow, wide] = [await connect("apply", true), await connect("apply", false)];
+      const copiers: pg.Client[] = [];
+      for (let i = 0; i < writers; i++) copiers.push(await connect("copy", false));
+      return new PostgresTarget(source, owner, narrow, wide, copiers);
+    } catch (error) {
+      await Promise.allSettled(opened.map((client) => client.end()));
+      throw error;
+    }
+  }
+
+  get writers(): number {
+    return this.copiers.length;
+  }
+
+  /** A session for statements outside of windows. */
+  get client(): pg.Client {
+    return this.wide;
+  }
+
+  /** Learns the tables' mappings, and reads what their targets look like now. */
+  async follow(mappings: readonly TableMapping[]): Promise<void> {
+    this.mappings = new Map(mappings.map((mapping) => [mapping.table.name, mapping]));
+    const facts = new Map<string, TargetFacts>();
+    for (const schema of new Set(mappings.map((mapping) => mapping.schema))) {
+      const mine = mappings.filter((mapping) => mapping.schema === schema);
+      for (const [name, fact] of await readFacts(this.wide, schema, mine)) facts.set(`${schema}.${name}`, fact);
+    }
+    this.facts = facts;
+  }
+
+  /** Sessions for building indexes, `count` of them; they belong to the target and are closed with it. */
+  async builders(count: number): Promise<pg.Client[]> {
+    const sessions = this.copiers.slice(0, count);
+    for (const client of sessions) await client.query(BUILD_SETTINGS);
+    return sessions;
+  }
+
+  /**
+   * Builds a key or an index, unless it is there. A primary key is built as an index first, because ALTER TABLE
+   * would keep every other index of the table waiting. @throws SwitchbackError INDEX_FAILED when the rows forbid it
+   */
+  async build(client: pg.Client, mapping: TableMapping, statement: NamedStatement): Promise<void> {
+    const index = `${quote(mapping.schema)}.${quote(statement.name)}`;
+    const table = targetName(mapping);
+    try {
+      const { rows } = await client.query<{ built: boolean; attached: boolean }>(sql("postgres/index-state"), [index, table]);
+      const state = rows[0] ?? { built: false, attached: false };
+      if (statement.kind !== "primary key") {
+        if (!state.built) await client.query(statement.sql);
+        return;
+      }
+      if (state.attached) return;
+      if (!state.built) {
+        const columns = mapping.key.map((column) => quote(column.target)).join(", ");
+        await client.query(`CREATE UNIQUE INDEX ${quote(statement.name)} ON ${table} (${columns})`);
+      }
+      await client.query(`ALTER TABLE ${table} ADD CONSTRAINT ${quote(statement.name)} PRIMARY KEY USING INDEX ${quote(statement.name)}`);
+    } catch (error) {
+      if (isDataError(error)) {
+        throw new SwitchbackError("INDEX_FAILED", `${mapping.table.name}: ${statement.name}: ${(error as Error).message}`, {
+          table: mapping.table.name,
+        });
+      }
+      throw postgresError(error);
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.allSettled([this.narrow, this.wide, ...this.copiers].map((client) => client.end()));
+  }
+
+  async apply(window: Window): Promise<Applied> {
+    try {
+      const narrow = window.tables.every(
+        ({ rows, gone, refused }) => rows.kind === "values" && gone.kind === "values" && refused.length === 0,
+      );
+      try {
+        return narrow ? await this.applyNarrow(window) : await this.applyWide(window, false);
+      } catch (error) {
+        if (!isDataError(error)) throw error;
+        // Some row is at fault: the same window again, row by row where a batch fails.
+        return await this.applyWide(window, true);
+      }
+    } catch (error) {
+      throw postgresError(error);
+    }
+  }
+
+  async copy(range: Range, position: Position, read: () => AsyncIterable<Chunk>): Promise<CopiedRange> {
+    const client = this.idle.pop();
+    if (!client) throw new Error("more copies at once than the target has writers");
+    const mapping = this.mapping(range.table);
+    try {
+      return await this.add(client, range, position, read(), async (csv, rows) => {
+        await copyInto(client, copyTarget(mapping), csv);
+        return { written: rows(), refused: [] };
+      });
+    } catch (error) {
+      if (!isDataError(error)) throw postgresError(error);
+      // Some row is at fault: the range again, row by row.
+      return await this.add(client, range, position, read(), (csv) => this.writeEach(client, mapping, 0, csv));
+    } finally {
+      this.idle.push(client);
+    }
+  }
+
+  /** One range, one transaction: the rows, what was refused, and the record that the range is there. */
+  private async add(
+    client: pg.Client,
+    range: Range,
+    position: Position,
+    chunks: AsyncIterable<Chunk>,
+    write: (csv: AsyncIterable<Uint8Array>, rows: () => number) => Promise<{ written: number; refused: RefusedRow[] }>,
+  ): Promise<CopiedRange> {
+    const refused: RefusedRow[] = [];
+    let rows = 0;
+    async function* csv() {
+      for await (const chunk of chunks) {
+        rows += chunk.rows;
+        refused.push(...chunk.refused);
+        if (chunk.rows > 0) yield chunk.csv;
+      }
+    }
+    try {
+      await client.query("BEGIN");
+      await client.query(HOLD, [this.source, this.owner, position]);
+      const outcome = await write(csv(), () => rows);
+      refused.push(...outcome.refused);
+      await this.quarantine(client, range.table, refused);
+      await client.query(RECORD, [this.source, range.table, range.number, outcome.written]);
+      await client.query("COMMIT");
+      return { rows: outcome.written, refused };
+    } catch (error) {
+      await client.query("ROLLBACK").catch(() => {});
+      throw error;
+    }
+  }
+
+  /** Few changes: every statement is sent at once, and PostgreSQL answers them in one go. */
+  private async applyNarrow(window: Window): Promise<Applied> {
+    const client = this.narrow;
+    const sent: Promise<unknown>[] = [client.query("BEGIN"), client.query(this.advance(window))];
+    const mends: { table: string; result: Promise<pg.QueryResult> }[] = [];
+    for (const table of window.tables) {
+      const mapping = this.mapping(table.table);
+      const facts = this.factsOf(mapping);
+      const send = (text: string, columns: readonly (string | null)[][]) =>
+        sent.push(client.query({ name: statementName(text), text, values: [jsonRows(columns)] }));
+      const rows = valuesOf(table.rows);
+      const gone = valuesOf(table.gone);
+      if (gone.length > 0) send(deleteKeys(mapping, jsonRelation(mapping.key), false), gone);
+      if (rows.length > 0) {
+        const relation = jsonRelation(mapping.columns);
+        // A single row can only collide with rows that the window leaves alone, and a legal state has none such.
+        if (!facts.upserts || (facts.uniqueColumns.size > 0 && rows.length + gone.length > 1)) {
+          send(deleteRows(mapping, facts, relation, false), rows);
+        }
+        send(writeRows(mapping, facts, relation, false), rows);
+      }
+      if (table.touched.length > 0) {
+        const result = client.query(MEND, [this.source, table.table, table.touched]);
+        mends.push({ table: table.table, result });
+        sent.push(result);
+      }
+    }
+    const commit = client.query("COMMIT");
+    const results = await Promise.allSettled([...sent, commit]);
+    const failed = results.find((result) => result.status === "rejected");
+    if (failed) throw failed.reason;
+    // A COMMIT after a failed statement is answered with ROLLBACK and no error.
+    const { command } = await commit;
+    if (command !== "COMMIT") throw new SwitchbackError("POSTGRES_TRANSIENT", `a window ended with ${command}`);
+    const mended = new Map<string, number>();
+    for (const { table, result } of mends) mended.set(table, (await result).rowCount ?? 0);
+    return { refused: [], mended };
+  }
+
+  /** Many changes, or a window with rows at fault: batches are staged and merged, one table after another. */
+  private async applyWide(window: Window, each: boolean): Promise<Applied> {
+    const client = this.wide;
+    const refused: RefusedRow[] = [];
+    const mended = new Map<string, number>();
+    await client.query("BEGIN");
+    try {
+      await client.query(this.advance(window));
+      for (const [i, table] of window.tables.entries()) {
+        const mapping = this.mapping(table.table);
+        if (table.touched.length > 0) {
+          const { rowCount } = await client.query(MEND, [this.source, table.table, table.touched]);
+          mended.set(table.table, rowCount ?? 0);
+        }
+        await this.quarantine(client, table.table, table.refused);
+        refused.push(...table.refused);
+        await this.deleteGone(client, mapping, i, table.gone);
+        if (each) {
+          const outcome = await this.writeEach(client, mapping, i, csvOf(table.rows));
+          await this.quarantine(client, table.table, outcome.refused);
+          refused.push(...outcome.refused);
+        } else {
+          await this.writeStaged(client, mapping, i, table.rows);
+        }
+      }
+      await client.query("COMMIT");
+      return { refused, mended };
+    } catch (error) {
+      await client.query("ROLLBACK").catch(() => {});
+      throw error;
+    }
+  }
+
+  private async deleteGone(client: pg.Client, mapping: TableMapping, i: number, gone: Rows): Promise<void> {
+    if (count(gone) === 0) return;
+    const stage = `switchback_gone_${i}`;
+    await client.query(createStage(stage, mapping.key, true));
+    await copyInto(client, copyStage(stage, mapping.key), csvOf(gone));
+    await client.query(deleteKeys(mapping, stagedRelation(stage), true));
+  }
+
+  private async writeStaged(client: pg.Client, mapping: TableMapping, i: number, rows: Rows): Promise<void> {
+    if (count(rows) === 0) return;
+    const stage = `switchback_rows_${i}`;
+    const facts = this.factsOf(mapping);
+    await client.query(createStage(stage, mapping.columns, true));
+    await copyInto(client, copyStage(stage, mapping.columns), csvOf(rows));
+    if (!facts.upserts || facts.uniqueColumns.size > 0) {
+      await client.query(deleteRows(mapping, facts, stagedRelation(stage), true));
+    }
+    await client.query(writeRows(mapping, facts, stagedRelation(stage), true));
+  }
+
+  /** Stages as text, so that not even an unreadable value fails the batch, and inserts row by row. */
+  private async writeEach(
+    client: pg.Client,
+    mapping: TableMapping,
+    i: number,
+    csv: AsyncIterable<Uint8Array>,
+  ): Promise<{ written: number; refused: RefusedRow[] }> {
+    const stage = `switchback_each_${i}`;
+    const facts = { ...this.factsOf(mapping), upserts: false };
+    await client.query(createStage(stage, mapping.columns, false));
+    await copyInto(client, copyStage(stage, mapping.columns), csv);
+    const { rows: ends } = await client.query<{ last: string }>(`SELECT coalesce(max(n), 0) AS last FROM ${stagedRelation(stage)}`);
+    const last = Number(ends[0]?.last ?? 0);
+    // Every present version goes first: keys always read back, because they were encoded by their own codecs.
+    await client.query(deleteRows(mapping, facts, stagedRelation(stage), false));
+    await client.query(`CREATE UNIQUE INDEX ON pg_temp."${stage}" (n)`);
+    const insert = writeRows(mapping, facts, stagedRelation(stage), false, " WHERE x.n = $1");
+    const { rows: failures } = await client.query<{ n: string; reason: string }>("SELECT n, reason FROM switchback.insert_each($1, $2)", [
+      insert,
+      last,
+    ]);
+    const refused: RefusedRow[] = [];
+    for (const failure of failures) {
+      const { rows } = await client.query<Record<string, string | null>>(
+        `SELECT ${mapping.columns.map((_, c) => `c${c}`).join(", ")} FROM ${stagedRelation(stage)} WHERE n = $1`,
+        [failure.n],
+      );
+      refused.push({ table: mapping.table.name, key: keyOfEncoded(mapping, rows[0] ?? {}), column: null, reason: failure.reason });
+    }
+    return { written: last - refused.length, refused };
+  }
+
+  private async quarantine(client: pg.Client, table: string, refused: readonly RefusedRow[]): Promise<void> {
+    if (refused.length === 0) return;
+    const rows = refused.map((row) => ({ key: row.key, column_name: row.column, reason: row.reason }));
+    await client.query(MEND, [this.source, table, refused.map((row) => row.key)]);
+    await client.query(QUARANTINE, [this.source, table, JSON.stringify(rows)]);
+  }
+
+  private advance(window: Window): pg.QueryConfig {
+    return { name: "switchback_advance", text: ADVANCE, values: [this.source, this.owner, window.from, window.to] };
+  }
+
+  private mapping(table: string): TableMapping {
+    const mapping = this.mappings.get(table);
+    if (!mapping) throw new Error(`table ${table} has no mapping`);
+    return mapping;
+  }
+
+  private factsOf(mapping: TableMapping): TargetFacts {
+    const facts = this.facts.get(`${mapping.schema}.${mapping.target}`);
+    if (!facts) throw new Error(`the target of ${mapping.table.name} was not looked at`);
+    return facts;
+  }
+}
+
+/** Runs a COPY … FROM STDIN to its end. */
+export async function copyInto(client: pg.Client, text: string, bytes: AsyncIterable<Uint8Array>): Promise<void> {
+  await pipeline(Readable.from(bytes, { objectMode: true, highWaterMark: 1 }), client.query(copyFrom(text)));
+}
+
+/** Prepared statements are named by their text, so that each is parsed and planned once a session. */
+const names = new Map<string, string>();
+function statementName(text: string): string {
+  let name = names.get(text);
+  if (name === undefined) {
+    name = `switchback_${names.size}`;
+    names.set(text, name);
+  }
+  return name;
+}
+
+function valuesOf(rows: Rows): (string | null)[][] {
+  if (rows.kind !== "values") throw new Error("a narrow window has no spooled rows");
+  return rows.values as (string | null)[][];
+}
+
+function count(rows: Rows): number {
+  return rows.kind === "values" ? rows.values.length : rows.rows;
+}
+
+async function* csvOf(rows: Rows): AsyncGenerator<Uint8Array> {
+  if (rows.kind === "csv") yield* rows.chunks();
+  else if (rows.values.length > 0) yield Buffer.from(rows.values.map(csvLine).join(""), "utf8");
+}
+
+/** The source's key text of an encoded row, given by its column names c0 … cn. */
+function keyOfEncoded(mapping: TableMapping, row: Record<string, string | null>): string {
+  const at = (column: ColumnMapping) => mapping.columns.findIndex((other) => other.target === column.target);
+  const values = mapping.key.map((column) => {
+    const decoded = column.codec.decode(row[`c${at(column)}`] ?? null);
+    return decoded instanceof Refusal ? `?${decoded.reason}` : decoded;
+  });
+  return keyText(values);
+}

@@ -1,0 +1,262 @@
+// SQLite as a source. Two connections: `writer` polls, installs and prunes; `reader` reads windows and pins
+// snapshots and never writes to the file. Every window checks, in its own read transaction, that the file is
+// still the one that was captured: its shape, its identity, a log without gaps that has not gone backwards.
+import { statSync } from "node:fs";
+import type Database from "better-sqlite3";
+import { SwitchbackError } from "../../errors.js";
+import { mappingToJson, type TableMapping } from "../../mapping/mapping.js";
+import type { Schema, Table } from "../../schema.js";
+import { type Position, type Range, type Scope, type Snapshot, type Source, SourceChanged, type Window } from "../store.js";
+import { cutRanges, estimateRows } from "./bounds.js";
+import { type Captured, installCapture, missingTriggers, readCapture, schemaVersion } from "./capture.js";
+import { openSqlite, sqliteError } from "./connection.js";
+import { begin } from "./reader-worker.js";
+import { readSchema } from "./schema.js";
+import { pin, Reader } from "./snapshot.js";
+import { Watch } from "./watch.js";
+import { type Followed, readWindow } from "./window.js";
+
+/** Rows in one range: a second's work at most, so that little is lost to a crash and snapshots rotate in time. */
+const RANGE_ROWS = 50_000;
+/** The same where an open read blocks the application's commits: some ten milliseconds of reading. */
+const BRIEF_RANGE_ROWS = 4_000;
+/** A snapshot is let go when the application's WAL has grown to this because of it. */
+const WAL_BYTES = 256 * 1024 * 1024;
+/** Deleting this many log rows holds the write lock for about a millisecond. */
+const PRUNE_ROWS = 2_000;
+/** Looking at the path costs microseconds; twice a second is soon enough to notice another file there. */
+const STAT_MS = 500;
+
+export class SqliteSource implements Source {
+  readonly briefReads: boolean;
+  private readonly reader: Database.Database;
+  private readonly writer: Database.Database;
+  private readonly watch: Watch;
+  private followed: Followed[] = [];
+  private readers: Reader[] = [];
+  private acceptedVersion = -1;
+  private statedAtMs = 0;
+  private readonly inode: string;
+  private captured: Captured | null = null;
+
+  constructor(
+    readonly name: string,
+    readonly file: string,
+    private readonly workers: number,
+  ) {
+    this.writer = openSqlite(file, { readonly: false });
+    this.reader = openSqlite(file, { readonly: false });
+    this.briefReads = this.writer.pragma("journal_mode", { simple: true }) !== "wal";
+    this.inode = inodeOf(file);
+    this.watch = new Watch(this.writer, file);
+  }
+
+  get maxReaders(): number {
+    return this.briefReads ? 1 : this.workers;
+  }
+
+  get identity(): string {
+    if (!this.captured) throw new Error("capture is not installed");
+    return this.captured.identity;
+  }
+
+  /** The connection for reading the schema and evidence. */
+  get database(): Database.Database {
+    return this.writer;
+  }
+
+  /** The file's tables, and the schema version they were read at. */
+  schema(): { schema: Schema; version: number } {
+    return this.guard(() => {
+      for (;;) {
+        const version = schemaVersion(this.writer);
+        const schema = readSchema(this.writer);
+        if (schemaVersion(this.writer) === version) return { schema, version };
+      }
+    });
+  }
+
+  /** The identity in the file, or null when capture was never installed. */
+  recordedIdentity(): string | null {
+    return this.guard(() => readCapture(this.writer)?.identity ?? null);
+  }
+
+  /** The tables whose triggers are not all there: what they missed is unknown. */
+  missingTriggers(mappings: readonly TableMapping[]): Set<string> {
+    const tables = mappings.map((mapping) => mapping.table);
+    return this.guard(() => missingTriggers(this.writer, tables, readCapture(this.writer)?.ids ?? new Map()));
+  }
+
+  /** Captures exactly the mapped tables and follows them. @throws SourceChanged when they are no longer as read */
+  capture(mappings: readonly TableMapping[], version: number): Captured {
+    return this.guard(() => {
+      const tables = mappings.map((mapping) => mapping.table);
+      const captured = installCapture(this.writer, tables, version);
+      this.captured = captured;
+      this.followed = mappings.map((mapping) => ({ mapping, id: captured.ids.get(mapping.table.name) ?? -1 }));
+      this.acceptedVersion = captured.version;
+      return captured;
+    });
+  }
+
+  position(): Position {
+    return this.guard(() => Number(this.writer.prepare("SELECT coalesce(max(seq), 0) FROM _switchback_log").pluck().get()));
+  }
+
+  async window(after: Position, scope: Scope): Promise<Window | null> {
+    return this.guardAsync(async () => {
+      this.checkFile();
+      try {
+        const to = begin(this.reader);
+        this.checkShape(after, to);
+        if (to === after) return null;
+        return await this.read(after, to, scope);
+      } finally {
+        if (this.reader.inTransaction) this.reader.exec("ROLLBACK");
+      }
+    });
+  }
+
+  async snapshot(readers: number): Promise<Snapshot> {
+    return this.guardAsync(async () => {
+      this.checkFile();
+      this.openReaders(readers);
+      const snapshot = await pin(this.reader, this.readers.slice(0, readers), (after, to, scope) => this.read(after, to, scope));
+      try {
+        this.checkShape(0, snapshot.position);
+      } catch (error) {
+        await snapshot.release();
+        throw error;
+      }
+      return snapshot;
+    });
+  }
+
+  /** Splits a table into ranges that together cover every row, now and later. */
+  rangesOf(table: Table): Range[] {
+    const rowsPerRange = this.briefReads ? BRIEF_RANGE_ROWS : RANGE_ROWS;
+    return this.guard(() => cutRanges(this.writer, table, this.estimateOf(table), rowsPerRange));
+  }
+
+  estimateOf(table: Table): number {
+    return this.guard(() => estimateRows(this.writer, table));
+  }
+
+  strained(): boolean {
+    return this.walBytes() > WAL_BYTES;
+  }
+
+  walBytes(): number {
+    return statSync(`${this.file}-wal`, { throwIfNoEntry: false })?.size ?? 0;
+  }
+
+  /** Rows in the change log, whether applied or not. The log has no gaps, so its ends tell. */
+  logRows(): number {
+    return this.guard(() =>
+      Number(this.writer.prepare("SELECT coalesce(max(seq) - min(seq) + 1, 0) FROM _switchback_log").pluck().get()),
+    );
+  }
+
+  async wait(ms: number, signal: AbortSignal): Promise<void> {
+    await this.watch.changed(ms, signal);
+  }
+
+  get quietMs(): number {
+    return this.watch.quietMs;
+  }
+
+  prune(to: Position): number {
+    return this.guard(() => {
+      // The newest row always stays: an emptied log would start again at 1.
+      const oldest = Number(this.writer.prepare("SELECT coalesce(min(seq), 0) FROM _switchback_log").pluck().get());
+      const end = Math.min(to, oldest + PRUNE_ROWS - 1);
+      return this.writer
+        .prepare("DELETE FROM _switchback_log WHERE seq <= ? AND seq < (SELECT max(seq) FROM _switchback_log)")
+        .run(end).changes;
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.watch.close();
+    await this.closeReaders();
+    if (this.reader.open) this.reader.close();
+    if (this.writer.open) this.writer.close();
+  }
+
+  /** Ends the reader threads; they are started again when a snapshot needs them. */
+  async closeReaders(): Promise<void> {
+    const readers = this.readers;
+    this.readers = [];
+    await Promise.all(readers.map((reader) => reader.close()));
+  }
+
+  private openReaders(count: number): void {
+    const mappings = Object.fromEntries(this.followed.map(({ mapping }) => [mapping.table.name, JSON.stringify(mappingToJson(mapping))]));
+    while (this.readers.length < count) this.readers.push(new Reader({ file: this.file, mappings }));
+  }
+
+  private read(after: Position, to: Position, scope: Scope): Promise<Window> {
+    // Where an open read blocks the application, the window is read without pause.
+    const breathe = this.briefReads ? async () => {} : () => new Promise<void>((resolve) => setImmediate(resolve));
+    return readWindow(this.reader, this.followed, scope, after, to, breathe);
+  }
+
+  /** Within a read transaction: is this still the file, and the shape, that was captured? */
+  private checkShape(after: Position, to: Position): void {
+    if (schemaVersion(this.reader) !== this.acceptedVersion) {
+      const found = readCapture(this.reader)?.identity;
+      if (found !== this.identity) throw this.replaced("its identity is another");
+      throw new SourceChanged();
+    }
+    if (to < after) {
+      throw new SwitchbackError(
+        "SQLITE_REWOUND",
+        `${this.file}: the change log ends at ${to}, but ${after} was already applied`,
+        { source: this.name, file: this.file },
+      );
+    }
+    const logged = this.reader.prepare("SELECT count(*) FROM _switchback_log WHERE seq > ? AND seq <= ?").pluck().get(after, to);
+    if (after > 0 && Number(logged) !== to - after) {
+      throw new SwitchbackError(
+        "LOG_TAMPERED",
+        `${this.file}: the change log has ${logged} rows between ${after} and ${to}, not ${to - after}`,
+        { source: this.name, file: this.file },
+      );
+    }
+  }
+
+  private checkFile(): void {
+    const now = performance.now();
+    if (now - this.statedAtMs < STAT_MS) return;
+    this.statedAtMs = now;
+    if (inodeOf(this.file) !== this.inode) throw this.replaced("another file was moved there");
+  }
+
+  private replaced(how: string): SwitchbackError {
+    return new SwitchbackError("SQLITE_REPLACED", `${this.file} is not the file that was captured: ${how}`, {
+      source: this.name,
+      file: this.file,
+    });
+  }
+
+  private guard<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      throw sqliteError(error, { source: this.name, file: this.file });
+    }
+  }
+
+  private async guardAsync<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw sqliteError(error, { source: this.name, file: this.file });
+    }
+  }
+}
+
+function inodeOf(file: string): string {
+  const stat = statSync(file, { throwIfNoEntry: false });
+  return stat ? `${stat.dev}:${stat.ino}` : "gone";
+}

@@ -1,0 +1,241 @@
+// Reads a window: for every key logged in (after, to], the row as it stands at `to`. The caller holds a read
+// transaction, so that the log's end and the rows belong to one state of the database.
+//
+// A narrow window is read in the exact form, straight into memory. A wide one is read in bulk, table by table,
+// through a temporary list of distinct keys, and spooled, so that memory does not grow with the backlog.
+import type Database from "better-sqlite3";
+import type { SqliteValue } from "../../mapping/codec.js";
+import { csvLine, encodeRow, keyOf, keyText } from "../../mapping/interchange.js";
+import type { TableMapping } from "../../mapping/mapping.js";
+import { keyExpressions } from "../../schema.js";
+import type { Copied, EncodedRow, Position, Range, RefusedRow, Scope, TableWindow, Window } from "../store.js";
+import { boundValues } from "./bounds.js";
+import { logKeyColumns } from "./capture.js";
+import { beyond, cleanExpression, csvExpression, exactList, fromTable, isSound, readExact } from "./select.js";
+import { Spool } from "./spool.js";
+
+/** Up to this many log rows a table's changes are read into memory as values. */
+const NARROW_CHANGES = 2_000;
+/** Keys read at a time in a wide window; between groups the event loop gets its turn. */
+const GROUP_KEYS = 4_000;
+
+/** A captured table as the window reader needs it. */
+export interface Followed {
+  readonly id: number;
+  readonly mapping: TableMapping;
+}
+
+/** Reads (after, to]; log rows of tables that are not followed are passed over. */
+export async function readWindow(
+  db: Database.Database,
+  followed: readonly Followed[],
+  scope: Scope,
+  after: Position,
+  to: Position,
+  breathe: () => Promise<void>,
+): Promise<Window> {
+  const counts = db.prepare("SELECT t, count(*) FROM _switchback_log WHERE seq > ? AND seq <= ? GROUP BY t").raw();
+  const tables: TableWindow[] = [];
+  const spools: Spool[] = [];
+  let changes = 0;
+  const dispose = () => {
+    for (const spool of spools) spool.dispose();
+  };
+  try {
+    for (const row of counts.all(after, to) as [bigint, bigint][]) {
+      const count = Number(row[1]);
+      changes += count;
+      const table = followed.find((candidate) => candidate.id === Number(row[0]));
+      if (!table) continue;
+      // Nothing of the table is in the target yet: there is nothing to move.
+      if (scope.copied(table.mapping.table.name).length === 0) continue;
+      const reader = new TableReader(db, table, scope, after, to);
+      if (count <= NARROW_CHANGES) tables.push(reader.narrow(count));
+      else tables.push(await reader.wide(count, spools, breathe));
+    }
+  } catch (error) {
+    dispose();
+    throw error;
+  }
+  return { from: after, to, changes, tables, dispose };
+}
+
+class TableReader {
+  private readonly mapping: TableMapping;
+  private readonly keys: string[];
+  private readonly logKeys: string[];
+  private readonly copied: { sql: string; values: unknown[] };
+  private readonly naming: boolean;
+
+  constructor(
+    private readonly db: Database.Database,
+    private readonly followed: Followed,
+    scope: Scope,
+    private readonly after: Position,
+    private readonly to: Position,
+  ) {
+    this.mapping = followed.mapping;
+    this.keys = keyExpressions(this.mapping.table).map((key) => `r.${key}`);
+    this.logKeys = logKeyColumns(this.keys.length);
+    this.copied = copiedCondition(this.mapping, scope.copied(this.mapping.table.name));
+    this.naming = scope.quarantined(this.mapping.table.name);
+  }
+
+  /** All the changes at once, value by value. */
+  narrow(changes: number): TableWindow {
+    const list = this.db
+      .prepare(`SELECT ${this.exactColumns()} FROM (${this.distinctKeys()}) AS d LEFT JOIN ${this.joined()}`)
+      .raw()
+      .safeIntegers()
+      .all(...this.window(), ...this.copied.values) as unknown[][];
+    const rows: EncodedRow[] = [];
+    const gone: EncodedRow[] = [];
+    const refused: RefusedRow[] = [];
+    const touched: string[] = [];
+    for (const raw of list) {
+      const { row, key, refusal, name } = this.decode(raw);
+      if (this.naming) touched.push(name);
+      if (refusal) refused.push(refusal);
+      if (row) rows.push(row);
+      else if (key) gone.push(key);
+    }
+    const values = (rowsOrKeys: EncodedRow[]) => ({ kind: "values", values: rowsOrKeys }) as const;
+    return { table: this.mapping.table.name, changes, rows: values(rows), gone: values(gone), refused, touched };
+  }
+
+  /** The same through a temporary list of keys and a spool. */
+  async wide(changes: number, spools: Spool[], breathe: () => Promise<void>): Promise<TableWindow> {
+    this.db.exec("DROP TABLE IF EXISTS temp._switchback_dirty");
+    this.db.exec(`CREATE TEMP TABLE _switchback_dirty (n INTEGER PRIMARY KEY, ${this.logKeys.join(", ")})`);
+    this.db
+      .prepare(`INSERT INTO temp._switchback_dirty (${this.logKeys.join(", ")}) ${this.distinctKeys()} ORDER BY ${this.logKeys.join(", ")}`)
+      .run(...this.window());
+    const total = Number(this.db.prepare("SELECT coalesce(max(n), 0) FROM temp._switchback_dirty").pluck().get());
+    const group = "(SELECT * FROM temp._switchback_dirty WHERE n > ? AND n <= ?) AS d";
+    const prepare = (text: string) => this.db.prepare(text).raw().safeIntegers();
+    const bulk = prepare(
+      `SELECT min(${cleanExpression(this.mapping)}), count(*), CAST(group_concat(${csvExpression(this.mapping)}, char(10)) || char(10) AS BLOB)
+         FROM ${group} JOIN ${this.joined()}`,
+    );
+    const missing = prepare(`SELECT ${this.exactColumns()} FROM ${group} LEFT JOIN ${this.joined()} WHERE ${this.keys[0]} IS NULL`);
+    const exact = prepare(`SELECT ${this.exactColumns()} FROM ${group} LEFT JOIN ${this.joined()}`);
+    const rows = new Spool();
+    const gone = new Spool();
+    spools.push(rows, gone);
+    const refused: RefusedRow[] = [];
+    const touched: string[] = [];
+    const absorb = (list: unknown[][]) => {
+      for (const raw of list) {
+        const { row, key, refusal, name } = this.decode(raw);
+        if (this.naming) touched.push(name);
+        if (refusal) refused.push(refusal);
+        if (row) rows.write(Buffer.from(csvLine(row)), 1);
+        else if (key) gone.write(Buffer.from(csvLine(key)), 1);
+      }
+    };
+    for (let n = 0; n < total; n += GROUP_KEYS) {
+      const parameters = [n, n + GROUP_KEYS, ...this.copied.values];
+      const csv = this.naming ? null : this.bulkGroup(bulk, parameters);
+      if (csv) {
+        if (csv.rows > 0) rows.write(csv.bytes, csv.rows);
+        if (csv.rows < Math.min(GROUP_KEYS, total - n)) absorb(missing.all(...parameters) as unknown[][]);
+      } else {
+        absorb(exact.all(...parameters) as unknown[][]);
+      }
+      await breathe();
+    }
+    this.db.exec("DROP TABLE temp._switchback_dirty");
+    return { table: this.mapping.table.name, changes, rows: rows.rows(), gone: gone.rows(), refused, touched };
+  }
+
+  /** A group of keys in the bulk form, or null when it must take the exact form. */
+  private bulkGroup(statement: Database.Statement, parameters: unknown[]): { rows: number; bytes: Buffer } | null {
+    try {
+      const [clean, rows, bytes] = statement.get(...parameters) as [bigint | null, bigint, Buffer | null];
+      if (rows === 0n || bytes === null) return { rows: 0, bytes: Buffer.alloc(0) };
+      return clean === 1n && isSound(bytes) ? { rows: Number(rows), bytes } : null;
+    } catch (error) {
+      if ((error as { code?: string }).code === "SQLITE_TOOBIG") return null;
+      throw error;
+    }
+  }
+
+  /** One joined row: the touched key, and the present row when there is one inside the copied ranges. */
+  private decode(raw: unknown[]): { row: EncodedRow | null; key: EncodedRow | null; refusal: RefusedRow | null; name: string } {
+    const width = this.keys.length;
+    const keyValues = readExact(raw, width);
+    const name = keyText(keyValues);
+    const present = raw[width + 1] === 1n;
+    if (!present) {
+      const refusal = keyValues.includes(null) ? this.nullKey(name, keyValues) : null;
+      return { row: null, key: this.encodeKey(keyValues), refusal, name };
+    }
+    const values = readExact(raw, this.mapping.columns.length, width + 2);
+    const encoded = encodeRow(this.mapping.columns, values);
+    if (encoded.row) return { row: encoded.row, key: null, refusal: null, name };
+    const refusal = {
+      table: this.mapping.table.name,
+      key: keyOf(this.mapping, values),
+      column: encoded.column,
+      reason: encoded.reason,
+    };
+    return { row: null, key: this.encodeKey(keyValues), refusal, name };
+  }
+
+  /** A key that cannot be encoded was never in the target, so there is nothing to delete. */
+  private encodeKey(values: readonly SqliteValue[]): EncodedRow | null {
+    return encodeRow(this.mapping.key, values).row;
+  }
+
+  /** Rows whose key holds NULL are found by IS, and refused: a primary key in the target cannot hold them. */
+  private nullKey(name: string, values: readonly SqliteValue[]): RefusedRow | null {
+    const where = this.keys.map((key) => `${key} IS ?`).join(" AND ");
+    const found = this.db.prepare(`SELECT 1 FROM ${fromTable(this.mapping.table)} WHERE ${where} LIMIT 1`).get(...(values as unknown[]));
+    if (!found) return null;
+    const column = this.mapping.key[values.indexOf(null)]?.column ?? null;
+    return { table: this.mapping.table.name, key: name, column, reason: "the key is NULL, and a primary key refuses NULL" };
+  }
+
+  /** Key, its classes, whether the row is there, then the row in the exact form. */
+  private exactColumns(): string {
+    const key = this.logKeys.map((k) => `iif(typeof(d.${k}) = 'text', CAST(d.${k} AS BLOB), d.${k})`).join(", ");
+    const classes = this.logKeys.map((k) => `substr(typeof(d.${k}), 1, 1)`).join(" || ");
+    return `${key}, ${classes}, ${this.keys[0]} IS NOT NULL, ${exactList(this.mapping.columns)}`;
+  }
+
+  private distinctKeys(): string {
+    return `SELECT DISTINCT ${this.logKeys.join(", ")} FROM _switchback_log WHERE seq > ? AND seq <= ? AND t = ?`;
+  }
+
+  private window(): unknown[] {
+    return [this.after, this.to, this.followed.id];
+  }
+
+  /**
+   * The join of touched keys to rows. Equality finds the row through its index; the second, binary equality
+   * keeps a key from finding a row that only its collation calls the same.
+   */
+  private joined(): string {
+    const equal = this.keys.flatMap((key, i) => [`${key} = d.${this.logKeys[i]}`, `${key} COLLATE BINARY = d.${this.logKeys[i]}`]);
+    return `${fromTable(this.mapping.table)} ON ${[...equal, ...this.copied.sql === "" ? [] : [this.copied.sql]].join(" AND ")}`;
+  }
+}
+
+/** SQL and its parameters: the row lies in a range that the target holds. Adjoining ranges are merged first. */
+function copiedCondition(mapping: TableMapping, copied: Copied): { sql: string; values: unknown[] } {
+  if (copied === "all") return { sql: "", values: [] };
+  const merged: Range[] = [];
+  for (const range of [...copied].sort((a, b) => a.number - b.number)) {
+    const last = merged.at(-1);
+    if (last && last.hi !== null && last.hi === range.lo) merged[merged.length - 1] = { ...last, hi: range.hi };
+    else merged.push(range);
+  }
+  const values: unknown[] = [];
+  const inside = (bound: string | null, operator: ">" | "<=") => {
+    if (bound === null) return [];
+    values.push(...boundValues(bound));
+    return [beyond(mapping.table, operator)];
+  };
+  const terms = merged.map((range) => ["1", ...inside(range.lo, ">"), ...inside(range.hi, "<=")].join(" AND "));
+  return { sql: terms.length === 0 ? "0" : `(${terms.join(" OR ")})`, values };
+}

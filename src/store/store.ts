@@ -1,0 +1,136 @@
+// The contract between the link and the stores. A store plays two roles: a Source is read at exact positions,
+// a Target is moved from one exact position to a later one. The link knows only what stands here; what a
+// position, a snapshot or a transaction is made of is each store's own business.
+//
+// Rows travel in one form, the interchange: each value as the text that the mapped PostgreSQL type reads and
+// prints, null for NULL, in the order of TableMapping.columns. In bulk they travel as COPY's CSV of the same.
+import type { TableMapping } from "../mapping/mapping.js";
+
+/** A log sequence number in the source; 0 before the first change. */
+export type Position = number;
+
+export type EncodedRow = readonly (string | null)[];
+
+/** A row, or a value in it, that the target cannot hold. */
+export interface RefusedRow {
+  readonly table: string;
+  /** The key as canonical JSON text, see keyText(). */
+  readonly key: string;
+  readonly column: string | null;
+  readonly reason: string;
+}
+
+/** Some rows of one table as COPY CSV, every line ended by a newline. */
+export interface Chunk {
+  readonly csv: Uint8Array;
+  readonly rows: number;
+  readonly refused: readonly RefusedRow[];
+}
+
+/** One end of a range: a row's place in the table's own order, as JSON text that only the source reads. */
+export type Bound = string;
+
+/** A stretch (lo, hi] of a table's order; null is open. */
+export interface Range {
+  readonly table: string;
+  readonly number: number;
+  readonly lo: Bound | null;
+  readonly hi: Bound | null;
+}
+
+/** Which rows of a table the target holds: all, or those in the ranges recorded so far. */
+export type Copied = "all" | readonly Range[];
+
+/** What a window must know about the target to be exact: per table, what is copied and whether rows are quarantined. */
+export interface Scope {
+  copied(table: string): Copied;
+  /** True when the table has quarantined rows, so that every touched key must be named. */
+  quarantined(table: string): boolean;
+}
+
+/** The changes of one table in a window: present rows to write, keys whose row is gone. */
+export interface TableWindow {
+  readonly table: string;
+  /** Log rows seen, for metrics. */
+  readonly changes: number;
+  readonly rows: Rows;
+  /** Keys (in the order of TableMapping.key) to delete. */
+  readonly gone: Rows;
+  readonly refused: readonly RefusedRow[];
+  /** Every touched key as key text, when the scope asked for it; else empty. */
+  readonly touched: readonly string[];
+}
+
+/** Rows of a window: few as values, many as CSV in memory or in a temporary file. */
+export type Rows =
+  | { readonly kind: "values"; readonly values: readonly EncodedRow[] }
+  | { readonly kind: "csv"; readonly rows: number; chunks(): AsyncIterable<Uint8Array> };
+
+/** Everything that happened in (from, to], as it stands at `to`. */
+export interface Window {
+  readonly from: Position;
+  readonly to: Position;
+  readonly changes: number;
+  readonly tables: readonly TableWindow[];
+  /** Frees temporary files. */
+  dispose(): void;
+}
+
+/** One source read transaction, seen by several readers at once. */
+export interface Snapshot {
+  readonly position: Position;
+  readonly readers: number;
+  /** The changes after `after` up to this snapshot's position. */
+  window(after: Position, scope: Scope): Promise<Window>;
+  /** Reads a range with one of the readers (0-based); a reader serves one range at a time. */
+  read(reader: number, range: Range): AsyncIterable<Chunk>;
+  /** Ends the read transactions. */
+  release(): Promise<void>;
+}
+
+/** Thrown by a source whose tables no longer have the shape that was captured; the sidecar must look again. */
+export class SourceChanged extends Error {
+  override readonly name = "SourceChanged";
+}
+
+export interface Source {
+  /** How many readers may work side by side; 1 where an open read blocks the application. */
+  readonly maxReaders: number;
+  /** True where an open read blocks the application: ranges are small and each has its own snapshot. */
+  readonly briefReads: boolean;
+  /** The newest committed position. */
+  position(): Position;
+  /** The changes after `after` up to now; null when there are none. */
+  window(after: Position, scope: Scope): Promise<Window | null>;
+  snapshot(readers: number): Promise<Snapshot>;
+  /** True when a snapshot should be let go for the application's sake, for example because its log grows. */
+  strained(): boolean;
+  /** Resolves when something may have changed, or after `ms`. */
+  wait(ms: number, signal: AbortSignal): Promise<void>;
+}
+
+export interface Target {
+  /** Moves the copy from window.from to window.to in one transaction (I1, I2). */
+  apply(window: Window): Promise<Applied>;
+  /**
+   * Adds a range as of `position`, which must be the target's position, in one transaction. `read` gives the
+   * range's chunks, and gives them again when the target has to go row by row.
+   */
+  copy(range: Range, position: Position, read: () => AsyncIterable<Chunk>): Promise<CopiedRange>;
+  /** How many copies may run side by side. */
+  readonly writers: number;
+}
+
+export interface Applied {
+  /** Rows that went to quarantine. */
+  readonly refused: readonly RefusedRow[];
+  /** How many rows of each table left it. */
+  readonly mended: ReadonlyMap<string, number>;
+}
+
+export interface CopiedRange {
+  readonly rows: number;
+  readonly refused: readonly RefusedRow[];
+}
+
+export type MappingOf = (table: string) => TableMapping;

@@ -2,6 +2,7 @@
 // itself does is tested elsewhere; where one is needed, a copy of the build carries one that does as it is told.
 import { type ChildProcess, spawn } from "node:child_process";
 import {
+  chmodSync,
   cpSync,
   mkdirSync,
   mkdtempSync,
@@ -11,6 +12,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -38,6 +40,7 @@ const acts = {
   aborted: (c) => { c.out("waiting"); const timer = setInterval(() => {}, 1000); return new Promise((_, r) => c.signal.addEventListener("abort", () => { clearInterval(timer); r(c.signal.reason); })); },
   hang: (c) => { c.out("waiting"); return forever(); },
   flood: async (c) => { for (;;) { c.signal.throwIfAborted(); c.out("x".repeat(1000)); await new Promise((r) => setImmediate(r)); } },
+  server: (c) => { c.out(JSON.stringify(c.config.postgres)); return 0; },
   long: (c) => { c.out("x".repeat(1_000_000)); return 0; },
 };
 export const status = async (context) => acts[process.env.ACT](context);
@@ -278,6 +281,17 @@ test("a reader that goes away ends the command quietly", async () => {
 
 test("a long answer arrives whole", async () => {
   expect((await act("long")).stdout).toHaveLength(1_000_001);
+});
+
+test("--embedded: a server while the command runs, none afterwards", async () => {
+  // The server's own user must reach its cluster.
+  chmodSync(folder, 0o755);
+  const child = begin(ACTOR, ["status", "--sqlite", "a.db", "--embedded"], { ACT: "server" });
+  const result = await ended(child);
+  expect([result.code, result.stderr]).toEqual([0, ""]);
+  const { host, port } = JSON.parse(result.stdout);
+  const refused = new Promise((resolve) => connect(port, host).once("error", resolve));
+  expect(await refused).toMatchObject({ code: "ECONNREFUSED" });
 });
 
 test("the build leaves an executable file", () => {

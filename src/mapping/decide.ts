@@ -42,7 +42,8 @@ export interface Decided {
 }
 
 /**
- * The mappings of every included table, in the schema's order; those in `settled` were decided earlier and stay.
+ * The mappings of every included table, in the schema's order. `settled` holds mappings that were decided before
+ * and stay as they are, by the table's name; their data is not looked at again.
  * @throws SwitchbackError TABLE_UNKNOWN for tables or columns that the configuration names and the file lacks,
  *   CONFIG_INVALID for types that no codec knows and for two things with one name; all of them at once
  */
@@ -53,19 +54,16 @@ export function decideMappings(
   settled: ReadonlyMap<string, TableMapping> = new Map(),
 ): Decided {
   checkNames(schema, source);
-  const included = includedTables(db, schema, source);
-  const decided = included.map((table) => {
+  const decided = includedTables(db, schema, source).map((table) => {
     const mapping = settled.get(table.name);
     if (mapping) return { decision: { mapping, columns: [] }, findings: [] };
     return decideMapping(table, source, evidenceOf(db, table));
   });
-  checkTargets(decided.map(({ decision }) => decision));
-  const mappings = decided.map(({ decision }) => decision.mapping);
-  return {
-    decisions: decided.map(({ decision }) => decision),
-    mappings,
-    findings: [...decided.flatMap(({ findings }) => findings), ...foreignKeyFindings(mappings, source.name)],
-  };
+  const decisions = decided.map(({ decision }) => decision);
+  checkTargets(decisions);
+  const mappings = decisions.map(({ mapping }) => mapping);
+  const foreignKeys = foreignKeyFindings(mappings, source.name);
+  return { decisions, mappings, findings: [...decided.flatMap(({ findings }) => findings), ...foreignKeys] };
 }
 
 /** The mapping of one table, with what the operator should know about it. */
@@ -75,50 +73,48 @@ export function decideMapping(
   evidence: Evidence,
 ): { readonly decision: TableDecision; readonly findings: readonly Finding[] } {
   const config = entryOf(source.tables, table.name);
-  const doubts: { column: string; choice: Choice }[] = [];
-  const choices = new Map<string, { choice: Choice; spec: CodecSpec; configured: boolean }>();
-  for (const column of table.columns) {
-    const settings = entryOf(config?.columns ?? {}, column.name);
-    const strict = identifies(table, column.name);
-    const choice =
-      settings?.type || settings?.from
-        ? configuredChoice(column, settings, evidence)
-        : chooseType(column, evidence, { keepLengths: source.lengths === "keep", strict });
-    if (choice.doubt !== undefined) doubts.push({ column: column.name, choice });
-    const configured = settings?.type !== undefined || settings?.from !== undefined;
-    choices.set(column.name, { choice, configured, spec: specOf(table, column, choice, strict) });
-  }
-  const names = new Map(
-    table.columns.map((c) => [c.name, entryOf(config?.columns ?? {}, c.name)?.name ?? targetName(c.name)]),
-  );
+  const chosen = table.columns.map((column) => chosenFor(table, column, config, source, evidence));
   const targets = new Map<string, ColumnTarget>();
-  for (const column of table.columns) {
-    const chosen = choices.get(column.name);
+  for (const { column, configured, target, spec } of chosen) {
     // A generated column's type follows from its expression, unless the configuration fixes it.
-    if (!chosen || (column.generated !== "no" && !chosen.configured)) continue;
-    targets.set(column.name, { target: names.get(column.name) ?? "", type: codecFor(chosen.spec).type });
+    if (column.generated !== "no" && !configured) continue;
+    targets.set(column.name, { target, type: codecFor(spec).type });
   }
-  const columns = table.columns.flatMap((column): ColumnDecision[] => {
-    const chosen = choices.get(column.name);
-    if (!chosen) return [];
+  const columns = chosen.map(({ column, choice, configured, target, spec }): ColumnDecision => {
     const generatedAs = column.generated === "no" ? null : translateGenerated(table, column, targets);
-    const { choice, spec, configured } = chosen;
-    return [
-      {
-        column: column.name,
-        target: names.get(column.name) ?? "",
-        spec,
-        why: choice.why,
-        configured,
-        generatedAs,
-      },
-    ];
+    return { column: column.name, target, spec, why: choice.why, configured, generatedAs };
   });
-  const mapping = mappingOf(table, source, config, columns);
-  return {
-    decision: { mapping, columns },
-    findings: mappingFindings({ mapping, columns }, doubts, source.name),
-  };
+  const decision = { mapping: mappingOf(table, source, config, columns), columns };
+  const doubts = chosen.flatMap(({ column, choice }) =>
+    choice.doubt === undefined ? [] : [{ column: column.name, choice }],
+  );
+  return { decision, findings: mappingFindings(decision, doubts, source.name) };
+}
+
+interface Chosen {
+  readonly column: Column;
+  readonly choice: Choice;
+  readonly configured: boolean;
+  readonly target: string;
+  readonly spec: CodecSpec;
+}
+
+function chosenFor(
+  table: Table,
+  column: Column,
+  config: TableConfig | undefined,
+  source: SourceConfig,
+  evidence: Evidence,
+): Chosen {
+  const settings = entryOf(config?.columns ?? {}, column.name);
+  const strict = identifies(table, column.name);
+  const configured = settings?.type !== undefined || settings?.from !== undefined;
+  const choice =
+    settings && configured
+      ? configuredChoice(column, settings, evidence)
+      : chooseType(column, evidence, { keepLengths: source.lengths === "keep", strict });
+  const target = settings?.name ?? targetName(column.name);
+  return { column, choice, configured, target, spec: specOf(table, column, choice, strict) };
 }
 
 function mappingOf(
@@ -268,8 +264,8 @@ function checkTargets(decisions: readonly TableDecision[]): void {
       (name) => `two tables would be named ${name}`,
     ),
     ...decisions.flatMap(({ mapping, columns }) => {
-      const own = mapping.columns.filter((c) => c.column === null).map((c) => c.target);
-      return repeated([...columns.map((c) => c.target), ...own]).map(
+      const computed = columns.filter((c) => c.generatedAs !== null).map((c) => c.target);
+      return repeated([...mapping.columns.map((c) => c.target), ...computed]).map(
         (name) => `two columns of ${mapping.table.name} would be named ${name}`,
       );
     }),

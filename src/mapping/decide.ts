@@ -1,7 +1,7 @@
 // Decides the mapping of every table that the configuration includes: types, codecs, names and keys, with a
 // reason for each column. The configuration overrides; choose.ts has the defaults. It reads only the columns
 // whose declaration leaves the type open, so that a backfill of a large table starts at once. Counting the rows
-// that a mapping refuses is assess.ts, proposing stronger types is suggest.ts.
+// that a mapping refuses is store/sqlite/assess.ts, proposing stronger types is suggest.ts.
 import type Database from "better-sqlite3";
 import type { Finding } from "../commands/command.js";
 import type { ColumnConfig, SourceConfig, TableConfig } from "../config.js";

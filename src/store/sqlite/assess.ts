@@ -2,11 +2,11 @@
 // rows in one pass; only the doubtful ones come to JavaScript, one at a time. Long tables are read in stretches,
 // because in a rollback-journal database an open read blocks the application's commits.
 import type Database from "better-sqlite3";
-import { quote } from "../schema.js";
-import { exactList, fromTable, readExact } from "../store/sqlite/select.js";
-import { vouched } from "./evidence.js";
-import { encodeRow, keyOf } from "./interchange.js";
-import type { TableMapping } from "./mapping.js";
+import { vouched } from "../../mapping/evidence.js";
+import { encodeRow, keyOf } from "../../mapping/interchange.js";
+import type { TableMapping } from "../../mapping/mapping.js";
+import { quote } from "../../schema.js";
+import { exactList, fromTable, readExact } from "./select.js";
 
 export interface Refused {
   /** The SQLite column. */

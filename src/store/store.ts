@@ -4,7 +4,6 @@
 //
 // Rows travel in one form, the interchange: each value as the text that the mapped PostgreSQL type reads and
 // prints, null for NULL, in the order of TableMapping.columns. In bulk they travel as COPY's CSV of the same.
-import type { TableMapping } from "../mapping/mapping.js";
 
 /** A log sequence number in the source; 0 before the first change. */
 export type Position = number;
@@ -133,4 +132,31 @@ export interface CopiedRange {
   readonly refused: readonly RefusedRow[];
 }
 
-export type MappingOf = (table: string) => TableMapping;
+/** Where the copy of a table departs from its source. */
+export interface Difference {
+  /** In the source and not in the target. */
+  readonly missing: number;
+  /** In the target and not in the source. */
+  readonly extra: number;
+  /** In both, with other values. */
+  readonly different: number;
+  /** The first of each kind, keys in the interchange form. */
+  readonly keys: readonly { readonly kind: "missing" | "extra" | "different"; readonly key: EncodedRow }[];
+}
+
+/** One read transaction of the target, at one position. */
+export interface View {
+  readonly position: Position;
+  /**
+   * Compares every row, but for those in the window that `exempt` gives once the rows are read: they changed
+   * meanwhile and are looked at again.
+   */
+  compareAll(
+    table: string,
+    rows: AsyncIterable<Chunk>,
+    exempt: () => TableWindow | null,
+  ): Promise<Difference & { readonly target: number }>;
+  /** Compares the rows of a window only: present ones must be there alike, gone ones must not be there. */
+  compareWindow(window: TableWindow, exempt: TableWindow | null): Promise<Difference>;
+  close(): Promise<void>;
+}

@@ -188,7 +188,8 @@ class Application:
     def transaction(self):
         # part of the applications out there enforce foreign keys, part do not
         self.db.execute("PRAGMA foreign_keys = %s" % self.pick(["ON", "ON", "OFF"]))
-        self.db.execute(self.pick(["BEGIN", "BEGIN IMMEDIATE"]))
+        # not deferred: two writers that read first would refuse each other
+        self.db.execute("BEGIN IMMEDIATE")
         for _ in range(self.pick([1, 1, 1, 2, 6, 25])):
             if not self.db.in_transaction:
                 return  # OR ROLLBACK ended it

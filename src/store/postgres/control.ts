@@ -216,6 +216,14 @@ export class Control {
     return rows;
   }
 
+  async quarantinedCount(source: string, table: string): Promise<number> {
+    const { rows } = await this.query<{ count: string }>(
+      "SELECT count(*) FROM switchback.quarantine WHERE source = $1 AND table_name = $2",
+      [source, table],
+    );
+    return Number(rows[0]?.count ?? 0);
+  }
+
   async route(): Promise<{ writes: "sqlite" | "paused" | "postgres"; epoch: number; changedAt: string }> {
     const { rows } = await this.query<{ writes: "sqlite" | "paused" | "postgres"; epoch: string; changed_at: Date }>(
       "SELECT writes, epoch, changed_at FROM switchback.route",

@@ -4,11 +4,12 @@
 import { statSync } from "node:fs";
 import type Database from "better-sqlite3";
 import { SwitchbackError } from "../../errors.js";
+import type { SqliteValue } from "../../mapping/codec.js";
 import { mappingToJson, type TableMapping } from "../../mapping/mapping.js";
 import type { Schema, Table } from "../../schema.js";
 import { type Position, type Range, type Scope, type Snapshot, type Source, SourceChanged, type Window } from "../store.js";
 import { cutRanges, estimateRows } from "./bounds.js";
-import { type Captured, installCapture, missingTriggers, readCapture, schemaVersion } from "./capture.js";
+import { type Captured, installCapture, logKeyColumns, missingTriggers, readCapture, schemaVersion } from "./capture.js";
 import { openSqlite, sqliteError } from "./connection.js";
 import { begin } from "./reader-worker.js";
 import { readSchema } from "./schema.js";
@@ -96,6 +97,43 @@ export class SqliteSource implements Source {
       this.followed = mappings.map((mapping) => ({ mapping, id: captured.ids.get(mapping.table.name) ?? -1 }));
       this.acceptedVersion = captured.version;
       return captured;
+    });
+  }
+
+  /** Reads what capture finds, without installing anything: for looking on beside the sidecar that follows. */
+  attach(mappings: readonly TableMapping[]): void {
+    this.guard(() => {
+      const version = schemaVersion(this.writer);
+      const found = readCapture(this.writer);
+      const lost = found && missingTriggers(this.writer, mappings.map((mapping) => mapping.table), found.ids);
+      const first = lost && [...lost][0];
+      if (!found || first) {
+        const what = first ? `the triggers of ${first} are not in place` : "no change log is installed";
+        throw new SwitchbackError("CAPTURE_LOST", `${this.file}: ${what}`, { source: this.name, file: this.file });
+      }
+      this.captured = { ...found, fresh: [], version };
+      this.acceptedVersion = version;
+      this.followed = mappings.map((mapping) => ({ mapping, id: found.ids.get(mapping.table.name) ?? -1 }));
+    });
+  }
+
+  /**
+   * Logs keys as if their rows had been written, so that whoever follows reads them again: a touched key is
+   * only a hint. Returns the position that covers them.
+   */
+  touch(table: string, keys: readonly (readonly SqliteValue[])[]): Position {
+    return this.guard(() => {
+      const followed = this.followed.find(({ mapping }) => mapping.table.name === table);
+      if (!followed) throw new Error(`table ${table} is not followed`);
+      const width = keys[0]?.length ?? 1;
+      const columns = logKeyColumns(width);
+      const insert = this.writer.prepare(
+        `INSERT INTO _switchback_log (t, ${columns.join(", ")}) VALUES (?, ${columns.map(() => "?").join(", ")})`,
+      );
+      this.writer.transaction(() => {
+        for (const key of keys) insert.run(BigInt(followed.id), ...key);
+      })();
+      return this.position();
     });
   }
 

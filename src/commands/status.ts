@@ -1,0 +1,125 @@
+// `status`: what the stores themselves record, whether or not a sidecar runs; a running sidecar is asked first.
+import type { Config, SourceConfig } from "../config.js";
+import { SwitchbackError } from "../errors.js";
+import { pause } from "../retry.js";
+import type { PhaseName, Problem, SourceStatus, Status } from "../status.js";
+import { connectPostgres } from "../store/postgres/connection.js";
+import { Control } from "../store/postgres/control.js";
+import { isLocked } from "../store/postgres/lock.js";
+import { openSqlite, sqliteError } from "../store/sqlite/connection.js";
+import { readCapture } from "../store/sqlite/capture.js";
+import { VERSION } from "../version.js";
+import { type Context, type ExitCode, requirePostgres } from "./command.js";
+
+const ASK_MS = 1_000;
+const WATCH_MS = 1_000;
+
+export async function status(context: Context, options: { readonly watch?: boolean }): Promise<ExitCode> {
+  for (;;) {
+    const answer = (await askSidecar(context.config)) ?? (await readStores(context));
+    context.out(context.json ? JSON.stringify(answer) : text(answer));
+    if (!options.watch) return 0;
+    await pause(WATCH_MS, context.signal).catch(() => {});
+    if (context.signal.aborted) return 0;
+  }
+}
+
+/** The sidecar that serves these sources, if one answers at the configured address. */
+async function askSidecar(config: Config): Promise<Status | null> {
+  if (!config.http) return null;
+  try {
+    const { host, port } = config.http;
+    const address = host.includes(":") ? `[${host}]` : host;
+    const response = await fetch(`http://${address}:${port}/status`, { signal: AbortSignal.timeout(ASK_MS) });
+    const answer = (await response.json()) as Status;
+    const names = answer.sources.map(({ name }) => name);
+    return config.sources.every(({ name }) => names.includes(name)) ? answer : null;
+  } catch {
+    return null;
+  }
+}
+
+async function readStores({ config }: Context): Promise<Status> {
+  const client = await connectPostgres(requirePostgres(config), { name: "switchback status" });
+  try {
+    const control = new Control(client);
+    if (!(await control.installed())) {
+      throw new SwitchbackError("NOT_INSTALLED", "switchback is not installed in this database");
+    }
+    const sources: SourceStatus[] = [];
+    const problems: Problem[] = [];
+    for (const source of config.sources) {
+      const read = await readSource(control, source);
+      sources.push(read.status);
+      problems.push(...read.problems);
+    }
+    if (!(await isLocked(client))) {
+      problems.push({ code: "NOT_RUNNING", message: "no sidecar is running", hint: "Start `switchback run`." });
+    }
+    const checked = await Promise.all(config.sources.map(({ name }) => control.verification(name)));
+    const verify = checked[0] ? { at: checked[0].at, equal: checked.every((check) => check?.equal === true) } : null;
+    const tables = sources.flatMap((source) => source.tables);
+    const phase: PhaseName = tables.length === 0 ? "starting" : tables.every((t) => t.state === "streaming") ? "streaming" : "backfilling";
+    return { version: VERSION, phase, route: await control.route(), sources, verify, problems };
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
+async function readSource(control: Control, source: SourceConfig): Promise<{ status: SourceStatus; problems: Problem[] }> {
+  const record = await control.source(source.name);
+  const followed = await control.followed(source.name);
+  const position = newestPosition(source);
+  const applied = record?.position ?? null;
+  const tables = followed.map((table) => {
+    const copied = table.ranges.reduce((sum, range) => sum + (range.rows ?? 0), 0);
+    return {
+      name: table.name,
+      target: `${table.mapping.schema}.${table.mapping.target}`,
+      state: table.state === "streaming" ? ("streaming" as const) : copied > 0 ? ("copying" as const) : ("waiting" as const),
+      copied,
+      estimated: Math.max(table.estimated, copied),
+      quarantined: table.quarantined,
+    };
+  });
+  const changes = Math.max(0, (position ?? 0) - (applied ?? 0));
+  const problems = tables
+    .filter((table) => table.quarantined > 0)
+    .map((table) => ({
+      code: "QUARANTINED",
+      message: `${table.quarantined} rows of ${table.name} cannot be held by PostgreSQL`,
+      hint: "Run `switchback verify` for their keys and reasons.",
+      source: source.name,
+      table: table.name,
+    }));
+  return { status: { name: source.name, position, applied, lag: { changes, seconds: 0 }, tables }, problems };
+}
+
+function newestPosition(source: SourceConfig): number | null {
+  const db = openSqlite(source.sqlite, { readonly: true });
+  try {
+    if (!readCapture(db)) return null;
+    return Number(db.prepare("SELECT coalesce(max(seq), 0) FROM _switchback_log").pluck().get());
+  } catch (error) {
+    throw sqliteError(error, { source: source.name, file: source.sqlite });
+  } finally {
+    db.close();
+  }
+}
+
+function text(status: Status): string {
+  const lines = [`phase ${status.phase} · writes go to ${status.route.writes} (epoch ${status.route.epoch})`];
+  for (const source of status.sources) {
+    lines.push(`${source.name}: position ${source.position ?? "–"}, applied ${source.applied ?? "–"}, ${source.lag.changes} changes behind`);
+    const width = Math.max(5, ...source.tables.map((table) => table.name.length));
+    for (const table of source.tables) {
+      const share = table.estimated === 0 ? 100 : Math.floor((100 * table.copied) / table.estimated);
+      const quarantined = table.quarantined === 0 ? "" : `  ${table.quarantined} quarantined`;
+      const rows = table.state === "streaming" ? "" : `  ${table.copied.toLocaleString("en")} of about ${table.estimated.toLocaleString("en")} rows (${share} %)`;
+      lines.push(`  ${table.name.padEnd(width)}  → ${table.target}  ${table.state}${rows}${quarantined}`);
+    }
+  }
+  if (status.verify) lines.push(`last verified ${status.verify.at}: ${status.verify.equal ? "equal" : "NOT equal"}`);
+  for (const { code, message, hint } of status.problems) lines.push(`! ${code} ${message}\n  → ${hint}`);
+  return lines.join("\n");
+}

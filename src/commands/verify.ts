@@ -1,0 +1,76 @@
+// `verify`: proves the stores equal at one position while writes go on; with --repair mends what differs.
+import { Sidecar } from "../sidecar.js";
+import { type Verdict, Verification } from "../verification.js";
+import { type Context, type ExitCode, requirePostgres } from "./command.js";
+
+export interface VerifyCommandOptions {
+  readonly table?: string;
+  readonly repair?: boolean;
+}
+
+export async function verify(context: Context, options: VerifyCommandOptions): Promise<ExitCode> {
+  const { config, signal } = context;
+  const postgres = requirePostgres(config);
+  const verdicts: Verdict[] = [];
+  for (const source of config.sources) {
+    context.progress.phase(`${source.name}: comparing`);
+    const verification = await Verification.open({
+      source,
+      postgres,
+      table: options.table,
+      signal,
+      catchUp: () => catchUp(context),
+    });
+    try {
+      verdicts.push(options.repair ? await verification.repair() : await verification.verify());
+    } finally {
+      await verification.close();
+    }
+  }
+  context.progress.done();
+  if (context.json) context.out(JSON.stringify(document(verdicts)));
+  else print(context, verdicts);
+  return verdicts.every((verdict) => verdict.equal) ? 0 : 1;
+}
+
+/** Applies what is logged: no sidecar does. */
+async function catchUp({ config, log, signal }: Context): Promise<void> {
+  const silent = { table() {}, phase() {}, done() {} };
+  const sidecar = new Sidecar(config, requirePostgres(config), log, silent);
+  try {
+    await sidecar.backfill(signal);
+  } finally {
+    await sidecar.close();
+  }
+}
+
+/** One source's verdict is the document; several stand side by side under the common answer. */
+function document(verdicts: readonly Verdict[]): unknown {
+  const equal = verdicts.every((verdict) => verdict.equal);
+  const [first] = verdicts;
+  if (verdicts.length === 1 && first) return first;
+  return { equal, position: first?.position ?? 0, tables: verdicts.flatMap((verdict) => verdict.tables), sources: verdicts };
+}
+
+function print(context: Context, verdicts: readonly Verdict[]): void {
+  for (const { source, equal, position, inFlight, tables } of verdicts) {
+    const rows = tables.reduce((sum, table) => sum + table.source, 0).toLocaleString("en");
+    context.out(
+      equal
+        ? `${source}: equal at position ${position}: ${tables.length} tables, ${rows} rows, every value compared`
+        : `${source}: NOT equal at position ${position}`,
+    );
+    if (inFlight > 0) {
+      context.out(`  ${inFlight} changes were not applied in time to be compared; is the sidecar keeping up? See \`switchback status\`.`);
+    }
+    for (const table of tables) {
+      const { missing, extra, different, quarantined } = table;
+      if (missing + extra + different + quarantined === 0) continue;
+      context.out(
+        `  ${table.name}: ${table.source} rows in SQLite, ${table.target} in PostgreSQL: ${missing} missing, ${extra} extra, ${different} different, ${quarantined} quarantined`,
+      );
+      for (const { kind, key, reason } of table.examples) context.out(`    ${kind} ${key}${reason ? `: ${reason}` : ""}`);
+    }
+    if (!equal && inFlight === 0) context.out("  Run `switchback verify --repair` to mend rows that differ; quarantined rows must be mended in SQLite.");
+  }
+}

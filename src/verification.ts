@@ -1,0 +1,197 @@
+// Verification of a source and its copy, beside a sidecar or without one: opens both sides for reading,
+// compares, names what differs, and for a repair logs the differing keys in SQLite, so that whoever follows
+// reads those rows again and writes them as they are.
+import type pg from "pg";
+import { compare, type Comparison, isEqual, type TableComparison } from "./compare.js";
+import type { PostgresConfig, SourceConfig } from "./config.js";
+import { SwitchbackError } from "./errors.js";
+import { Refusal, type SqliteValue } from "./mapping/codec.js";
+import { keyText } from "./mapping/interchange.js";
+import type { TableMapping } from "./mapping/mapping.js";
+import { pause } from "./retry.js";
+import { connectPostgres } from "./store/postgres/connection.js";
+import { Control } from "./store/postgres/control.js";
+import { isLocked } from "./store/postgres/lock.js";
+import { openView } from "./store/postgres/view.js";
+import { SqliteSource } from "./store/sqlite/source.js";
+import type { Position } from "./store/store.js";
+
+export interface TableVerdict {
+  readonly name: string;
+  readonly source: number;
+  readonly target: number;
+  readonly missing: number;
+  readonly extra: number;
+  readonly different: number;
+  /** Rows in quarantine: the target cannot hold them, so the stores are not equal while there are any. */
+  readonly quarantined: number;
+  readonly examples: readonly { readonly kind: string; readonly key: string; readonly reason?: string }[];
+}
+
+export interface Verdict {
+  readonly source: string;
+  readonly equal: boolean;
+  readonly position: Position;
+  /** Changes that were not applied in time to be compared. */
+  readonly inFlight: number;
+  readonly tables: readonly TableVerdict[];
+}
+
+export interface VerifyOptions {
+  readonly source: SourceConfig;
+  readonly postgres: PostgresConfig;
+  /** Only this table; all when undefined. */
+  readonly table: string | undefined;
+  readonly signal: AbortSignal;
+  /** Applies what is logged when no sidecar does. */
+  catchUp(): Promise<void>;
+}
+
+/** A sidecar that follows is a few milliseconds behind; one that is away never arrives. */
+const SETTLE_MS = 15_000;
+const EXAMPLES = 5;
+/** Keys repaired at a time; more differences take more rounds. */
+const REPAIR_KEYS = 10_000;
+const REPAIR_ROUNDS = 20;
+const REPAIR_WAIT_MS = 60_000;
+
+export class Verification {
+  private constructor(
+    private readonly options: VerifyOptions,
+    private readonly file: SqliteSource,
+    private readonly client: pg.Client,
+    private readonly control: Control,
+    private readonly mappings: ReadonlyMap<string, TableMapping>,
+  ) {}
+
+  static async open(options: VerifyOptions): Promise<Verification> {
+    const client = await connectPostgres(options.postgres, { name: "switchback verify" });
+    try {
+      const control = new Control(client);
+      const known = (await control.installed()) ? await control.followed(options.source.name) : [];
+      const chosen = options.table === undefined ? known : known.filter(({ name }) => name === options.table);
+      checkReady(options, known.length, chosen);
+      const mappings = new Map(chosen.map((table) => [table.name, table.mapping]));
+      await control.keepLog();
+      const file = new SqliteSource(options.source.name, options.source.sqlite, 1);
+      file.attach(known.map((table) => table.mapping));
+      return new Verification(options, file, client, control, mappings);
+    } catch (error) {
+      await client.end().catch(() => {});
+      throw error;
+    }
+  }
+
+  async verify(): Promise<Verdict> {
+    if (!(await isLocked(this.client))) await this.options.catchUp();
+    return this.judge(await this.compare(EXAMPLES));
+  }
+
+  /** Mends differing rows until none differ, or a round mends nothing. */
+  async repair(): Promise<Verdict> {
+    let before = Number.POSITIVE_INFINITY;
+    for (let round = 0; ; round++) {
+      if (!(await isLocked(this.client))) await this.options.catchUp();
+      const comparison = await this.compare(REPAIR_KEYS);
+      const differing = comparison.tables.reduce((sum, t) => sum + t.missing + t.extra + t.different, 0);
+      if (differing === 0 || differing >= before || round === REPAIR_ROUNDS) return this.judge(comparison);
+      before = differing;
+      await this.touch(comparison.tables);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.file.close();
+    await this.client.end().catch(() => {});
+  }
+
+  private compare(keysMax: number): Promise<Comparison> {
+    const mappingOf = (name: string) => {
+      const mapping = this.mappings.get(name);
+      if (!mapping) throw new Error(`table ${name} is not compared`);
+      return mapping;
+    };
+    return compare({
+      source: this.file,
+      view: () => openView(this.client, this.options.source.name, mappingOf),
+      tables: [...this.mappings.keys()],
+      ranges: (table) => this.file.rangesOf(mappingOf(table).table),
+      signal: this.options.signal,
+      settleMs: SETTLE_MS,
+      keysMax,
+    });
+  }
+
+  private async judge(comparison: Comparison): Promise<Verdict> {
+    const { name } = this.options.source;
+    const tables: TableVerdict[] = [];
+    for (const table of comparison.tables) {
+      const quarantined = await this.control.quarantined(name, table.name, EXAMPLES);
+      const count = await this.control.quarantinedCount(name, table.name);
+      const mapping = this.mappings.get(table.name);
+      const named = table.keys.slice(0, EXAMPLES).map(({ kind, key }) => ({ kind, key: mapping ? keyOf(mapping, key) : "" }));
+      const kept = quarantined.map(({ key, column, reason }) => ({
+        kind: "quarantined",
+        key,
+        reason: column === null ? reason : `${column} ${reason}`,
+      }));
+      // A quarantined row that PostgreSQL refused is among the missing: it is counted once.
+      const missing = Math.max(0, table.missing - Math.max(0, count - table.refused));
+      tables.push({
+        name: table.name,
+        source: table.source,
+        target: table.target,
+        missing,
+        extra: table.extra,
+        different: table.different,
+        quarantined: Math.max(count, table.refused),
+        examples: [...(missing + table.extra + table.different > 0 ? named : []), ...kept],
+      });
+    }
+    const rows = tables.reduce((sum, t) => sum + t.missing + t.extra + t.different + t.quarantined, 0);
+    const equal = comparison.settled && comparison.tables.every(isEqual) && rows === 0;
+    if (this.options.table === undefined) await this.control.recordVerification(name, comparison.position, equal, rows);
+    return { source: name, equal, position: comparison.position, inFlight: comparison.inFlight, tables };
+  }
+
+  /** Logs the differing keys and waits until they are applied. */
+  private async touch(tables: readonly TableComparison[]): Promise<void> {
+    let position = 0;
+    for (const table of tables) {
+      const mapping = this.mappings.get(table.name);
+      if (!mapping || table.keys.length === 0) continue;
+      const keys = table.keys.map(({ key }) => keyValues(mapping, key)).filter((key) => key !== null);
+      if (keys.length > 0) position = this.file.touch(table.name, keys);
+    }
+    const until = performance.now() + REPAIR_WAIT_MS;
+    while (performance.now() < until) {
+      if (!(await isLocked(this.client))) await this.options.catchUp();
+      const record = await this.control.source(this.options.source.name);
+      if (record && record.position >= position) return;
+      await pause(20, this.options.signal);
+    }
+  }
+}
+
+function checkReady(options: VerifyOptions, known: number, chosen: readonly { name: string; state: string }[]): void {
+  const where = { source: options.source.name };
+  if (known === 0) throw new SwitchbackError("NOT_INSTALLED", `source ${options.source.name} was never copied to this database`, where);
+  if (options.table !== undefined && chosen.length === 0) {
+    throw new SwitchbackError("TABLE_UNKNOWN", `there is no followed table ${options.table}`, { ...where, table: options.table });
+  }
+  const copying = chosen.find(({ state }) => state === "copying");
+  if (copying) {
+    throw new SwitchbackError("NOT_INSTALLED", `the table ${copying.name} is not copied yet`, { ...where, table: copying.name });
+  }
+}
+
+/** The source's values of a key in the interchange form; null when it cannot be one of the source's. */
+function keyValues(mapping: TableMapping, key: readonly (string | null)[]): SqliteValue[] | null {
+  const values = mapping.key.map((column, i) => column.codec.decode(key[i] ?? null));
+  return values.some((value) => value instanceof Refusal) ? null : (values as SqliteValue[]);
+}
+
+function keyOf(mapping: TableMapping, key: readonly (string | null)[]): string {
+  const values = keyValues(mapping, key);
+  return values ? keyText(values) : JSON.stringify(key);
+}

@@ -144,9 +144,10 @@ test("the two stores know nothing of each other", () => {
 });
 
 test("layers: who may import whom", () => {
-  // A type of PostgreSQL is chosen by what PostgreSQL can name and compute: those files of its store are pure.
+  // Evidence is read from a SQLite file; a type of PostgreSQL is chosen by what PostgreSQL can name and compute,
+  // and those files of its store are pure.
   const rules: [RegExp, RegExp][] = [
-    [/^src\/mapping\/(?!evidence)/, /^src\/store\/(?!postgres\/(names|translate)\.js$)/],
+    [/^src\/mapping\/(?!evidence|assess)/, /^src\/store\/(?!postgres\/(names|translate)\.js$)/],
     [/^src\/(mapping|store|client)\//, /^src\/(cli|commands\/(?!command\.js$))/],
     [/^src\/(mapping|store)\//, /^src\/(sidecar|server|link|flip)/],
     [/^src\/client\//, /^src\/(store|mapping|link|sidecar)/],

@@ -5,7 +5,16 @@
 // One difference is accepted: where SQLite turns an integer that passes 64 bits into a REAL, PostgreSQL raises
 // an error. A generated column or a CHECK that gets there could not have been held by its bigint either.
 import { Untranslatable } from "./expression.js";
-import { asNumber, foldCase, integerLiteral, isNumber, operand, type Value, value } from "./value.js";
+import {
+  asNumber,
+  foldCase,
+  integerLiteral,
+  isNumber,
+  type Kind,
+  operand,
+  type Value,
+  value,
+} from "./value.js";
 
 const COMPARISONS: Readonly<Record<string, string>> = {
   "=": "=",
@@ -182,6 +191,19 @@ export function uncollated(v: Value): Value {
   return { ...v, collation: null };
 }
 
+const WORDS: Readonly<Record<Kind, string>> = {
+  integer: "an integer",
+  real: "a floating-point number",
+  numeric: "a decimal number",
+  text: "text",
+  boolean: "a boolean",
+  bytea: "a blob",
+  date: "a date",
+  null: "NULL",
+  other: "a column whose type in PostgreSQL is another one",
+};
+
+/** The value's kind in words for a reason. */
 export function describe(v: Value): string {
-  return v.kind === "other" ? "a column whose type in PostgreSQL is another one" : `a ${v.kind} value`;
+  return WORDS[v.kind];
 }

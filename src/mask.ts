@@ -7,7 +7,9 @@ const HIDDEN = "***";
 // User and password stand between `//` and the last `@` before white space or a quote: passwords hold `@`, `/`
 // and `:` more often than they should.
 const CREDENTIALS = /([a-z][a-z0-9+.-]*:\/\/)([^\s"'`<>]*)@/gi;
-const PARAMETER = /([?&;\s]|^)((?:ssl)?password|passwd|pwd|token|secret)=('[^']*'|[^&;\s"']*)/gi;
+const PARAMETER = /([?&;,({"'`\s]|^)((?:ssl)?password|passwd|pwd|token|secret)=('[^']*'|[^&;\s"']*)/gi;
+// JSON, also JSON inside a JSON string.
+const PROPERTY = /(\\?"\w*(?:password|passwd|secret|token)\\?"\s*:\s*\\?")[^"\\]+/gi;
 const BEARER = /\b(Bearer\s+)[^\s"']+/gi;
 
 /** The same text with every password in a URL, every `password=…` and every bearer token hidden. */
@@ -18,6 +20,7 @@ export function mask(text: string): string {
       return colon < 0 ? `${scheme}${credentials}@` : `${scheme}${credentials.slice(0, colon)}:${HIDDEN}@`;
     })
     .replace(PARAMETER, `$1$2=${HIDDEN}`)
+    .replace(PROPERTY, `$1${HIDDEN}`)
     .replace(BEARER, `$1${HIDDEN}`);
 }
 

@@ -35,10 +35,11 @@ export function createProgress(options: ProgressOptions): Progress {
     : new Lines(options.log);
 }
 
-/** What a table had when it was first seen, to tell this run's rate from an earlier run's rows. */
+/** Where a table's copy began to move in this run; the rows of an earlier run and the wait for a turn are not its pace. */
 interface Seen {
-  readonly firstRows: number;
-  readonly firstMs: number;
+  firstRows: number;
+  firstMs: number;
+  moving: boolean;
   copied: number;
   estimated: number;
 }
@@ -54,8 +55,11 @@ function pace(seen: Seen): { rate: number; leftSeconds: number } | null {
 function note(all: Map<string, Seen>, name: string, copied: number, estimated: number): Seen {
   let seen = all.get(name);
   if (!seen) {
-    seen = { firstRows: copied, firstMs: performance.now(), copied, estimated };
+    seen = { firstRows: copied, firstMs: performance.now(), moving: false, copied, estimated };
     all.set(name, seen);
+  }
+  if (!seen.moving && copied > seen.firstRows) {
+    Object.assign(seen, { firstRows: copied, firstMs: performance.now(), moving: true });
   }
   seen.copied = copied;
   // An estimate that was too low grows with the rows, so that no bar passes its end.

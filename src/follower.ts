@@ -66,30 +66,38 @@ export class Follower {
     this.sampler.unref();
   }
 
-  /** Brings the target to the source's present and then follows it until aborted; throws what it cannot mend. */
+  /**
+   * Brings the target to the source's present and then follows it until aborted; throws what it cannot mend.
+   * `ready` is called once both sides are open and agree, before anything is copied.
+   */
   async follow(owner: string, signal: AbortSignal, ready: () => void): Promise<void> {
-    await this.cycle(owner, signal, async (link) => {
+    await this.cycle(owner, signal, ready, async (link) => {
       this.options.event({ kind: "copied" });
-      ready();
       await link.run(signal, () => this.prune());
     });
   }
 
   /** The same, but ends once the target equals the source at one position. */
   async backfill(owner: string, signal: AbortSignal): Promise<void> {
-    await this.cycle(owner, signal, async (link) => {
+    await this.cycle(owner, signal, () => {}, async (link) => {
       await link.drain(signal);
       this.options.event({ kind: "copied" });
     });
   }
 
-  private async cycle(owner: string, signal: AbortSignal, then: (link: Link) => Promise<void>): Promise<void> {
+  private async cycle(
+    owner: string,
+    signal: AbortSignal,
+    ready: () => void,
+    then: (link: Link) => Promise<void>,
+  ): Promise<void> {
     const target = await PostgresTarget.open(this.options.postgres, this.name, owner, this.options.workers);
     this.target = target;
     try {
       while (!signal.aborted) {
         try {
           const link = await this.prepare(target, owner);
+          ready();
           if (!signal.aborted) await this.copy(link, signal);
           if (!signal.aborted) await this.finish(target, signal);
           if (!signal.aborted) await then(link);

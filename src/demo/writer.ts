@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import Database from "better-sqlite3";
 import { PRODUCTS } from "./shop.js";
 
-const PAUSE_MS = 1;
+const PAUSE_MS = 2;
 
 const database = new Database(process.argv[2] ?? "", { timeout: 5_000 });
 // As most languages' drivers have it, and the harder case: rows evicted by REPLACE fire no trigger.

@@ -125,11 +125,15 @@ function refutation(db: Database.Database, table: Table, column: string, codec: 
 /** Codecs of free text: whether its bytes are sound is not for `clean` to say. */
 const FREE_TEXT = new Set(["text", "varchar", "char", "json", "jsonb", "any"]);
 
+/** Some character that is not ASCII. */
+const FOREIGN = "'*[^' || char(1) || '-' || char(127) || ']*'";
+
 /**
- * SQL over a quoted column: 1 only when the codec holds the value for certain. Text that is all ASCII without a
- * NUL has as many characters as bytes, which rules out invalid UTF-8 too.
+ * SQL over a quoted column: 1 only when the codec holds the value for certain. ASCII is valid UTF-8; GLOB stops at
+ * a NUL, and so does length(), which octet_length() does not.
  */
 export function vouched(codec: Codec, column: string): string {
   if (!FREE_TEXT.has(codec.name)) return codec.clean(column);
-  return `(${codec.clean(column)} AND ifnull(length(${column}) = octet_length(${column}), 1))`;
+  const ascii = `${column} NOT GLOB ${FOREIGN} AND length(${column}) = octet_length(${column})`;
+  return `(${codec.clean(column)} AND ifnull(${ascii}, 1))`;
 }

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { runTraffic } from "../support/traffic.js";
 
-const VERSIONS = [18, 15, 14] as const;
+const VERSIONS = [18, 15] as const;
 const SEEDS = Number(process.env.SWITCHBACK_SEEDS ?? 100);
 const first = Number(process.env.SWITCHBACK_SEED ?? 1);
 

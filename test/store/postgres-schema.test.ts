@@ -81,7 +81,7 @@ afterAll(() => {
   sqlite.close();
 });
 
-async function freshClient(version: 14 | 18 = 18): Promise<pg.Client> {
+async function freshClient(version: 15 | 18 = 18): Promise<pg.Client> {
   const database = await testDatabase(version);
   databases.push(database);
   return database.client();
@@ -107,7 +107,7 @@ const refusal = (client: pg.Client, sql: string): Promise<string> =>
     (error: { code?: string }) => error.code ?? "?",
   );
 
-test.each([14, 18] as const)(
+test.each([15, 18] as const)(
   "every statement runs in PostgreSQL %i, and reads as one script",
   async (version) => {
     const client = await freshClient(version);
@@ -246,7 +246,7 @@ describe("inspectTarget", () => {
   ): string[] => findings.map((f) => `${f.code} ${f.table ?? ""}.${f.column ?? ""}: ${f.message}`);
 
   test("create: an empty database is fine, and so is one with the very same empty tables", async () => {
-    const client = await freshClient(14);
+    const client = await freshClient(15);
     const before = await inspectTarget(client, built.tables, "create", "app");
     expect(before.findings).toEqual([]);
     expect(new Set(before.tables.values())).toEqual(new Set(["absent"]));
@@ -308,7 +308,7 @@ describe("inspectTarget", () => {
   });
 
   test("adopt: what cannot hold every value or name every row blocks", async () => {
-    const client = await freshClient(14);
+    const client = await freshClient(15);
     await client.query(`CREATE TABLE a(id integer PRIMARY KEY, n bigint GENERATED ALWAYS AS (1) STORED, s varchar(5), must text NOT NULL);
       CREATE TABLE b(id bigint, a bigint, k text, PRIMARY KEY (id, k)) PARTITION BY LIST (k)`);
     const { findings, tables } = await inspectTarget(client, adopted().tables, "adopt", "app");

@@ -5,7 +5,7 @@ import { type OwnServer, ownServer, templateDatabase, testDatabase } from "./ser
 let own: OwnServer | undefined;
 afterAll(() => own?.remove());
 
-test.each([14, 15, 18] as const)("PostgreSQL %i answers", async (version) => {
+test.each([15, 18] as const)("PostgreSQL %i answers", async (version) => {
   const database = await testDatabase(version);
   const [row] = await database.query("SHOW server_version_num");
   expect(Math.floor(Number(row?.server_version_num) / 10_000)).toBe(version);

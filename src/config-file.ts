@@ -105,16 +105,28 @@ type Path = readonly PropertyKey[];
 
 /**
  * Reads the file's text and reports every problem. Returns what is right in it, so that the rest can be checked
- * as well; null when it is not YAML at all.
+ * as well; null when it is not YAML at all. In the section `ignored` a variable need not be set: something else
+ * has precedence there, or nobody asks.
  */
-export function readFile(source: string, lookup: Lookup, report: Report): FileConfig | null {
+export function readFile(
+  source: string,
+  lookup: Lookup,
+  report: Report,
+  ignored: keyof FileConfig | null = null,
+): FileConfig | null {
   const raw = readYaml(source, report);
   if (raw === undefined) return null;
   const unset = new Set<string>();
   const filled = interpolate(raw, [], lookup, (path, problem) => {
     unset.add(path);
-    report(path, problem);
+    if (path.split(".", 1)[0] !== ignored) report(path, problem);
   });
+  const section: unknown = ignored === null ? null : valueAt(filled, [ignored]);
+  if (typeof section === "object" && section !== null) {
+    for (const key of Object.keys(section)) {
+      if (unset.has(`${ignored}.${key}`)) Reflect.deleteProperty(section, key);
+    }
+  }
   let result = FILE.safeParse(filled);
   for (const issue of result.error?.issues ?? []) {
     // What stands in for a variable that is not set has been reported already.

@@ -119,12 +119,15 @@ export function loadConfig(
   const lookup = lookupIn(env, cwd, report);
   const file = configFile(options.config ?? lookup("SWITCHBACK_CONFIG"), cwd);
   const folder = file === null ? cwd : dirname(file);
-  const read = file === null ? {} : readFile(readText(file), lookup, report);
+  const elsewhere = options.postgres !== undefined || options.embedded === true || !needs.postgres;
+  const read = file === null ? {} : readFile(readText(file), lookup, report, elsewhere ? "postgres" : null);
   const given = read ?? {};
+  const reading: Reading = { options, given, lookup, report, cwd, folder };
+  const listed = given.sources ?? [];
   const places = {
     named: options.sqlite ?? [],
     environment: lookup("SQLITE_DATABASE_PATH"),
-    listed: given.sources ?? [],
+    listed,
     cwd,
     folder,
   };
@@ -136,22 +139,13 @@ export function loadConfig(
   const config: Config = {
     file,
     sources,
-    postgres: postgresOf(
-      options,
-      given,
-      lookup,
-      cwd,
-      folder,
-      needs.postgres && read !== null,
-      workers,
-      report,
-    ),
+    postgres: postgresOf(reading, workers, needs.postgres && read !== null),
     embedded: options.embedded ?? false,
     flagFile: pathOf(lookup("SWITCHBACK_FLAG"), cwd) ?? resolve(folder, given.flag ?? "switchback.flag"),
     routeFile:
       pathOf(lookup("SWITCHBACK_ROUTE"), cwd) ?? resolve(folder, given.route ?? "switchback.route.json"),
-    http: httpOf(given, lookup, report),
-    token: tokenOf(given, lookup, folder, report),
+    http: httpOf(reading),
+    token: tokenOf(reading),
     backfill: { workers },
     cutover: {
       maxLagMs: given.cutover?.max_lag ?? DEFAULT_CUTOVER.maxLagMs,
@@ -200,17 +194,20 @@ function pathOf(value: string | undefined, folder: string): string | null {
   return value === undefined ? null : resolve(folder, value);
 }
 
-function postgresOf(
-  options: ConfigOptions,
-  given: FileConfig,
-  lookup: Lookup,
-  cwd: string,
-  folder: string,
-  needed: boolean,
-  workers: number,
-  report: Report,
-): PostgresConfig | null {
-  const section = given.postgres;
+/** What the parts of a configuration are read from. */
+interface Reading {
+  readonly options: ConfigOptions;
+  readonly given: FileConfig;
+  readonly lookup: Lookup;
+  readonly report: Report;
+  readonly cwd: string;
+  readonly folder: string;
+}
+
+function postgresOf(reading: Reading, workers: number, needed: boolean): PostgresConfig | null {
+  const { options, given, lookup, report, cwd, folder } = reading;
+  // A section whose only variables are not set, and need not be, says nothing.
+  const section = Object.keys(given.postgres ?? {}).length > 0 ? given.postgres : undefined;
   if (section?.url !== undefined && (section.host ?? section.port ?? section.database) !== undefined) {
     report(
       "postgres",
@@ -277,7 +274,7 @@ function fromFile(
   };
 }
 
-function httpOf(given: FileConfig, lookup: Lookup, report: Report): Config["http"] {
+function httpOf({ given, lookup, report }: Reading): Config["http"] {
   const named = lookup("SWITCHBACK_HTTP");
   const listen = named === undefined ? given.http?.listen : listenAddress(named);
   if (named !== undefined && listen === undefined)
@@ -285,7 +282,7 @@ function httpOf(given: FileConfig, lookup: Lookup, report: Report): Config["http
   return listen === "off" ? null : (listen ?? DEFAULT_LISTEN);
 }
 
-function tokenOf(given: FileConfig, lookup: Lookup, folder: string, report: Report): string | null {
+function tokenOf({ given, lookup, folder, report }: Reading): string | null {
   const section = given.http;
   if (section?.token !== undefined && section.token_file !== undefined) {
     report("http", "token stands beside token_file; keep one, received both");

@@ -134,6 +134,9 @@ test("the same mappings give the same statements, with names that are unique and
 test("what has no exact counterpart is named, each once, and nothing else", () => {
   expect(built.oddities.map((oddity) => `${oddity.kind}: ${oddity.table}.${oddity.name}`).sort()).toEqual([
     "check: item.odd",
+    "column: item.hash",
+    "column: item.sku",
+    "column: tag.name",
     "foreign key: visit.sku",
     "foreign key: visit.wrong",
     "generated column: item.year",
@@ -281,7 +284,7 @@ describe("inspectTarget", () => {
   });
 
   const ADOPTED = `CREATE TABLE a(id INTEGER PRIMARY KEY, n INTEGER, s VARCHAR(20), made TEXT); CREATE TABLE b(id INTEGER PRIMARY KEY, a INTEGER, k TEXT);
-    CREATE TABLE c(id INTEGER PRIMARY KEY)`;
+    CREATE TABLE c(id INTEGER PRIMARY KEY, v TEXT)`;
 
   function adopted(): TargetSchema {
     const db = new Database(":memory:");
@@ -293,7 +296,7 @@ describe("inspectTarget", () => {
     const client = await freshClient();
     await client.query(`CREATE TABLE a(made text, s varchar, id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, n numeric, extra text, more int NOT NULL DEFAULT 1);
       CREATE TABLE b(id bigint PRIMARY KEY, a bigint REFERENCES a(id), k text, twice bigint GENERATED ALWAYS AS (a * 2) STORED);
-      CREATE TABLE c(id bigint PRIMARY KEY);
+      CREATE TABLE c(id bigint PRIMARY KEY, v text NOT NULL);
       CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
       CREATE TRIGGER touch BEFORE UPDATE ON a FOR EACH ROW EXECUTE FUNCTION f();
       CREATE TRIGGER switchback_change AFTER UPDATE ON a FOR EACH ROW EXECUTE FUNCTION f()`);

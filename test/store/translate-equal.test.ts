@@ -4,8 +4,13 @@
 import Database from "better-sqlite3";
 import type pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Table } from "#switchback/schema.js";
-import { type ColumnTargets, translateTerm } from "#switchback/store/postgres/translate.js";
+import { columnOf, type Table } from "#switchback/schema.js";
+import {
+  type ColumnTargets,
+  generatedColumn,
+  translateCondition,
+  translateTerm,
+} from "#switchback/store/postgres/translate.js";
 import { readSchema } from "#switchback/store/sqlite/schema.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";
 import { generator } from "../support/values.js";
@@ -307,6 +312,67 @@ test("most of what applications write is translated", async () => {
   // Shifts, and a bigint beside a double.
   expect(refused).toEqual(["r > i", "i << 1"]);
 });
+
+test("what is translated may stand in an index, a CHECK and a partial index", async () => {
+  for (const expression of WRITTEN) {
+    const translation = translateTerm(table, expression, "BINARY", targets);
+    if ("why" in translation) continue;
+    await client.query("BEGIN");
+    const { sql } = translation;
+    await client
+      .query(`CREATE INDEX ON t (${sql})`)
+      .catch((error: Error) => expect.fail(`${error.message}: ${sql}`));
+    const condition = translateCondition(table, expression, targets);
+    if ("sql" in condition) {
+      await client.query(`CREATE INDEX ON t (p_id) WHERE ${condition.sql}`);
+      await client.query(`ALTER TABLE t ADD CONSTRAINT c CHECK (${condition.sql}) NOT VALID`);
+    }
+    await client.query("ROLLBACK");
+  }
+});
+
+/** The storage class that a column of the type stands for, as JavaScript's. */
+const CLASSES: Readonly<Record<string, string>> = {
+  bigint: "bigint",
+  boolean: "bigint",
+  numeric: "bigint",
+  "double precision": "number",
+  text: "string",
+};
+
+test.each(["TEXT", "INTEGER", "REAL", "BOOLEAN", "DECIMAL", ""])(
+  "generated columns declared as '%s' hold the same",
+  async (declared) => {
+    let computed = 0;
+    for (const expression of WRITTEN) {
+      sqlite.exec(`ALTER TABLE t ADD COLUMN g ${declared} AS (${expression})`);
+      const altered = readSchema(sqlite).tables[0] as Table;
+      const here = sqlite.prepare("SELECT g FROM t ORDER BY id").pluck().all() as Cell[];
+      sqlite.exec("ALTER TABLE t DROP COLUMN g");
+      const generated = generatedColumn(altered, columnOf(altered, "g"), targets);
+      if ("why" in generated) continue;
+      computed++;
+      await client.query("BEGIN");
+      await client.query(
+        `ALTER TABLE t ADD COLUMN g ${generated.type} GENERATED ALWAYS AS (${generated.sql}) STORED`,
+      );
+      const { rows } = await client.query<{ v: unknown }>("SELECT g AS v FROM t ORDER BY p_id");
+      await client.query("ROLLBACK");
+      const there = rows.map((row) => postgresInWords(row.v, generated.type));
+      expect(
+        differing({ sqlite: here.map(inWords), postgres: there }),
+        `${expression}: ${generated.sql}`,
+      ).toEqual([]);
+      const classes = new Set(here.filter((value) => value !== null).map((value) => typeof value));
+      const expected = CLASSES[generated.type] ?? "object";
+      expect(
+        [...classes].every((found) => found === expected),
+        `${expression}: ${[...classes]} in ${generated.type}`,
+      ).toBe(true);
+    }
+    expect(computed).toBeGreaterThan(20);
+  },
+);
 
 // ---- random expressions
 

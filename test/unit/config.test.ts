@@ -405,6 +405,18 @@ test("a variable is filled in from the environment, as a number too; a doubled $
   expect(config.backfill.workers).toBe(3);
 });
 
+test("a variable of a section that something else overrides, or nobody needs, may be unset", () => {
+  const yaml = `${SOURCE}postgres: { url: "${variable("ABSENT")}", max_connections: 20 }`;
+  expect(load(yaml, {}, { postgres: "postgres://u@h/d" }).postgres).toMatchObject({
+    host: "h",
+    maxConnections: 20,
+  });
+  expect(load(yaml, {}, { embedded: true }).postgres).toBeNull();
+  const cwd = folder({ "switchback.yaml": `${SOURCE}postgres: { url: "${variable("ABSENT")}" }` });
+  expect(loadConfig({}, {}, cwd, { sources: true, postgres: false }).postgres).toBeNull();
+  expect(problems(() => loadConfig({}, {}, cwd))).toHaveLength(1);
+});
+
 // Every way in which a secret could reach a message; the secret is the same in all of them.
 const SECRET = "hunter2-S3CRET";
 test.each<[string, string, Environment, ConfigOptions]>([

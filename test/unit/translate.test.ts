@@ -69,6 +69,8 @@ describe("defaults", () => {
     ["unixepoch()", "INTEGER", "timestamptz", "date_trunc('second', now())"],
     ["unixepoch() * 1000", "INTEGER", "timestamptz", "date_trunc('millisecond', now())"],
     ["date('now')", "NUMERIC", "date", "((now()) AT TIME ZONE 'UTC')::date"],
+    ["CURRENT_TIMESTAMP", "NUMERIC", "timestamp", "date_trunc('second', (now()) AT TIME ZONE 'UTC')"],
+    ["CURRENT_TIME", "NUMERIC", "time", "date_trunc('second', (now()) AT TIME ZONE 'UTC')::time"],
     ["strftime('%s','now')", "INTEGER", "bigint", "floor(extract(epoch FROM now()))::bigint"],
     ["CAST(strftime('%s','now') AS INT)", "INTEGER", "bigint", "floor(extract(epoch FROM now()))::bigint"],
     ["unixepoch('now')", "INTEGER", "bigint", "floor(extract(epoch FROM now()))::bigint"],

@@ -4,7 +4,7 @@
 // with the same precision, because the way home writes it in the column's old spelling.
 import { type Node, Untranslatable } from "./expression.js";
 import { literal } from "./names.js";
-import { kindOfType, type Value, value } from "./value.js";
+import { type Value, value } from "./value.js";
 
 /** A reading of the clock: the moment as SQL of type timestamptz, and how SQLite shows it. */
 export interface Clock {
@@ -132,15 +132,20 @@ export function clockValue(clock: Clock): Value {
   return value("text", `to_char(${utc}, ${literal(clock.shows.format)})`, { atom: true });
 }
 
-/** The reading for a column of a date or timestamp type; null when the type is another one. */
+/** The reading for a column of a date or time type; null when the type is another one. */
 export function clockMoment(clock: Clock, type: string): string | null {
-  const isMoment = /^timestamp(tz| with time zone)/.test(type);
-  if (kindOfType(type) === "date" && clock.precision === "day")
-    return `((${clock.moment}) AT TIME ZONE 'UTC')::date`;
-  if (!isMoment) return null;
-  if (clock.precision === "part") throw new Untranslatable("it is only a part of a moment");
-  if (clock.precision === "day") return `date_trunc('day', ${clock.moment}, 'UTC')`;
-  return `date_trunc('${clock.precision}', ${clock.moment})`;
+  const utc = `(${clock.moment}) AT TIME ZONE 'UTC'`;
+  const { precision } = clock;
+  if (type === "date") return precision === "day" ? `(${utc})::date` : null;
+  if (type === "time") return precision === "part" ? `date_trunc('second', ${utc})::time` : null;
+  if (type !== "timestamptz" && type !== "timestamp") return null;
+  if (precision === "part") throw new Untranslatable("it is only a part of a moment");
+  // Both carry UTC: the one by itself, the other by agreement.
+  const truncated = `date_trunc('${precision}', ${utc})`;
+  if (type === "timestamp") return truncated;
+  return precision === "day"
+    ? `date_trunc('day', ${clock.moment}, 'UTC')`
+    : `date_trunc('${precision}', ${clock.moment})`;
 }
 
 /** gen_random_uuid's first twelve digits are random; its later ones carry the version. */

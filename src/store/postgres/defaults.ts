@@ -24,7 +24,7 @@ function defaultSql(node: Node, affinity: Affinity, codec: Codec): string {
   const computed = translate(node, LOOKUP);
   const fixed = constantOf(computed);
   if (fixed !== undefined) return encoded(withAffinity(fixed, affinity), codec);
-  if (/^timestamp(tz| with time zone)/.test(codec.type) && mentions(node, (n) => clockOf(n) !== null)) {
+  if (codec.type === "timestamptz" && mentions(node, (n) => clockOf(n) !== null)) {
     // An expression over the clock, such as milliseconds since 1970.
     return "date_trunc('millisecond', now())";
   }

@@ -2,6 +2,7 @@
 // same; one that the application's migrations made must be able to hold every value and name every row. Pure:
 // what stands in the catalogue was read by inspect.ts.
 import type { Finding } from "../../commands/command.js";
+import type { ColumnMapping } from "../../mapping/mapping.js";
 import { parseType } from "../../mapping/types.js";
 import type { TargetColumn, TargetTable } from "./schema.js";
 
@@ -68,7 +69,7 @@ export function adopt(table: TargetTable, existing: Existing): Answer[] {
   const wrong = wrongKind(existing);
   if (wrong) return [wrong];
   return [
-    ...table.mapping.columns.flatMap((column) => adoptColumn(existing, column.target, column.codec.type)),
+    ...table.mapping.columns.flatMap((column) => adoptColumn(existing, column)),
     ...extraColumns(table, existing),
     ...adoptKey(table, existing),
     ...ownership(existing),
@@ -76,7 +77,10 @@ export function adopt(table: TargetTable, existing: Existing): Answer[] {
   ];
 }
 
-function adoptColumn(existing: Existing, name: string, type: string): Answer[] {
+function adoptColumn(
+  existing: Existing,
+  { target: name, codec: { type }, notNull }: ColumnMapping,
+): Answer[] {
   const have = existing.columns.find((column) => column.name === name);
   const blocker = (message: string, remedy: string): Answer => ({
     severity: "blocker",
@@ -109,6 +113,16 @@ function adoptColumn(existing: Existing, name: string, type: string): Answer[] {
         `Map the column to { type: ${canonical(have.type)} } in the configuration where its values allow that, or alter the column to ${type}.`,
       ),
     );
+  }
+  if (have.not_null && !notNull && have.key_place === 0) {
+    answers.push({
+      severity: "warning",
+      code: "target-not-null",
+      column: name,
+      message: `${name} is NOT NULL in PostgreSQL and not in SQLite: rows with NULL in it cannot follow`,
+      remedy:
+        "Drop the NOT NULL, or see to it that SQLite has no such rows: they are quarantined and block the cutover.",
+    });
   }
   if (have.identity === "a") {
     answers.push({

@@ -15,6 +15,7 @@ import {
 } from "./keys.js";
 import { Names, targetName } from "./names.js";
 import { type ColumnTargets, generatedColumn, translateCondition } from "./translate.js";
+import { kindOfType } from "./value.js";
 
 export { type Inspection, inspectTarget, type TargetState } from "./inspect.js";
 export type { ForeignKeyStatement, NamedStatement } from "./keys.js";
@@ -88,6 +89,9 @@ function shapeOf(mapping: TableMapping, oddities: Oddity[]): Shape {
     const shape = target ? rest.get(target.target) : computedColumn(mapping, column, targets, oddities);
     if (target && column.generated !== "no") oddities.push(carried(mapping.table, column, targets));
     if (shape) columns.push(shape);
+    if (shape && column.collation !== "BINARY" && kindOfType(shape.type) === "text") {
+      oddities.push(otherwiseCompared(mapping.table, column));
+    }
     if (target) rest.delete(target.target);
   }
   for (const { name, type, generated } of columns) {
@@ -144,6 +148,20 @@ function carried(table: Table, column: Column, targets: ColumnTargets): Oddity {
         : `PostgreSQL would compute a ${generated.type}, and the mapping wants another type`,
     remedy:
       "PostgreSQL keeps SQLite's value as an ordinary column; after the cutover the application, or a trigger, must fill it.",
+  };
+}
+
+/** Indexes keep what a collation says about uniqueness; what queries find, no DDL can keep. */
+function otherwiseCompared(table: Table, column: Column): Oddity {
+  const folds = column.collation === "NOCASE";
+  return {
+    kind: "column",
+    table: table.name,
+    name: column.name,
+    why: `SQLite compares it by ${column.collation}${folds ? ", without regard to the case of A to Z" : ""}; PostgreSQL compares it byte for byte`,
+    remedy: folds
+      ? `Queries that rely on it must compare lower(${quote(column.name)} COLLATE "C") after the cutover.`
+      : "Look through the application's queries that compare or sort by it before the cutover.",
   };
 }
 

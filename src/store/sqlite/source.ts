@@ -277,11 +277,15 @@ export class SqliteSource implements Source {
     });
   }
 
+  private explain(error: unknown): unknown {
+    return error instanceof SourceChanged ? error : sqliteError(error, { source: this.name, file: this.file });
+  }
+
   private guard<T>(work: () => T): T {
     try {
       return work();
     } catch (error) {
-      throw sqliteError(error, { source: this.name, file: this.file });
+      throw this.explain(error);
     }
   }
 
@@ -289,7 +293,7 @@ export class SqliteSource implements Source {
     try {
       return await work();
     } catch (error) {
-      throw sqliteError(error, { source: this.name, file: this.file });
+      throw this.explain(error);
     }
   }
 }

@@ -194,15 +194,20 @@ test("what is not HTTP gets 400; headers that never end are cut off", async () =
 
 test("close() ends idle connections at once and lets a request under way finish", async () => {
   let finish = () => {};
+  let begin = () => {};
+  const entered = new Promise<void>((resolve) => {
+    begin = resolve;
+  });
   const url = await start({
     cutover: () =>
       new Promise((resolve) => {
         finish = () => resolve({ done: true, body: { flipped: true } });
+        begin();
       }),
   });
   const idle = raw(url, "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n");
   const active = fetch(`${url}/cutover`, bearer(TOKEN));
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  await entered;
   const begun = performance.now();
   const closed = server?.close();
   await idle;

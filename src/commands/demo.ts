@@ -84,6 +84,8 @@ async function perform(
   say(`   ${whole(copied / seconds)} rows/s from the start of the process to following along.\n`);
 
   say("3. The shop goes on.");
+  // What was written during the copy is caught up first: from here on the lag is that of following.
+  await drained(sidecar, signal);
   const lag = await watchLag(server.url, LAG_MS, signal);
   say(
     `   ${whole(lag.orders)} orders in ${LAG_MS / 1000} s, visible in PostgreSQL after p50 ${lag.p50Ms} ms, p99 ${lag.p99Ms} ms.`,

@@ -306,6 +306,7 @@ describe("inspectTarget", () => {
       "target-triggers a.: the table's own triggers (touch) are disabled while SQLite has the writes",
       "target-foreign-keys a.: foreign keys on or to the table (b.b_a_fkey) are lifted while SQLite has the writes",
       "target-foreign-keys b.: foreign keys on or to the table (b.b_a_fkey) are lifted while SQLite has the writes",
+      "target-not-null c.v: v is NOT NULL in PostgreSQL and not in SQLite: rows with NULL in it cannot follow",
     ]);
     expect([...tables.values()]).toEqual(["exists", "exists", "exists"]);
   });

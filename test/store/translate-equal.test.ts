@@ -3,7 +3,7 @@
 // expressions; what the translator refuses is skipped, what it accepts must be exact.
 import Database from "better-sqlite3";
 import type pg from "pg";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { columnOf, type Table } from "#switchback/schema.js";
 import {
   type ColumnTargets,
@@ -80,6 +80,10 @@ const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.lengt
 const targets: ColumnTargets = new Map(
   NAMES.map((name) => [name, { target: IN_POSTGRES(name), type: TYPES[name][1] }]),
 );
+
+afterEach(async () => {
+  await client.query("ROLLBACK");
+});
 
 beforeAll(async () => {
   sqlite = new Database(":memory:");
@@ -189,6 +193,9 @@ const WRITTEN = [
   "w = 'ab'",
   "w = ' pad'",
   "s < 'B'",
+  "'B' > s",
+  "'B' BETWEEN s AND n",
+  "lower('ABC') = n",
   "s > 'a' AND s <= 'x'",
   "s BETWEEN 'A' AND 'a'",
   "s || '/' || n",
@@ -345,6 +352,8 @@ test.each(["TEXT", "INTEGER", "REAL", "BOOLEAN", "DECIMAL", ""])(
   async (declared) => {
     let computed = 0;
     for (const expression of WRITTEN) {
+      // SQLite itself refuses the table's name in a generated column.
+      if (expression.includes("t.")) continue;
       sqlite.exec(`ALTER TABLE t ADD COLUMN g ${declared} AS (${expression})`);
       const altered = readSchema(sqlite).tables[0] as Table;
       const here = sqlite.prepare("SELECT g FROM t ORDER BY id").pluck().all() as Cell[];

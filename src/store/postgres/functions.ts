@@ -67,7 +67,7 @@ export function caseOf(whens: readonly (readonly [Value, Value])[], otherwise: V
 
 function fold(way: "lower" | "upper", args: readonly Value[]): Value {
   const [v] = exactly(1, args);
-  return value("text", foldCase(operand(kind(needed(v), "text")), way), { atom: true });
+  return foldCase(kind(needed(v), "text"), way);
 }
 
 function length(v: Value): Value {

@@ -107,9 +107,11 @@ function numbersCompareExactly(left: Value, right: Value): boolean {
 }
 
 function comparableText(left: Value, right: Value, equality: boolean): Pair {
+  // Which PostgreSQL cannot fold in a generated column, where it has no collation yet.
+  if (left.constant !== null && right.constant !== null) throw new Untranslatable("it compares two literals");
   const collation = collationOf(left, right);
   const shape = (v: Value): string => {
-    if (collation === "NOCASE") return foldCase(operand(v));
+    if (collation === "NOCASE") return foldCase(v).sql;
     if (collation === "RTRIM") return `rtrim(${v.sql}, ' ')`;
     return operand(v);
   };

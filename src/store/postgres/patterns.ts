@@ -14,7 +14,7 @@ export function like(v: Value, pattern: Value, escaped: Value | null, not: boole
     throw new Untranslatable("its ESCAPE is not one character that has no case");
   }
   const fold = text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
-  const sql = `${foldCase(operand(v))} ${not ? "NOT " : ""}LIKE ${literal(fold)} ESCAPE ${literal(escaped?.constant ?? "")}`;
+  const sql = `${foldCase(v).sql} ${not ? "NOT " : ""}LIKE ${literal(fold)} ESCAPE ${literal(escaped?.constant ?? "")}`;
   return value("boolean", sql);
 }
 
@@ -26,6 +26,7 @@ export function glob(v: Value, pattern: Value, not: boolean): Value {
 function patternText(v: Value, pattern: Value, operator: string): string {
   if (v.kind !== "text")
     throw new Untranslatable(`${operator} looks at a value that is no text in PostgreSQL`);
+  if (v.constant !== null) throw new Untranslatable("it compares two literals");
   if (pattern.kind !== "text" || pattern.constant === null) {
     throw new Untranslatable(`the pattern of its ${operator} is computed`);
   }

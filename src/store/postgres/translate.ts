@@ -47,6 +47,8 @@ export function translateCondition(table: Table, expression: string, targets: Co
   return attempt(() => asCondition(translate(parseExpression(expression), columnsOf(table, targets))).sql);
 }
 
+const COLUMN_ALONE = /^"(?:[^"]|"")*"$/;
+
 /** An index term, a column's quoted name or an expression, under the term's collation, as CREATE INDEX wants it. */
 export function translateTerm(
   table: Table,
@@ -57,8 +59,8 @@ export function translateTerm(
   return attempt(() => {
     const term = translate(parseExpression(expression), columnsOf(table, targets));
     if (term.kind !== "text" || collation === "BINARY")
-      return term.atom && term.sql.startsWith('"') ? term.sql : `(${term.sql})`;
-    if (collation === "NOCASE") return foldCase(operand(term));
+      return COLUMN_ALONE.test(term.sql) ? term.sql : `(${term.sql})`;
+    if (collation === "NOCASE") return foldCase(term).sql;
     throw new Untranslatable(`PostgreSQL has no counterpart of the collation ${collation}`);
   });
 }

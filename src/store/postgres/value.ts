@@ -2,6 +2,7 @@
 // go on, its kind and its collation. Also the conversions between kinds that mean the same in both engines;
 // a conversion that does not exist here does not exist. It knows no grammar and no tables.
 import { Untranslatable } from "./expression.js";
+import { literal } from "./names.js";
 
 /** What SQLite's value is in PostgreSQL; `other` compares with nothing and can only be tested for NULL. */
 export type Kind = "integer" | "real" | "numeric" | "text" | "boolean" | "bytea" | "date" | "null" | "other";
@@ -88,9 +89,17 @@ export function booleanLiteral(truth: boolean): Value {
   return value("boolean", String(truth), { atom: true, constant: String(truth) });
 }
 
-/** SQLite's lower() and its NOCASE fold the 26 ASCII letters and no others, as the C collation does. */
-export function foldCase(sql: string, way: "lower" | "upper" = "lower"): string {
-  return `${way}(${sql} COLLATE "C")`;
+/**
+ * SQLite's lower() and its NOCASE fold the 26 ASCII letters and no others, as the C collation does. A literal is
+ * folded here: in a generated column PostgreSQL loses the collation of one.
+ */
+export function foldCase(v: Value, way: "lower" | "upper" = "lower"): Value {
+  if (v.constant === null) return value("text", `${way}(${operand(v)} COLLATE "C")`, { atom: true });
+  const constant =
+    way === "lower"
+      ? v.constant.replace(/[A-Z]/g, (letter) => letter.toLowerCase())
+      : v.constant.replace(/[a-z]/g, (letter) => letter.toUpperCase());
+  return value("text", literal(constant), { atom: true, constant });
 }
 
 /** The value as it is stored into a column of `type` after SQLite applied the column's affinity; throws where that is not exact. */

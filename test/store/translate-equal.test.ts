@@ -194,7 +194,7 @@ const WRITTEN = [
   "w = ' pad'",
   "s < 'B'",
   "'B' > s",
-  "'B' BETWEEN s AND n",
+  "'B' BETWEEN s AND s",
   "lower('ABC') = n",
   "s > 'a' AND s <= 'x'",
   "s BETWEEN 'A' AND 'a'",

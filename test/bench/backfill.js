@@ -78,7 +78,8 @@ async function shapeOf(url) {
      FROM pg_attribute WHERE attrelid = 'orders'::regclass AND attnum > 0 AND NOT attisdropped`,
   );
   const indexes = await client.query(
-    `SELECT coalesce(format('ALTER TABLE orders ADD CONSTRAINT %I %s', c.conname, pg_get_constraintdef(c.oid)), pg_get_indexdef(i.indexrelid)) AS statement
+    `SELECT CASE WHEN c.oid IS NULL THEN pg_get_indexdef(i.indexrelid)
+            ELSE format('ALTER TABLE orders ADD CONSTRAINT %I %s', c.conname, pg_get_constraintdef(c.oid)) END AS statement
      FROM pg_index i LEFT JOIN pg_constraint c ON c.conindid = i.indexrelid AND c.contype IN ('p', 'u') WHERE i.indrelid = 'orders'::regclass`,
   );
   const { rows } = await client.query("SELECT count(*)::int AS n FROM orders");

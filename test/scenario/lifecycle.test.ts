@@ -25,7 +25,7 @@ n = 0
 while not select.select([sys.stdin], [], [], 0)[0]:
     db.execute("BEGIN IMMEDIATE")
     db.execute("UPDATE author SET name = id || ' wrote ' || ?", (n,))
-    db.execute("UPDATE book SET price = price + 1 WHERE isbn < 'isbn-2'")
+    db.execute("UPDATE book SET price = price + 1 WHERE isbn < 'isbn-102'")
     db.execute("REPLACE INTO book VALUES (?, 1, 'turn', ?)", ("new-%d" % (n % 50), n))
     db.execute("DELETE FROM book WHERE isbn = ?", ("new-%d" % ((n + 25) % 50),))
     db.execute("COMMIT")

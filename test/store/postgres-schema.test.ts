@@ -47,6 +47,9 @@ const SCHEMA = `
   CREATE TABLE nulls(code TEXT PRIMARY KEY, v, parent TEXT REFERENCES nulls(code));
   CREATE TABLE exact(id INTEGER PRIMARY KEY, i INT NOT NULL, r REAL, t TEXT, b BLOB, a ANY) STRICT;
   CREATE TABLE keyless("a b", c INTEGER);
+  CREATE TABLE named(id INTEGER PRIMARY KEY, a TEXT NOT NULL CONSTRAINT named_a_not_null CHECK (a IS NOT NULL), "" TEXT, "a""b" INT UNIQUE,
+    b INT CONSTRAINT named_pkey CHECK (b > 0) CONSTRAINT named_b_key CHECK (b > 1) UNIQUE, c INTEGER REFERENCES named(b) CONSTRAINT named_c_fkey CHECK (c > 0));
+  CREATE TABLE wide(${Array.from({ length: 40 }, (_, n) => `c${n}`).join(", ")}, UNIQUE(${Array.from({ length: 33 }, (_, n) => `c${n}`).join(", ")}));
   INSERT INTO nulls VALUES (NULL, 1, NULL), (NULL, 2, NULL), ('a', 3, 'a');
   INSERT INTO defaults(id) VALUES (1);`;
 
@@ -142,6 +145,7 @@ test("what has no exact counterpart is named, each once, and nothing else", () =
     "generated column: item.year",
     "index: item.item_hash",
     "index: item.item_year",
+    "index: wide.sqlite_autoindex_wide_1",
   ]);
 });
 

@@ -140,13 +140,14 @@ function targetOf({ targets }: Shape, column: string): string {
   return targets.get(column)?.target ?? targetName(column);
 }
 
-/** The foreign keys of one table that PostgreSQL can enforce as SQLite does. */
+/** The foreign keys of one table that PostgreSQL can enforce as SQLite does; `constraints` are names in use. */
 export function foreignKeysOf(
   child: Keyed,
+  constraints: readonly string[],
   all: readonly Keyed[],
   oddities: Oddity[],
 ): ForeignKeyStatement[] {
-  const taken = new Set([child.primaryKey, ...child.indexes].map((statement) => statement.name));
+  const taken = new Set(constraints);
   return child.mapping.table.foreignKeys.flatMap((foreignKey) => {
     const parent = all.find((other) => other.mapping.table.name === foreignKey.parent);
     const found = reference(child, parent, foreignKey);

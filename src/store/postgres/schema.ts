@@ -54,17 +54,18 @@ export function buildTargetSchema(mappings: readonly TableMapping[]): TargetSche
   const names = reservedNames(mappings);
   const tables = shapes.map((shape) => {
     const inSchema = names.get(shape.mapping.schema) ?? new Names();
-    return {
-      mapping: shape.mapping,
-      columns: shape.columns,
-      create: createTable(shape, oddities),
-      primaryKey: primaryKeyOf(shape.mapping, inSchema),
-      indexes: indexesOf(shape, inSchema, oddities),
-    };
+    const primaryKey = primaryKeyOf(shape.mapping, inSchema);
+    const indexes = indexesOf(shape, inSchema, oddities);
+    const checks = checksOf(shape, [primaryKey, ...indexes], oddities);
+    const create = createTable(shape, checks, oddities);
+    const constraints = [primaryKey, ...indexes, ...checks].map((constraint) => constraint.name);
+    return { mapping: shape.mapping, columns: shape.columns, create, primaryKey, indexes, constraints };
   });
   // A foreign key may point at any table, so it needs every table's unique keys.
   return {
-    tables: tables.map((table) => ({ ...table, foreignKeys: foreignKeysOf(table, tables, oddities) })),
+    tables: tables.map(({ constraints, ...table }) => {
+      return { ...table, foreignKeys: foreignKeysOf(table, constraints, tables, oddities) };
+    }),
     oddities,
   };
 }
@@ -165,11 +166,11 @@ function otherwiseCompared(table: Table, column: Column): Oddity {
   };
 }
 
-function createTable(shape: Shape, oddities: Oddity[]): string {
+function createTable(shape: Shape, checks: readonly NamedCheck[], oddities: Oddity[]): string {
   const { mapping } = shape;
   const lines = [
     ...shape.columns.map((column) => columnLine(mapping, column, oddities)),
-    ...checkLines(shape, oddities),
+    ...checks.map((check) => `CONSTRAINT ${quote(check.name)} CHECK (${check.condition})`),
   ];
   return `CREATE TABLE ${quote(mapping.schema)}.${quote(mapping.target)} (\n  ${lines.join(",\n  ")}\n)`;
 }
@@ -210,13 +211,25 @@ function defaultClause(mapping: TableMapping, column: TargetColumn, oddities: Od
   return "";
 }
 
-function checkLines({ mapping, targets }: Shape, oddities: Oddity[]): string[] {
+interface NamedCheck {
+  readonly name: string;
+  readonly condition: string;
+}
+
+/** The CHECKs under names that no other constraint of the table has, nor PostgreSQL gives its NOT NULLs. */
+function checksOf(
+  { mapping, columns, targets }: Shape,
+  keys: readonly NamedStatement[],
+  oddities: Oddity[],
+): NamedCheck[] {
   const names = new Names();
+  for (const { name } of keys) names.take(name, name);
+  for (const { name } of columns) names.take(`${mapping.target}_${name}_not_null`, name);
   return mapping.table.checks.flatMap((check) => {
     const translation = translateCondition(mapping.table, check.expression, targets);
     if ("sql" in translation) {
       const name = names.take(check.name ?? `${mapping.target}_check`, check.expression);
-      return `CONSTRAINT ${quote(name)} CHECK (${translation.sql})`;
+      return { name, condition: translation.sql };
     }
     oddities.push({
       kind: "check",

@@ -222,6 +222,25 @@ test("strings in double quotes, which Python's SQLite allows in DDL, arrive as w
   expect(table?.checks).toEqual([{ name: null, expression: 'a IN ("open", "shut")' }]);
 });
 
+test("functions and collations that only the application has, and broken views, do not keep a schema from being read", () => {
+  const schema = pythonFile(`
+db.create_function("mine", 1, lambda x: x, deterministic=True)
+db.create_collation("local", lambda a, b: (a > b) - (a < b))
+db.execute("CREATE TABLE t(id TEXT PRIMARY KEY COLLATE local, a TEXT CHECK (mine(a) <> ''), g AS (mine(a)))")
+db.execute("CREATE INDEX i ON t(mine(a)) WHERE mine(a) > 1")
+db.execute("CREATE VIEW v AS SELECT * FROM nowhere")
+db.execute("INSERT INTO t(id, a) VALUES ('k', 'x')")`);
+  const [table] = schema.tables;
+  expect(table?.key).toEqual({ kind: "columns", columns: ["id"] });
+  expect(table?.columns.map((c) => [c.name, c.collation, c.generatedAs])).toEqual([
+    ["id", "local", null],
+    ["a", "BINARY", null],
+    ["g", "BINARY", "mine(a)"],
+  ]);
+  expect(table?.indexes.at(-1)).toMatchObject({ name: "i", where: "mine(a) > 1" });
+  expect(schema.oddities).toMatchObject([{ kind: "view", name: "v" }]);
+});
+
 test("indexes: origin, order, collation, expressions, predicates, in the order of their making", () => {
   const table =
     tableOf(`CREATE TABLE t(id TEXT PRIMARY KEY, a COLLATE NOCASE UNIQUE, b, c, UNIQUE(b, c)) WITHOUT ROWID;

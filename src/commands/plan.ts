@@ -37,7 +37,7 @@ interface Plan {
 
 export async function plan(context: Context, options: PlanOptions): Promise<ExitCode> {
   const plans = context.config.sources.map((source) => planOf(source, options));
-  if (options.write !== undefined) write(context, options.write, plans);
+  if (options.write !== undefined) write(context, options.write, options, plans);
   if (context.json) context.out(JSON.stringify({ sources: plans.map(document) }));
   else if (options.sql) context.out(plans.map(({ source, target }) => ddl(source, target)).join("\n\n"));
   else for (const each of plans) print(context, each);
@@ -99,13 +99,13 @@ function withSuggestions(
   return { ...source, tables };
 }
 
-function write(context: Context, file: string, plans: readonly Plan[]): void {
+function write(context: Context, file: string, options: PlanOptions, plans: readonly Plan[]): void {
   const path = resolve(file);
   if (existsSync(path) && path !== context.config.file) {
     throw new SwitchbackError("USAGE", `--write: ${path} exists already; remove it or name another file`);
   }
   writeFileSync(path, configurationText(context.config, plans, path));
-  context.log.info({ file: path }, "configuration written");
+  if (!context.json && options.sql !== true) context.out(`configuration written to ${path}\n`);
 }
 
 function ddl(source: SourceConfig, { tables }: TargetSchema): string {
@@ -146,7 +146,7 @@ function tableText(
   suggestions: readonly Suggestion[],
 ): string {
   const key = mapping.key.map((column) => column.target).join(", ");
-  const head = `${mapping.table.name} → ${mapping.target}   ${number(known?.rows ?? 0)} rows, key (${key})`;
+  const head = `${mapping.table.name} → ${mapping.target}   ${rowCount(known?.rows ?? 0)}, key (${key})`;
   const rows = columns.map(({ column, target, spec, why, generatedAs }) => {
     const name = target === column ? column : `${column} → ${target}`;
     const declared = columnOf(mapping.table, column).declaredType;
@@ -157,8 +157,7 @@ function tableText(
   if (mapping.table.key.kind === "rowid")
     rows.push([key, "-", "bigint", "the table has no usable key: its rowid"]);
   const refused = (known?.refused ?? []).map(
-    (r) =>
-      `  ! ${r.column}: ${number(r.rows)} rows would be quarantined, for example key ${r.key}: ${r.reason}`,
+    (r) => `  ! ${r.column}: ${rowCount(r.rows)} would be quarantined, for example key ${r.key}: ${r.reason}`,
   );
   const stronger = suggestions.map(
     (s) => `  ? ${s.column}: ${s.type}${s.from === undefined ? "" : ` from ${s.from}`} would do, ${s.why}`,
@@ -175,6 +174,10 @@ function counts(known: Assessment | undefined, column: string): string {
 function aligned(rows: readonly (readonly string[])[]): string[] {
   const widths = [0, 1, 2].map((i) => Math.max(0, ...rows.map((row) => (row[i] ?? "").length)));
   return rows.map((row) => `  ${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join("  ")}`.trimEnd());
+}
+
+function rowCount(count: number): string {
+  return `${number(count)} ${count === 1 ? "row" : "rows"}`;
 }
 
 function number(count: number): string {

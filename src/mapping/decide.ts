@@ -167,18 +167,33 @@ function specOf(table: Table, column: Column, choice: Choice, strict: boolean): 
     ...(choice.from === undefined || choice.from === "text" ? {} : { from: choice.from }),
     ...(choice.spelling === undefined ? {} : { spelling: choice.spelling }),
     ...(strict ? { strict } : {}),
-    ...(strict && UNBOUNDED.has(name)
-      ? { bytesMax: Math.floor(INDEX_BYTES_MAX / widestKey(table, column.name)) }
-      : {}),
+    ...(strict && UNBOUNDED.has(name) ? { bytesMax: indexableBytes(table, column.name) } : {}),
   };
 }
 
-/** The columns of the widest unique index or key that the column is part of. */
-function widestKey(table: Table, column: string): number {
-  const widths = table.indexes
-    .filter((index) => index.unique && index.terms.some((term) => term.column === column))
-    .map((index) => index.terms.length);
-  return Math.max(1, table.key.kind === "columns" ? table.key.columns.length : 1, ...widths);
+/**
+ * How long the column's values may be so that every key and unique index it is part of surely fits: columns of
+ * text and blobs share what the others leave. (PostgreSQL may compress a longer value, but promises nothing.)
+ */
+function indexableBytes(table: Table, column: string): number {
+  const unique = table.indexes
+    .filter((index) => index.unique)
+    .map(({ terms }) => terms.map((term) => term.column));
+  const keys = [...unique, ...(table.key.kind === "columns" ? [table.key.columns] : [])];
+  const limits = keys
+    .filter((key) => key.includes(column))
+    .map((key) => {
+      const short = key.filter((name) => name !== null && isShort(columnOf(table, name))).length;
+      return Math.floor((INDEX_BYTES_MAX - short * SHORT_BYTES) / Math.max(1, key.length - short));
+    });
+  return Math.min(INDEX_BYTES_MAX, ...limits);
+}
+
+/** More than a number or a moment takes in an index. */
+const SHORT_BYTES = 32;
+
+function isShort(column: Column): boolean {
+  return column.affinity !== "TEXT" && column.affinity !== "BLOB";
 }
 
 function configuredChoice(column: Column, settings: ColumnConfig, evidence: Evidence): Choice {

@@ -84,12 +84,15 @@ function sample(db: Database.Database, table: Table, column: string): SqliteValu
 }
 
 function classesOf(db: Database.Database, table: Table, column: string): Classes {
-  const rows = db
-    .prepare(`SELECT typeof(r.${quote(column)}), count(*) FROM ${quote(table.name)} AS r GROUP BY 1`)
+  const sums = ["integer", "real", "text", "blob"].map(
+    (name) => `sum(typeof(r.${quote(column)}) = '${name}')`,
+  );
+  const row = db
+    .prepare(`SELECT ${sums.join(", ")} FROM ${quote(table.name)} AS r`)
     .raw()
-    .all() as [string, bigint | number][];
-  const count = (name: string) => Number(rows.find(([type]) => type === name)?.[1] ?? 0);
-  return { integer: count("integer"), real: count("real"), text: count("text"), blob: count("blob") };
+    .get();
+  const [integer = 0, real = 0, text = 0, blob = 0] = (row as (bigint | number | null)[]).map(Number);
+  return { integer, real, text, blob };
 }
 
 function numbersOf(db: Database.Database, table: Table, column: string): { min: number; max: number } | null {

@@ -1,7 +1,7 @@
 // `check` and `plan` as an operator runs them, on files made by Python's sqlite3: what they find, how it reads,
 // what they exit with, and that the configuration `plan` writes is one that `plan` and `check` take again.
 import { execFileSync } from "node:child_process";
-import { chmodSync, copyFileSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
@@ -172,14 +172,6 @@ describe("check", () => {
     const result = await cli(["check", "--sqlite", file]);
     expect(result.stderr).toMatch(/malformed|corrupt/i);
     expect(result.code).toBe(3);
-  });
-
-  test.skipIf(process.getuid?.() === 0)("rights", async () => {
-    const file = made("rights.db", ODD);
-    chmodSync(file, 0o400);
-    const { code, of } = await checked("--sqlite", file);
-    expect(of("sqlite-rights")).toHaveLength(1);
-    expect(code).toBe(1);
   });
 });
 

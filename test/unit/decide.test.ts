@@ -195,6 +195,13 @@ describe("keys", () => {
     });
   });
 
+  test("texts of one index share what numbers leave of it", () => {
+    const { mappings } = decide(
+      "CREATE TABLE t (a INTEGER, b TEXT, c TEXT, d TEXT UNIQUE, PRIMARY KEY (a, b), UNIQUE (b, c))",
+    );
+    expect(mappings[0]?.columns.map((c) => c.spec.bytesMax)).toEqual([undefined, 1300, 1300, 2600]);
+  });
+
   test("a key that PostgreSQL cannot compare blocks", () => {
     const tables = { t: { columns: { id: { type: "json" } } } };
     const { findings } = decide("CREATE TABLE t (id TEXT PRIMARY KEY)", { tables });

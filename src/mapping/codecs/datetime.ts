@@ -9,6 +9,7 @@ import type { SqliteValue } from "../codec.js";
 import type { CodecSpec } from "../codecs.js";
 import { type ColumnCodec, type PresentValue, refuse, unheld } from "./column-codec.js";
 import {
+  fractionText,
   type Moment,
   PLAIN,
   parseSpelling,
@@ -33,10 +34,16 @@ function textMoment(spec: CodecSpec): ColumnCodec {
   const suffix = spec.type === "timestamptz" ? "+00" : "";
   return {
     encode(value) {
-      const moment = typeof value === "string" ? readMoment(value) : null;
+      if (typeof value !== "string") return refuse(value, NOT_A_MOMENT);
+      const moment = readMoment(value);
       if (!moment) return refuse(value, NOT_A_MOMENT);
       if (suffix === "" && !isUtc(moment.spelling.zone))
         return refuse(value, "has a zone, and timestamp has none");
+      // These spellings are nearly what PostgreSQL prints; making a date of them and printing that takes a while.
+      const { zone, withSeconds } = moment.spelling;
+      if (withSeconds && (zone === "" || zone === "Z")) {
+        return `${value.slice(0, 10)} ${value.slice(11, 19)}${fractionText(moment.micros)}${suffix}`;
+      }
       return printed(moment, suffix);
     },
     decode(text) {

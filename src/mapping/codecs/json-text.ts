@@ -18,7 +18,9 @@ export class JsonFault {
 const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
-const SPACE = /[ \t\n\r]*/y;
+const SPACES: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d]);
+/** Whole numbers, of far fewer digits than numeric's limit, print as they are. */
+const PLAIN_NUMBER = /^(?:0|-?[1-9]\d{0,99})$/;
 const LONE_SURROGATE = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/;
 
 /** The text that PostgreSQL prints for the JSON text `source` read as jsonb. */
@@ -59,43 +61,44 @@ class Reader {
     if (first === '"') return jsonString(this.string());
     if (first === "{") return this.object(depth);
     if (first === "[") return this.array(depth);
-    for (const word of ["true", "false", "null"]) {
-      if (this.source.startsWith(word, this.at)) {
-        this.at += word.length;
-        return word;
-      }
+    const word = first === "t" ? "true" : first === "f" ? "false" : first === "n" ? "null" : null;
+    if (word !== null && this.source.startsWith(word, this.at)) {
+      this.at += word.length;
+      return word;
     }
     return this.number();
   }
 
   private object(depth: number): string {
     const members = new Map<string, string>();
-    for (const _ of this.items("}")) {
+    this.items("}", () => {
       const name = this.string();
       this.space();
       this.expect(":");
       members.set(name, this.value(depth + 1));
-    }
-    const sorted = members.size < 2 ? [...members] : [...members].sort(([a], [b]) => inJsonbOrder(a, b));
-    return `{${sorted.map(([name, value]) => `${jsonString(name)}: ${value}`).join(", ")}}`;
+    });
+    const names = [...members.keys()];
+    if (names.length > 1) names.sort(inJsonbOrder);
+    return `{${names.map((name) => `${jsonString(name)}: ${members.get(name)}`).join(", ")}}`;
   }
 
   private array(depth: number): string {
     const values: string[] = [];
-    for (const _ of this.items("]")) values.push(this.value(depth + 1));
+    this.items("]", () => values.push(this.value(depth + 1)));
     return `[${values.join(", ")}]`;
   }
 
-  /** Stops before every item up to the closing bracket, reading the commas. */
-  private *items(close: string): Generator<void> {
+  /** Calls `read` at every item up to the closing bracket, and reads the commas itself. */
+  private items(close: string, read: () => void): void {
     this.at++;
     this.space();
     if (this.source[this.at] !== close) {
-      while (true) {
-        yield;
-        this.space();
-        if (this.source[this.at] !== ",") break;
+      read();
+      this.space();
+      while (this.source[this.at] === ",") {
         this.at++;
+        this.space();
+        read();
         this.space();
       }
     }
@@ -123,23 +126,18 @@ class Reader {
   }
 
   private number(): string {
-    const literal = this.match(NUMBER);
-    if (literal === null) throw this.unexpected();
+    NUMBER.lastIndex = this.at;
+    const literal = NUMBER.exec(this.source)?.[0];
+    if (literal === undefined) throw this.unexpected();
+    this.at += literal.length;
+    if (PLAIN_NUMBER.test(literal)) return literal;
     const printed = asNumericPrints(literal);
     if (printed === null) throw new Stop("holds a number beyond PostgreSQL's numeric");
     return printed;
   }
 
   private space(): void {
-    this.match(SPACE);
-  }
-
-  private match(pattern: RegExp): string | null {
-    pattern.lastIndex = this.at;
-    const found = pattern.exec(this.source);
-    if (!found) return null;
-    this.at += found[0].length;
-    return found[0];
+    while (SPACES.has(this.source.charCodeAt(this.at))) this.at++;
   }
 
   private expect(character: string): void {
@@ -167,8 +165,12 @@ function unescaped(inside: string): string {
   return text;
 }
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: a NUL never gets here
+const ASCII = /^[\u0000-\u007f]*$/;
+
 /** jsonb sorts members by the length of their names in bytes, then by the bytes. */
 function inJsonbOrder(a: string, b: string): number {
+  if (ASCII.test(a) && ASCII.test(b)) return a.length - b.length || (a < b ? -1 : 1);
   const left = Buffer.from(a);
   const right = Buffer.from(b);
   return left.length - right.length || Buffer.compare(left, right);
@@ -184,10 +186,17 @@ const ESCAPES: Readonly<Record<string, string>> = {
   "\t": "\\t",
 };
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters that JSON must escape
+const MUST_ESCAPE = /["\\\u0000-\u001f]/;
+const MUST_ESCAPE_ALL = new RegExp(MUST_ESCAPE, "g");
+
 /** A string as PostgreSQL prints it: only what must be is escaped. */
 export function jsonString(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters JSON must escape
-  return `"${text.replace(/["\\\u0000-\u001f]/g, (c) => ESCAPES[c] ?? `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`)}"`;
+  return MUST_ESCAPE.test(text) ? `"${text.replace(MUST_ESCAPE_ALL, escaped)}"` : `"${text}"`;
+}
+
+function escaped(character: string): string {
+  return ESCAPES[character] ?? `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
 /** The same JSON without the blanks that jsonb prints behind colons and commas. */

@@ -33,6 +33,8 @@ const TIME_ONLY = new RegExp(`^${TIME}$`);
 export const SECONDS_MIN = -62_135_596_800; // 0001-01-01 00:00:00
 export const SECONDS_MAX = 253_402_300_799; // 9999-12-31 23:59:59
 const DAY_SECONDS = 86_400;
+/** 1970-01-01 counted in days from 0000-03-01. */
+const EPOCH_DAY = 719_468;
 /** PostgreSQL keeps microseconds. */
 const FRACTION_DIGITS = 6;
 
@@ -83,10 +85,10 @@ function clock(hour: string, minute: string, second: string | undefined, fractio
 
 function dayNumber(year: number, month: number, day: number): number | null {
   if (year < 1 || month < 1 || month > 12 || day < 1 || day > daysIn(year, month)) return null;
-  const date = new Date(0);
-  // Date.UTC would take the years 0 to 99 for 1900 to 1999.
-  date.setUTCFullYear(year, month - 1, day);
-  return date.getTime() / (DAY_SECONDS * 1_000);
+  // Counting years from March puts the leap day at the end of one.
+  const y = month <= 2 ? year - 1 : year;
+  const sinceMarch = Math.floor((153 * ((month + 9) % 12) + 2) / 5) + day - 1;
+  return 365 * y + Math.floor(y / 4) - Math.floor(y / 100) + Math.floor(y / 400) + sinceMarch - EPOCH_DAY;
 }
 
 function daysIn(year: number, month: number): number {
@@ -128,8 +130,11 @@ function clockText(time: string, micros: number, spelling: Spelling): string {
 
 /** The moment as PostgreSQL prints timestamptz in UTC: a fraction without trailing zeros. */
 export function printed({ seconds, micros }: Moment, zone: "+00" | ""): string {
-  const fraction = micros === 0 ? "" : `.${String(micros).padStart(FRACTION_DIGITS, "0").replace(/0+$/, "")}`;
-  return `${new Date(seconds * 1_000).toISOString().slice(0, 19).replace("T", " ")}${fraction}${zone}`;
+  return `${new Date(seconds * 1_000).toISOString().slice(0, 19).replace("T", " ")}${fractionText(micros)}${zone}`;
+}
+
+export function fractionText(micros: number): string {
+  return micros === 0 ? "" : `.${String(micros).padStart(FRACTION_DIGITS, "0").replace(/0+$/, "")}`;
 }
 
 export function spellingText(spelling: Spelling): string {

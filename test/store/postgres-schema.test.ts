@@ -247,6 +247,18 @@ test("a foreign key can be added beside orphans, and validated once they are gon
   expect(await refusal(client, key?.validate ?? "")).toBe("accepted");
 });
 
+test("texts of any length may refer to each other", async () => {
+  const db = new Database(":memory:");
+  db.exec(
+    "CREATE TABLE p(id VARCHAR(30) PRIMARY KEY NOT NULL); CREATE TABLE c(id INTEGER PRIMARY KEY, p TEXT REFERENCES p)",
+  );
+  const schema = buildFrom(db, { ...source(), lengths: "keep" });
+  const client = await freshClient(15);
+  for (const sql of statements(schema)) await client.query(sql);
+  expect(tableOf(schema, "c").foreignKeys).toHaveLength(1);
+  expect(await refusal(client, "INSERT INTO c VALUES (1, 'x')")).toBe("23503");
+});
+
 describe("inspectTarget", () => {
   const messages = (
     findings: readonly { code: string; table?: string; column?: string; message: string }[],

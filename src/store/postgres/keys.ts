@@ -179,7 +179,7 @@ function reference(
   const parentColumns: string[] = [];
   for (const { here, there } of pairs) {
     if (!here || !there) return { why: "one of its columns is not written in PostgreSQL" };
-    if (here.codec.type !== there.codec.type) {
+    if (!comparesWith(here.codec.type, there.codec.type)) {
       return { why: `${here.target} is ${here.codec.type} and ${there.target} is ${there.codec.type}` };
     }
     const collation = parent.mapping.table.columns.find((c) => c.name === there.column)?.collation;
@@ -192,6 +192,12 @@ function reference(
   if (!isUnique(parent, parentColumns))
     return { why: `${parentColumns.join(", ")} of ${foreignKey.parent} is not unique` };
   return { parent: parent.mapping, columns, parentColumns };
+}
+
+/** Equal types, and those that PostgreSQL's own operators compare across: text of any length, integers of any width. */
+function comparesWith(child: string, parent: string): boolean {
+  const kind = kindOfType(child);
+  return child === parent || ((kind === "text" || kind === "integer") && kindOfType(parent) === kind);
 }
 
 function isUnique({ primaryKey, indexes }: Keyed, columns: readonly string[]): boolean {

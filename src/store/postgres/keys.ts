@@ -1,6 +1,7 @@
 // The statements that follow a copy: primary keys, unique constraints, indexes, foreign keys, each with a name
 // that is the same in every run. SQLite's NOCASE lives on as an index over the ASCII-folded text; uniqueness
 // and references that PostgreSQL would judge differently are left out and named.
+import { comparable } from "../../mapping/faults.js";
 import type { TableMapping } from "../../mapping/mapping.js";
 import { ROWID_COLUMN } from "../../mapping/mapping.js";
 import type { ForeignKey, Index, IndexTerm, Oddity } from "../../schema.js";
@@ -179,7 +180,7 @@ function reference(
   const parentColumns: string[] = [];
   for (const { here, there } of pairs) {
     if (!here || !there) return { why: "one of its columns is not written in PostgreSQL" };
-    if (!comparesWith(here.codec.type, there.codec.type)) {
+    if (!comparable(here.codec.name, there.codec.name)) {
       return { why: `${here.target} is ${here.codec.type} and ${there.target} is ${there.codec.type}` };
     }
     const collation = parent.mapping.table.columns.find((c) => c.name === there.column)?.collation;
@@ -192,12 +193,6 @@ function reference(
   if (!isUnique(parent, parentColumns))
     return { why: `${parentColumns.join(", ")} of ${foreignKey.parent} is not unique` };
   return { parent: parent.mapping, columns, parentColumns };
-}
-
-/** Equal types, and those that PostgreSQL's own operators compare across: text of any length, integers of any width. */
-function comparesWith(child: string, parent: string): boolean {
-  const kind = kindOfType(child);
-  return child === parent || ((kind === "text" || kind === "integer") && kindOfType(parent) === kind);
 }
 
 function isUnique({ primaryKey, indexes }: Keyed, columns: readonly string[]): boolean {

@@ -128,3 +128,20 @@ test("a value that PostgreSQL cannot hold keeps its row out, by name, until it i
   expect(await differences(file.path, database.url)).toEqual([]);
   expect((await sidecar.cli(["verify"])).code).toBe(0);
 });
+
+test("a NULL that turns up in a key later keeps its rows out, by name, until they are mended", async () => {
+  const writer = file.writer();
+  writer.exec("CREATE TABLE late(k TEXT PRIMARY KEY, v INTEGER); INSERT INTO late VALUES ('a', 1), ('b', 2)");
+  sidecar.start();
+  await sidecar.waitPhase("streaming");
+  writer.exec(
+    "INSERT INTO late VALUES (NULL, 3), (NULL, 4), ('c', 5); UPDATE late SET k = NULL WHERE k = 'b'",
+  );
+  const status = await sidecar.waitDrained();
+  expect(quarantined(status)).toBeGreaterThan(0);
+  expect(JSON.stringify(status.problems)).toMatch(/late/);
+  expect(await database.query("SELECT k FROM late ORDER BY k")).toEqual([{ k: "a" }, { k: "c" }]);
+  writer.exec("UPDATE late SET k = 'mended ' || v WHERE k IS NULL");
+  expect(quarantined(await sidecar.waitDrained())).toBe(0);
+  expect(await differences(file.path, database.url)).toEqual([]);
+});

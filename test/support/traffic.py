@@ -180,7 +180,10 @@ class Application:
 
     def cascade(self, *_):
         pick = self.pick(["DELETE FROM people WHERE id=?1", "UPDATE OR IGNORE people SET id=id+200 WHERE id=?1", "DELETE FROM nodes WHERE id=?1",
-                          "UPDATE OR REPLACE nodes SET id=id+1 WHERE id=?1", "INSERT INTO shop VALUES (?1,'view',1)", "UPDATE people SET bio=bio||'.' WHERE id>?1"])
+                          "UPDATE OR REPLACE nodes SET id=id+1 WHERE id=?1", "INSERT INTO shop VALUES (?1,'view',1)", "UPDATE people SET bio=bio||'.' WHERE id>?1",
+                          # keys that change although they compare equal
+                          "UPDATE names SET k=upper(k) WHERE rowid%7=?1%7", "UPDATE names SET k=lower(k) WHERE rowid%7=?1%7",
+                          "UPDATE loose SET k=k+0.0 WHERE typeof(k)='integer' AND k=?1%25"])
         self.run(pick, (self.id(),))
 
     def sweep(self, name, columns, key):

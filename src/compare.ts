@@ -5,7 +5,19 @@
 // (W, P] are the same at both positions, so comparing them is exact. The others are exempt at first and looked
 // at again, with a newer view and a newer snapshot, until a view and a snapshot stand at the very same position:
 // then nothing is exempt, and what was proven is equality at that position.
-import type { Chunk, Difference, EncodedRow, Position, Range, RefusedRow, Scope, Source, TableWindow, View, Window } from "./store/store.js";
+import type {
+  Chunk,
+  Difference,
+  EncodedRow,
+  Position,
+  Range,
+  RefusedRow,
+  Scope,
+  Source,
+  TableWindow,
+  View,
+  Window,
+} from "./store/store.js";
 import { SourceChanged } from "./store/store.js";
 
 export interface TableComparison {
@@ -115,7 +127,11 @@ async function compareTable(options: CompareOptions, view: View, table: string):
 }
 
 /** Looks at what changed meanwhile, until view and snapshot stand at the same position. */
-async function settle(options: CompareOptions, from: Position, tables: readonly TableComparison[]): Promise<Comparison> {
+async function settle(
+  options: CompareOptions,
+  from: Position,
+  tables: readonly TableComparison[],
+): Promise<Comparison> {
   const until = performance.now() + options.settleMs;
   for (let since = from; ; ) {
     options.signal.throwIfAborted();
@@ -132,7 +148,12 @@ async function settle(options: CompareOptions, from: Position, tables: readonly 
       const [changed, pending] = windows;
       for (const window of changed?.tables ?? []) {
         const table = tables.find(({ name }) => name === window.table);
-        if (table) add(table, await view.compareWindow(window, keysOf(pending ?? null, window.table)), options.keysMax);
+        if (table)
+          add(
+            table,
+            await view.compareWindow(window, keysOf(pending ?? null, window.table)),
+            options.keysMax,
+          );
       }
       since = view.position;
       const inFlight = pending?.changes ?? 0;
@@ -161,4 +182,3 @@ function add(table: TableComparison, found: Difference, keysMax: number): void {
 export function isEqual(table: TableComparison): boolean {
   return table.missing + table.extra + table.different + table.refused === 0;
 }
-

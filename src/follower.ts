@@ -1,11 +1,9 @@
 // One source on its way to its target: prepares both sides, copies what is not copied, finishes keys and
 // indexes, then follows the changes. It may be started again after any failure and goes on from the stores'
 // own records. When the file's tables change their shape it looks again and copies what it must.
-import PQueue from "p-queue";
 import type { Logger } from "pino";
 import type { Finding } from "./commands/command.js";
 import type { PostgresConfig, SourceConfig } from "./config.js";
-import { SwitchbackError } from "./errors.js";
 import { LagClock } from "./lag.js";
 import { type Held, isComplete, Link } from "./link.js";
 import type { TableMapping } from "./mapping/mapping.js";
@@ -14,9 +12,10 @@ import type { PhaseEvent } from "./phase.js";
 import type { Progress } from "./progress.js";
 import { problem, reconcile } from "./reconcile.js";
 import type { Problem, SourceStatus, TableStatus } from "./status.js";
-import { Control, type FollowedTable } from "./store/postgres/control.js";
-import type { TargetTable } from "./store/postgres/schema.js";
+import { buildKeys } from "./store/postgres/build.js";
+import { Control, type FollowedTable, type Verification } from "./store/postgres/control.js";
 import { targetName } from "./store/postgres/merge.js";
+import type { TargetTable } from "./store/postgres/schema.js";
 import { PostgresTarget } from "./store/postgres/target.js";
 import { SqliteSource } from "./store/sqlite/source.js";
 import { type RefusedRow, SourceChanged, type Window } from "./store/store.js";
@@ -30,6 +29,8 @@ export interface FollowerOptions {
   readonly metrics: SourceMetrics;
   /** Told of every step from one phase to the next. */
   readonly event: (event: PhaseEvent) => void;
+  /** Told now and then what the target's records say of the last comparison. */
+  readonly verified: (found: Verification | null) => void;
 }
 
 /** How often the source's position is looked at for the lag, also while the target is away. */
@@ -40,6 +41,11 @@ const LOG_ROWS_KEEP = 20_000;
 /** Pruning waits for a pause in the application's writes, until the log is this long. */
 const LOG_ROWS_PRESSING = 2_000_000;
 const QUIET_MS = 300;
+const PRUNE_EVERY_MS = 250;
+/** A comparison made by another process shows in the metrics this soon. */
+const RECORDS_EVERY_MS = 5_000;
+/** Bites taken in one quiet moment, a millisecond or two each. */
+const QUIET_BITES = 5;
 /** Building an index uses the server's own parallel workers; two statements at a time keep it busy. */
 const INDEXES_AT_ONCE = 2;
 
@@ -56,7 +62,8 @@ export class Follower {
   private readonly lag = new LagClock();
   private readonly sampler: NodeJS.Timeout;
   private readonly standing = new Map<string, Problem>();
-  private lastFlushMs = 0;
+  private prunedMs = 0;
+  private recordsReadMs = 0;
   private newest = 0;
 
   constructor(private readonly options: FollowerOptions) {
@@ -73,16 +80,21 @@ export class Follower {
   async follow(owner: string, signal: AbortSignal, ready: () => void): Promise<void> {
     await this.cycle(owner, signal, ready, async (link) => {
       this.options.event({ kind: "copied" });
-      await link.run(signal, () => this.prune());
+      await link.run(signal, () => this.idle());
     });
   }
 
   /** The same, but ends once the target equals the source at one position. */
   async backfill(owner: string, signal: AbortSignal): Promise<void> {
-    await this.cycle(owner, signal, () => {}, async (link) => {
-      await link.drain(signal);
-      this.options.event({ kind: "copied" });
-    });
+    await this.cycle(
+      owner,
+      signal,
+      () => {},
+      async (link) => {
+        await link.drain(signal);
+        this.options.event({ kind: "copied" });
+      },
+    );
   }
 
   private async cycle(
@@ -119,7 +131,13 @@ export class Follower {
   private async prepare(target: PostgresTarget, owner: string): Promise<Link> {
     await this.source.closeReaders();
     const control = new Control(target.client);
-    const found = await reconcile({ config: this.options.source, file: this.source, control, client: target.client, owner });
+    const found = await reconcile({
+      config: this.options.source,
+      file: this.source,
+      control,
+      client: target.client,
+      owner,
+    });
     this.warn(found.findings);
     this.mappings = found.mappings;
     this.targets = found.targets;
@@ -163,32 +181,15 @@ export class Follower {
 
   /** Keys, unique constraints and indexes, several at a time; what cannot be built is a problem, not an end. */
   private async finish(target: PostgresTarget, signal: AbortSignal): Promise<void> {
-    const unfinished = this.targets.filter((table) => this.states.get(table.mapping.table.name) !== "streaming");
-    if (unfinished.length === 0) return;
-    this.options.progress.phase(`${this.name}: building keys and indexes`);
-    const clients = await target.builders(INDEXES_AT_ONCE);
-    const queue = new PQueue({ concurrency: clients.length });
-    const statements = unfinished.flatMap((table) => [table.primaryKey, ...table.indexes].map((statement) => ({ table, statement })));
-    const results = await Promise.allSettled(
-      statements.map(({ table, statement }) =>
-        queue.add(async () => {
-          if (signal.aborted) return;
-          const client = clients.pop();
-          if (!client) throw new Error("more index builds at once than sessions");
-          try {
-            await target.build(client, table.mapping, statement);
-          } finally {
-            clients.push(client);
-          }
-        }),
-      ),
+    const unfinished = this.targets.filter(
+      (table) => this.states.get(table.mapping.table.name) !== "streaming",
     );
-    for (const [i, result] of results.entries()) {
-      if (result.status === "fulfilled") continue;
-      const { table, statement } = statements[i] ?? {};
-      if (!table || !statement || statement.kind === "primary key" || !(result.reason instanceof SwitchbackError)) throw result.reason;
-      if (result.reason.code !== "INDEX_FAILED") throw result.reason;
-      this.raise(problem("INDEX_FAILED", result.reason.message, this.name, table.mapping.table.name));
+    if (unfinished.length === 0) return;
+    // Adopted tables have the keys and indexes that their own migrations gave them.
+    const building = this.options.source.target === "create" ? unfinished : [];
+    this.options.progress.phase(`${this.name}: building keys and indexes`);
+    for (const failure of await buildKeys(target.free.slice(0, INDEXES_AT_ONCE), building, signal)) {
+      this.raise(problem("INDEX_FAILED", failure.message, this.name, failure.where.table ?? ""));
     }
     if (signal.aborted) return;
     const control = this.control();
@@ -201,18 +202,32 @@ export class Follower {
     await control.flush(this.name);
   }
 
-  /** Forgets applied log rows, in small bites at quiet moments: each is a commit the application may notice. */
-  private async prune(): Promise<void> {
-    const rows = this.source.logRows();
-    const pressing = rows > LOG_ROWS_PRESSING;
-    if (rows < LOG_ROWS_MAX || (this.source.quietMs < QUIET_MS && !pressing)) return;
-    const durable = this.held.position;
+  /** What the loop does when there is nothing to apply. */
+  private async idle(): Promise<void> {
     const now = performance.now();
-    if (now - this.lastFlushMs > 1_000) {
-      if (!(await this.control().flush(this.name))) return;
-      this.lastFlushMs = now;
+    if (now - this.recordsReadMs > RECORDS_EVERY_MS) {
+      this.recordsReadMs = now;
+      this.options.verified(await this.control().verification(this.name));
     }
-    this.source.prune(durable - LOG_ROWS_KEEP);
+    await this.prune();
+  }
+
+  /**
+   * Forgets applied log rows, in small bites at quiet moments: each is a commit that the application may notice.
+   * Only what PostgreSQL has on its disk may be forgotten.
+   */
+  private async prune(): Promise<void> {
+    const now = performance.now();
+    if (now - this.prunedMs < PRUNE_EVERY_MS) return;
+    this.prunedMs = now;
+    const rows = this.source.logRows();
+    const quiet = this.source.quietMs >= QUIET_MS;
+    if (rows < LOG_ROWS_MAX || !(quiet || rows > LOG_ROWS_PRESSING)) return;
+    const durable = this.held.position;
+    if (!(await this.control().flush(this.name))) return;
+    for (let bites = quiet ? QUIET_BITES : 1; bites > 0; bites--) {
+      if (this.source.prune(durable - LOG_ROWS_KEEP) === 0) return;
+    }
   }
 
   private control(): Control {
@@ -239,7 +254,8 @@ export class Follower {
     } catch {
       // As above.
     }
-    for (const [table, held] of this.held.tables) metrics.set("switchback_quarantined_rows", held.quarantined, { table });
+    for (const [table, held] of this.held.tables)
+      metrics.set("switchback_quarantined_rows", held.quarantined, { table });
   }
 
   private advanced(window: Window, seconds: number): void {
@@ -249,7 +265,10 @@ export class Follower {
     metrics.set("switchback_last_apply_timestamp_seconds", Date.now() / 1_000);
     metrics.observe("switchback_apply_seconds", seconds);
     for (const table of window.tables) {
-      metrics.add("switchback_changes_applied_total", table.changes, { direction: "to_postgres", table: table.table });
+      metrics.add("switchback_changes_applied_total", table.changes, {
+        direction: "to_postgres",
+        table: table.table,
+      });
     }
   }
 
@@ -267,7 +286,8 @@ export class Follower {
       const { table, key, column, reason } = row;
       this.options.log.warn({ source: this.name, table, key, column }, `quarantined: ${reason}`);
     }
-    if (rows.length > 5) this.options.log.warn({ source: this.name }, `quarantined ${rows.length - 5} more rows`);
+    if (rows.length > 5)
+      this.options.log.warn({ source: this.name }, `quarantined ${rows.length - 5} more rows`);
     this.options.metrics.add("switchback_errors_total", rows.length, { code: "QUARANTINED" });
   }
 
@@ -289,13 +309,21 @@ export class Follower {
     return [
       ...this.standing.values(),
       ...quarantined.map(([table, held]) =>
-        problem("QUARANTINED", `${held.quarantined} rows of ${table} cannot be held by PostgreSQL`, this.name, table),
+        problem(
+          "QUARANTINED",
+          `${held.quarantined} rows of ${table} cannot be held by PostgreSQL`,
+          this.name,
+          table,
+        ),
       ),
     ];
   }
 
   status(): SourceStatus {
-    const lag = { changes: Math.max(0, this.newest - this.held.position), seconds: round(this.lag.seconds(this.held.position)) };
+    const lag = {
+      changes: Math.max(0, this.newest - this.held.position),
+      seconds: round(this.lag.seconds(this.held.position)),
+    };
     const tables = this.mappings.map((mapping): TableStatus => {
       const held = this.held.tables.get(mapping.table.name);
       const state = this.states.get(mapping.table.name);

@@ -81,12 +81,16 @@ export class Link {
     }
   }
 
-  /** Follows the source until the signal is aborted. */
+  /** Follows the source until the signal is aborted; `idle` runs whenever there is nothing to apply, and once a second. */
   async run(signal: AbortSignal, idle: () => Promise<void>): Promise<void> {
+    let idleAt = performance.now();
     while (!signal.aborted) {
-      if (await this.step()) continue;
+      const moved = await this.step();
+      // Under steady load there is never nothing to do; the rest must have its turn all the same.
+      if (moved && performance.now() - idleAt < IDLE_MS) continue;
+      idleAt = performance.now();
       await idle();
-      await this.source.wait(IDLE_MS, signal);
+      if (!moved) await this.source.wait(IDLE_MS, signal);
     }
   }
 

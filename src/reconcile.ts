@@ -7,7 +7,7 @@
 import type pg from "pg";
 import type { Finding } from "./commands/command.js";
 import type { SourceConfig } from "./config.js";
-import { type ErrorCode, ERRORS, SwitchbackError } from "./errors.js";
+import { ERRORS, type ErrorCode, SwitchbackError } from "./errors.js";
 import { decideMappings } from "./mapping/decide.js";
 import type { TableMapping } from "./mapping/mapping.js";
 import type { Oddity, Schema, Table } from "./schema.js";
@@ -56,7 +56,9 @@ export async function reconcile(sides: Sides): Promise<Reconciled> {
   const problems: Problem[] = [];
   const arriving = tables.filter(({ mapping }) => !known.has(mapping.table.name));
   const states = await inspectArrivals(sides, arriving);
-  const changed = tables.filter(({ mapping }) => known.has(mapping.table.name) && !settled.has(mapping.table.name));
+  const changed = tables.filter(
+    ({ mapping }) => known.has(mapping.table.name) && !settled.has(mapping.table.name),
+  );
   if (config.target === "adopt") await inspectChanged(sides, changed);
 
   const lost = file.missingTriggers(mappings.filter((mapping) => known.has(mapping.table.name)));
@@ -65,9 +67,17 @@ export async function reconcile(sides: Sides): Promise<Reconciled> {
     const before = known.get(table.mapping.table.name);
     if (!before || changed.includes(table)) continue;
     if (lost.has(before.name)) {
-      problems.push(problem("CAPTURE_LOST", `the triggers of ${before.name} had vanished; it is copied anew`, config.name, before.name));
+      problems.push(
+        problem(
+          "CAPTURE_LOST",
+          `the triggers of ${before.name} had vanished; it is copied anew`,
+          config.name,
+          before.name,
+        ),
+      );
     } else if (!(moved && renumberable(before))) {
-      if (indexesOf(before.mapping.table) !== indexesOf(table.mapping.table)) await refinish(control, config.name, before, table.mapping);
+      if (indexesOf(before.mapping.table) !== indexesOf(table.mapping.table))
+        await refinish(control, config.name, before, table.mapping);
       continue;
     }
     await restartTable(control, before, table.mapping, start(table));
@@ -86,7 +96,12 @@ export async function reconcile(sides: Sides): Promise<Reconciled> {
   );
   for (const table of arriving) {
     const found = states.get(table.mapping.table.name) === "exists";
-    await startTable(control, table, config.target === "adopt" ? "adopt" : found ? "found" : "make", start(table));
+    await startTable(
+      control,
+      table,
+      config.target === "adopt" ? "adopt" : found ? "found" : "make",
+      start(table),
+    );
   }
   for (const before of known.values()) {
     if (mappings.some((mapping) => mapping.table.name === before.name)) continue;
@@ -94,7 +109,9 @@ export async function reconcile(sides: Sides): Promise<Reconciled> {
     if (gone) problems.push(gone);
   }
   await control.setVersion(config.name, captured.version);
-  const followed = (await control.followed(config.name)).filter((table) => mappings.some((m) => m.table.name === table.name));
+  const followed = (await control.followed(config.name)).filter((table) =>
+    mappings.some((m) => m.table.name === table.name),
+  );
   return { position: claimed.position, followed, mappings, targets: tables, findings, oddities, problems };
 }
 
@@ -126,7 +143,11 @@ function checkIdentity({ config, file }: Sides, record: SourceRecord | null): vo
 }
 
 /** Mappings that stay as they were decided: the table's DDL and its configuration are the same. */
-function settledMappings(schema: Schema, known: ReadonlyMap<string, FollowedTable>, config: SourceConfig): Map<string, TableMapping> {
+function settledMappings(
+  schema: Schema,
+  known: ReadonlyMap<string, FollowedTable>,
+  config: SourceConfig,
+): Map<string, TableMapping> {
   const settled = new Map<string, TableMapping>();
   for (const table of schema.tables) {
     const before = known.get(table.name);
@@ -149,14 +170,24 @@ function indexesOf(table: Table): string {
 }
 
 /** New indexes in SQLite are built in the target as well; the rows need no second look. */
-async function refinish(control: Control, source: string, before: FollowedTable, mapping: TableMapping): Promise<void> {
+async function refinish(
+  control: Control,
+  source: string,
+  before: FollowedTable,
+  mapping: TableMapping,
+): Promise<void> {
   await control.updateMapping(source, mapping);
   if (before.state === "streaming") await control.setState(source, before.name, "finishing");
 }
 
 async function inspectArrivals(sides: Sides, arriving: readonly TargetTable[]) {
   if (arriving.length === 0) return new Map<string, string>();
-  const { findings, tables } = await inspectTarget(sides.client, arriving, sides.config.target, sides.config.name);
+  const { findings, tables } = await inspectTarget(
+    sides.client,
+    arriving,
+    sides.config.target,
+    sides.config.name,
+  );
   refuseBlockers(findings, sides.config.name);
   return tables;
 }
@@ -166,8 +197,15 @@ async function inspectChanged(sides: Sides, changed: readonly TargetTable[]): Pr
   const { findings } = await inspectTarget(sides.client, changed, "adopt", sides.config.name);
   const blocker = findings.find((finding) => finding.severity === "blocker");
   if (!blocker) return;
-  const where = { source: sides.config.name, ...(blocker.table === undefined ? {} : { table: blocker.table }) };
-  throw new SwitchbackError("SCHEMA_CHANGED", `the table changed in SQLite, and its target does not fit: ${blocker.message}`, where);
+  const where = {
+    source: sides.config.name,
+    ...(blocker.table === undefined ? {} : { table: blocker.table }),
+  };
+  throw new SwitchbackError(
+    "SCHEMA_CHANGED",
+    `the table changed in SQLite, and its target does not fit: ${blocker.message}`,
+    where,
+  );
 }
 
 const BLOCKER_CODES: Readonly<Record<string, ErrorCode>> = {
@@ -183,8 +221,13 @@ function refuseBlockers(findings: readonly Finding[], source: string): void {
   if (!first) return;
   const isTarget = first.code.startsWith("target-") || first.code.startsWith("postgres-");
   const code = BLOCKER_CODES[first.code] ?? (isTarget ? "TARGET_MISMATCH" : "BLOCKED");
-  const lines = blockers.map(({ table, message }) => (table === undefined ? message : `${table}: ${message}`));
-  throw new SwitchbackError(code, [...new Set(lines)].join("; "), { source, ...(first.table === undefined ? {} : { table: first.table }) });
+  const lines = blockers.map(({ table, message }) =>
+    table === undefined ? message : `${table}: ${message}`,
+  );
+  throw new SwitchbackError(code, [...new Set(lines)].join("; "), {
+    source,
+    ...(first.table === undefined ? {} : { table: first.table }),
+  });
 }
 
 /** A followed table that is no longer mapped: excluded now, or dropped in SQLite. */
@@ -196,7 +239,12 @@ async function leave(sides: Sides, schema: Schema, before: FollowedTable): Promi
     return null;
   }
   const copy = `${before.mapping.schema}.${before.mapping.target}`;
-  return problem("TABLE_DROPPED", `the table ${before.name} was dropped in SQLite; ${copy} still holds its rows`, config.name, before.name);
+  return problem(
+    "TABLE_DROPPED",
+    `the table ${before.name} was dropped in SQLite; ${copy} still holds its rows`,
+    config.name,
+    before.name,
+  );
 }
 
 export function problem(code: ErrorCode, message: string, source: string, table: string): Problem {

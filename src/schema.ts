@@ -84,7 +84,17 @@ export interface Table {
 
 /** Something in the file that cannot be followed or has no counterpart; `check` and `plan` list these. */
 export interface Oddity {
-  readonly kind: "virtual table" | "view" | "trigger" | "check" | "index" | "default" | "foreign key" | "generated column" | "table" | "column";
+  readonly kind:
+    | "virtual table"
+    | "view"
+    | "trigger"
+    | "check"
+    | "index"
+    | "default"
+    | "foreign key"
+    | "generated column"
+    | "table"
+    | "column";
   /** The table it belongs to, or its own name. */
   readonly table: string;
   readonly name: string;

@@ -6,14 +6,15 @@ import type { Config, PostgresConfig } from "./config.js";
 import { ERRORS, isRetryable, SwitchbackError } from "./errors.js";
 import { Follower } from "./follower.js";
 import { createMetrics, type Metrics } from "./metrics.js";
-import { next, type Phase, type PhaseEvent, slowest, STARTING } from "./phase.js";
+import { next, type Phase, type PhaseEvent, STARTING, slowest } from "./phase.js";
 import type { Progress } from "./progress.js";
 import { type Backoff, Outage, pause, pauseMs } from "./retry.js";
 import { publishRoute } from "./route.js";
 import type { Problem, Route, Status } from "./status.js";
 import { connectPostgres } from "./store/postgres/connection.js";
-import { Control } from "./store/postgres/control.js";
+import { Control, type Verification as Recorded } from "./store/postgres/control.js";
 import { lockTarget } from "./store/postgres/lock.js";
+import { type Verdict, Verification } from "./verification.js";
 import { VERSION } from "./version.js";
 
 /** A server that comes back is met within a second or so: a copy that lags costs more than a few connects. */
@@ -25,7 +26,7 @@ export class Sidecar {
   private phases: Phase[];
   private currentRoute: Route = { writes: "sqlite", epoch: 0 };
   private outage: Problem | null = null;
-  private verified: { at: string; equal: boolean } | null = null;
+  private readonly checks = new Map<string, Recorded>();
 
   constructor(
     private readonly config: Config,
@@ -43,6 +44,7 @@ export class Sidecar {
           progress,
           metrics: this.metrics.source(source.name),
           event: (event) => this.on(i, event),
+          verified: (found) => this.noteVerification(source.name, found),
         }),
     );
     this.phases = this.followers.map(() => STARTING);
@@ -68,6 +70,7 @@ export class Sidecar {
       try {
         await this.locked(signal, async (follower, owner, inner) => {
           await follower.follow(owner, inner, () => {
+            publishRoute(this.config.routeFile, this.currentRoute);
             started = true;
             tries = 0;
             ready();
@@ -135,14 +138,12 @@ export class Sidecar {
     const client = await connectPostgres(this.postgres, { name: "switchback setup" });
     try {
       const control = new Control(client);
-      await control.install();
+      if (!(await control.installed())) await control.install();
       this.currentRoute = await control.route();
-      const checks = await Promise.all(this.followers.map(({ name }) => control.verification(name)));
-      this.verified = checks[0] ? { at: checks[0].at, equal: checks.every((check) => check?.equal === true) } : null;
+      for (const { name } of this.followers) this.noteVerification(name, await control.verification(name));
     } finally {
       await client.end().catch(() => {});
     }
-    publishRoute(this.config.routeFile, this.currentRoute);
     for (const { name } of this.followers) {
       this.metrics.source(name).route(this.currentRoute.writes, this.currentRoute.epoch);
     }
@@ -157,7 +158,8 @@ export class Sidecar {
 
   private count(error: unknown): void {
     const code = error instanceof SwitchbackError ? error.code : "BUG";
-    for (const { name } of this.followers) this.metrics.source(name).add("switchback_errors_total", 1, { code });
+    for (const { name } of this.followers)
+      this.metrics.source(name).add("switchback_errors_total", 1, { code });
   }
 
   status(): Status {
@@ -168,7 +170,7 @@ export class Sidecar {
       phase: phase.name,
       route: this.currentRoute,
       sources: this.followers.map((follower) => follower.status()),
-      verify: this.verified,
+      verify: this.verified(),
       problems: [
         ...(phase.name === "halted" ? [phase.problem] : []),
         ...(this.outage ? [this.outage] : []),
@@ -191,6 +193,43 @@ export class Sidecar {
       if (lag.seconds * 1_000 > this.config.cutover.maxLagMs) why.push(`${name} is ${lag.seconds} s behind`);
     }
     return { ready: why.length === 0, why };
+  }
+
+  /** Compares every source with its copy while both go on. */
+  async verify(signal: AbortSignal): Promise<readonly Verdict[]> {
+    const verdicts: Verdict[] = [];
+    for (const source of this.config.sources) {
+      const verification = await Verification.open({
+        source,
+        postgres: this.postgres,
+        table: undefined,
+        signal,
+        catchUp: async () => {},
+      });
+      try {
+        verdicts.push(await verification.verify());
+      } finally {
+        await verification.close();
+      }
+    }
+    return verdicts;
+  }
+
+  /** The last comparison of a source was read from the target's records, whoever made it. */
+  private noteVerification(name: string, found: Recorded | null): void {
+    if (!found) return;
+    this.checks.set(name, found);
+    const metrics = this.metrics.source(name);
+    metrics.set("switchback_verify_different_rows", found.different);
+    metrics.set("switchback_verify_timestamp_seconds", Date.parse(found.at) / 1_000);
+  }
+
+  private verified(): Status["verify"] {
+    const checks = this.followers.map(({ name }) => this.checks.get(name));
+    const oldest = checks.reduce((a, b) => (a && b && b.at < a.at ? b : a), checks[0]);
+    return oldest && checks.every(Boolean)
+      ? { at: oldest.at, equal: checks.every((check) => check?.equal === true) }
+      : null;
   }
 
   /** The stores are about to be let go. */

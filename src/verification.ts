@@ -2,7 +2,7 @@
 // compares, names what differs, and for a repair logs the differing keys in SQLite, so that whoever follows
 // reads those rows again and writes them as they are.
 import type pg from "pg";
-import { compare, type Comparison, isEqual, type TableComparison } from "./compare.js";
+import { type Comparison, compare, isEqual, type TableComparison } from "./compare.js";
 import type { PostgresConfig, SourceConfig } from "./config.js";
 import { SwitchbackError } from "./errors.js";
 import { Refusal, type SqliteValue } from "./mapping/codec.js";
@@ -129,7 +129,9 @@ export class Verification {
       const quarantined = await this.control.quarantined(name, table.name, EXAMPLES);
       const count = await this.control.quarantinedCount(name, table.name);
       const mapping = this.mappings.get(table.name);
-      const named = table.keys.slice(0, EXAMPLES).map(({ kind, key }) => ({ kind, key: mapping ? keyOf(mapping, key) : "" }));
+      const named = table.keys
+        .slice(0, EXAMPLES)
+        .map(({ kind, key }) => ({ kind, key: mapping ? keyOf(mapping, key) : "" }));
       const kept = quarantined.map(({ key, column, reason }) => ({
         kind: "quarantined",
         key,
@@ -150,7 +152,8 @@ export class Verification {
     }
     const rows = tables.reduce((sum, t) => sum + t.missing + t.extra + t.different + t.quarantined, 0);
     const equal = comparison.settled && comparison.tables.every(isEqual) && rows === 0;
-    if (this.options.table === undefined) await this.control.recordVerification(name, comparison.position, equal, rows);
+    if (this.options.table === undefined)
+      await this.control.recordVerification(name, comparison.position, equal, rows);
     return { source: name, equal, position: comparison.position, inFlight: comparison.inFlight, tables };
   }
 
@@ -173,15 +176,30 @@ export class Verification {
   }
 }
 
-function checkReady(options: VerifyOptions, known: number, chosen: readonly { name: string; state: string }[]): void {
+function checkReady(
+  options: VerifyOptions,
+  known: number,
+  chosen: readonly { name: string; state: string }[],
+): void {
   const where = { source: options.source.name };
-  if (known === 0) throw new SwitchbackError("NOT_INSTALLED", `source ${options.source.name} was never copied to this database`, where);
+  if (known === 0)
+    throw new SwitchbackError(
+      "NOT_INSTALLED",
+      `source ${options.source.name} was never copied to this database`,
+      where,
+    );
   if (options.table !== undefined && chosen.length === 0) {
-    throw new SwitchbackError("TABLE_UNKNOWN", `there is no followed table ${options.table}`, { ...where, table: options.table });
+    throw new SwitchbackError("TABLE_UNKNOWN", `there is no followed table ${options.table}`, {
+      ...where,
+      table: options.table,
+    });
   }
   const copying = chosen.find(({ state }) => state === "copying");
   if (copying) {
-    throw new SwitchbackError("NOT_INSTALLED", `the table ${copying.name} is not copied yet`, { ...where, table: copying.name });
+    throw new SwitchbackError("NOT_INSTALLED", `the table ${copying.name} is not copied yet`, {
+      ...where,
+      table: copying.name,
+    });
   }
 }
 

@@ -29,4 +29,3 @@ export async function backfill(context: Context): Promise<ExitCode> {
     await sidecar.close();
   }
 }
-

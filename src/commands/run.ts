@@ -2,6 +2,7 @@
 import { startServer } from "../server.js";
 import { Sidecar } from "../sidecar.js";
 import { type Context, type ExitCode, requirePostgres } from "./command.js";
+import { verdictDocument } from "./verify.js";
 
 export async function run(context: Context): Promise<ExitCode> {
   const { config, log, progress, signal } = context;
@@ -17,6 +18,10 @@ export async function run(context: Context): Promise<ExitCode> {
             route: () => sidecar.route(),
             ready: () => sidecar.ready(),
             metrics: () => sidecar.metrics.text(),
+            verify: async () => {
+              const verdicts = await sidecar.verify(signal);
+              return { done: verdicts.every(({ equal }) => equal), body: verdictDocument(verdicts) };
+            },
           },
         })
       : null;

@@ -6,8 +6,8 @@ import type { PhaseName, Problem, SourceStatus, Status } from "../status.js";
 import { connectPostgres } from "../store/postgres/connection.js";
 import { Control } from "../store/postgres/control.js";
 import { isLocked } from "../store/postgres/lock.js";
-import { openSqlite, sqliteError } from "../store/sqlite/connection.js";
 import { readCapture } from "../store/sqlite/capture.js";
+import { openSqlite, sqliteError } from "../store/sqlite/connection.js";
 import { VERSION } from "../version.js";
 import { type Context, type ExitCode, requirePostgres } from "./command.js";
 
@@ -54,19 +54,33 @@ async function readStores({ config }: Context): Promise<Status> {
       problems.push(...read.problems);
     }
     if (!(await isLocked(client))) {
-      problems.push({ code: "NOT_RUNNING", message: "no sidecar is running", hint: "Start `switchback run`." });
+      problems.push({
+        code: "NOT_RUNNING",
+        message: "no sidecar is running",
+        hint: "Start `switchback run`.",
+      });
     }
     const checked = await Promise.all(config.sources.map(({ name }) => control.verification(name)));
-    const verify = checked[0] ? { at: checked[0].at, equal: checked.every((check) => check?.equal === true) } : null;
+    const verify = checked[0]
+      ? { at: checked[0].at, equal: checked.every((check) => check?.equal === true) }
+      : null;
     const tables = sources.flatMap((source) => source.tables);
-    const phase: PhaseName = tables.length === 0 ? "starting" : tables.every((t) => t.state === "streaming") ? "streaming" : "backfilling";
+    const phase: PhaseName =
+      tables.length === 0
+        ? "starting"
+        : tables.every((t) => t.state === "streaming")
+          ? "streaming"
+          : "backfilling";
     return { version: VERSION, phase, route: await control.route(), sources, verify, problems };
   } finally {
     await client.end().catch(() => {});
   }
 }
 
-async function readSource(control: Control, source: SourceConfig): Promise<{ status: SourceStatus; problems: Problem[] }> {
+async function readSource(
+  control: Control,
+  source: SourceConfig,
+): Promise<{ status: SourceStatus; problems: Problem[] }> {
   const record = await control.source(source.name);
   const followed = await control.followed(source.name);
   const position = newestPosition(source);
@@ -76,7 +90,12 @@ async function readSource(control: Control, source: SourceConfig): Promise<{ sta
     return {
       name: table.name,
       target: `${table.mapping.schema}.${table.mapping.target}`,
-      state: table.state === "streaming" ? ("streaming" as const) : copied > 0 ? ("copying" as const) : ("waiting" as const),
+      state:
+        table.state === "streaming"
+          ? ("streaming" as const)
+          : copied > 0
+            ? ("copying" as const)
+            : ("waiting" as const),
       copied,
       estimated: Math.max(table.estimated, copied),
       quarantined: table.quarantined,
@@ -110,16 +129,22 @@ function newestPosition(source: SourceConfig): number | null {
 function text(status: Status): string {
   const lines = [`phase ${status.phase} · writes go to ${status.route.writes} (epoch ${status.route.epoch})`];
   for (const source of status.sources) {
-    lines.push(`${source.name}: position ${source.position ?? "–"}, applied ${source.applied ?? "–"}, ${source.lag.changes} changes behind`);
+    lines.push(
+      `${source.name}: position ${source.position ?? "–"}, applied ${source.applied ?? "–"}, ${source.lag.changes} changes behind`,
+    );
     const width = Math.max(5, ...source.tables.map((table) => table.name.length));
     for (const table of source.tables) {
       const share = table.estimated === 0 ? 100 : Math.floor((100 * table.copied) / table.estimated);
       const quarantined = table.quarantined === 0 ? "" : `  ${table.quarantined} quarantined`;
-      const rows = table.state === "streaming" ? "" : `  ${table.copied.toLocaleString("en")} of about ${table.estimated.toLocaleString("en")} rows (${share} %)`;
+      const rows =
+        table.state === "streaming"
+          ? ""
+          : `  ${table.copied.toLocaleString("en")} of about ${table.estimated.toLocaleString("en")} rows (${share} %)`;
       lines.push(`  ${table.name.padEnd(width)}  → ${table.target}  ${table.state}${rows}${quarantined}`);
     }
   }
-  if (status.verify) lines.push(`last verified ${status.verify.at}: ${status.verify.equal ? "equal" : "NOT equal"}`);
+  if (status.verify)
+    lines.push(`last verified ${status.verify.at}: ${status.verify.equal ? "equal" : "NOT equal"}`);
   for (const { code, message, hint } of status.problems) lines.push(`! ${code} ${message}\n  → ${hint}`);
   return lines.join("\n");
 }

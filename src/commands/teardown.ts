@@ -24,7 +24,10 @@ export async function teardown(context: Context, options: { readonly keep?: stri
       const removed = { sqlite: files.filter(Boolean).length, tables };
       if (context.json) context.out(JSON.stringify(removed));
       else if (!installed && removed.sqlite === 0) context.out("nothing of switchback's was installed");
-      else context.out(`removed from ${removed.sqlite} SQLite ${removed.sqlite === 1 ? "file" : "files"} and ${tables} PostgreSQL tables; all rows stay where they are`);
+      else
+        context.out(
+          `removed from ${removed.sqlite} SQLite ${removed.sqlite === 1 ? "file" : "files"} and ${tables} PostgreSQL tables; all rows stay where they are`,
+        );
       return 0;
     } finally {
       await client.end().catch(() => {});

@@ -28,7 +28,7 @@ export async function verify(context: Context, options: VerifyCommandOptions): P
     }
   }
   context.progress.done();
-  if (context.json) context.out(JSON.stringify(document(verdicts)));
+  if (context.json) context.out(JSON.stringify(verdictDocument(verdicts)));
   else print(context, verdicts);
   return verdicts.every((verdict) => verdict.equal) ? 0 : 1;
 }
@@ -45,11 +45,16 @@ async function catchUp({ config, log, signal }: Context): Promise<void> {
 }
 
 /** One source's verdict is the document; several stand side by side under the common answer. */
-function document(verdicts: readonly Verdict[]): unknown {
+export function verdictDocument(verdicts: readonly Verdict[]): unknown {
   const equal = verdicts.every((verdict) => verdict.equal);
   const [first] = verdicts;
   if (verdicts.length === 1 && first) return first;
-  return { equal, position: first?.position ?? 0, tables: verdicts.flatMap((verdict) => verdict.tables), sources: verdicts };
+  return {
+    equal,
+    position: first?.position ?? 0,
+    tables: verdicts.flatMap((verdict) => verdict.tables),
+    sources: verdicts,
+  };
 }
 
 function print(context: Context, verdicts: readonly Verdict[]): void {
@@ -61,7 +66,9 @@ function print(context: Context, verdicts: readonly Verdict[]): void {
         : `${source}: NOT equal at position ${position}`,
     );
     if (inFlight > 0) {
-      context.out(`  ${inFlight} changes were not applied in time to be compared; is the sidecar keeping up? See \`switchback status\`.`);
+      context.out(
+        `  ${inFlight} changes were not applied in time to be compared; is the sidecar keeping up? See \`switchback status\`.`,
+      );
     }
     for (const table of tables) {
       const { missing, extra, different, quarantined } = table;
@@ -69,8 +76,12 @@ function print(context: Context, verdicts: readonly Verdict[]): void {
       context.out(
         `  ${table.name}: ${table.source} rows in SQLite, ${table.target} in PostgreSQL: ${missing} missing, ${extra} extra, ${different} different, ${quarantined} quarantined`,
       );
-      for (const { kind, key, reason } of table.examples) context.out(`    ${kind} ${key}${reason ? `: ${reason}` : ""}`);
+      for (const { kind, key, reason } of table.examples)
+        context.out(`    ${kind} ${key}${reason ? `: ${reason}` : ""}`);
     }
-    if (!equal && inFlight === 0) context.out("  Run `switchback verify --repair` to mend rows that differ; quarantined rows must be mended in SQLite.");
+    if (!equal && inFlight === 0)
+      context.out(
+        "  Run `switchback verify --repair` to mend rows that differ; quarantined rows must be mended in SQLite.",
+      );
   }
 }

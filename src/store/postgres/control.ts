@@ -3,7 +3,12 @@
 // about those records live here; rows of the application are target.ts's.
 import type pg from "pg";
 import { SwitchbackError } from "../../errors.js";
-import { mappingFromJson, mappingToJson, type TableMapping, type TableMappingJson } from "../../mapping/mapping.js";
+import {
+  mappingFromJson,
+  mappingToJson,
+  type TableMapping,
+  type TableMappingJson,
+} from "../../mapping/mapping.js";
 import { sql } from "../../sql.js";
 import type { Position, Range } from "../store.js";
 import { postgresError } from "./connection.js";
@@ -45,7 +50,9 @@ export class Control {
 
   /** True when switchback's schema is there. */
   async installed(): Promise<boolean> {
-    const { rows } = await this.query<{ there: boolean }>("SELECT to_regclass('switchback.source') IS NOT NULL AS there");
+    const { rows } = await this.query<{ there: boolean }>(
+      "SELECT to_regclass('switchback.source') IS NOT NULL AS there",
+    );
     return rows[0]?.there ?? false;
   }
 
@@ -58,10 +65,11 @@ export class Control {
   }
 
   async source(name: string): Promise<SourceRecord | null> {
-    const { rows } = await this.query<Record<"name" | "identity" | "file" | "schema" | "position" | "version", string>>(
-      "SELECT name, identity, file, schema, position, version FROM switchback.source WHERE name = $1",
-      [name],
-    );
+    const { rows } = await this.query<
+      Record<"name" | "identity" | "file" | "schema" | "position" | "version", string>
+    >("SELECT name, identity, file, schema, position, version FROM switchback.source WHERE name = $1", [
+      name,
+    ]);
     const row = rows[0];
     return row ? { ...row, position: Number(row.position), version: Number(row.version) } : null;
   }
@@ -119,10 +127,19 @@ export class Control {
   /** Starts a table: its record and its ranges, none of them copied. Run inside the transaction that makes the table. */
   async begin(
     source: string,
-    table: { mapping: TableMapping; settings: string; estimated: number; made: boolean; ranges: readonly Range[] },
+    table: {
+      mapping: TableMapping;
+      settings: string;
+      estimated: number;
+      made: boolean;
+      ranges: readonly Range[];
+    },
   ): Promise<void> {
     const { mapping } = table;
-    await this.query("DELETE FROM switchback.followed WHERE source = $1 AND name = $2", [source, mapping.table.name]);
+    await this.query("DELETE FROM switchback.followed WHERE source = $1 AND name = $2", [
+      source,
+      mapping.table.name,
+    ]);
     await this.query(
       `INSERT INTO switchback.followed (source, name, mapping, ddl, settings, estimated, state, made)
        VALUES ($1, $2, $3, $4, $5, $6, 'copying', $7)`,
@@ -139,7 +156,11 @@ export class Control {
     await this.query(
       `INSERT INTO switchback.range (source, table_name, number, lo, hi)
        SELECT $1, $2, r.number, r.lo, r.hi FROM json_to_recordset($3::json) AS r(number int, lo text, hi text)`,
-      [source, mapping.table.name, JSON.stringify(table.ranges.map(({ number, lo, hi }) => ({ number, lo, hi })))],
+      [
+        source,
+        mapping.table.name,
+        JSON.stringify(table.ranges.map(({ number, lo, hi }) => ({ number, lo, hi }))),
+      ],
     );
   }
 
@@ -153,11 +174,17 @@ export class Control {
   }
 
   async tableExists(mapping: TableMapping): Promise<boolean> {
-    return (await this.query("SELECT 1 WHERE to_regclass($1) IS NOT NULL", [targetName(mapping)])).rowCount === 1;
+    return (
+      (await this.query("SELECT 1 WHERE to_regclass($1) IS NOT NULL", [targetName(mapping)])).rowCount === 1
+    );
   }
 
   async setState(source: string, table: string, state: TableState): Promise<void> {
-    await this.query("UPDATE switchback.followed SET state = $3 WHERE source = $1 AND name = $2", [source, table, state]);
+    await this.query("UPDATE switchback.followed SET state = $3 WHERE source = $1 AND name = $2", [
+      source,
+      table,
+      state,
+    ]);
   }
 
   async forget(source: string, table: string): Promise<void> {
@@ -197,17 +224,23 @@ export class Control {
         "INSERT INTO switchback.suspended (source, table_name, kind, name, definition) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
         [source, mapping.table.name, kind, name, definition],
       );
-    const { rows } = await this.query<{ kind: "foreign key" | "trigger"; name: string; rest: string; definition: string }>(
-      sql("postgres/disturbing"),
-      [table],
-    );
+    const { rows } = await this.query<{
+      kind: "foreign key" | "trigger";
+      name: string;
+      rest: string;
+      definition: string;
+    }>(sql("postgres/disturbing"), [table]);
     for (const { kind, name, rest, definition } of rows) {
       await record(kind, name, definition);
       await this.query(rest);
     }
   }
 
-  async quarantined(source: string, table: string, most: number): Promise<{ key: string; column: string | null; reason: string }[]> {
+  async quarantined(
+    source: string,
+    table: string,
+    most: number,
+  ): Promise<{ key: string; column: string | null; reason: string }[]> {
     const { rows } = await this.query<{ key: string; column: string | null; reason: string }>(
       `SELECT key, column_name AS column, reason FROM switchback.quarantine
         WHERE source = $1 AND table_name = $2 ORDER BY since, key LIMIT $3`,
@@ -225,15 +258,22 @@ export class Control {
   }
 
   async route(): Promise<{ writes: "sqlite" | "paused" | "postgres"; epoch: number; changedAt: string }> {
-    const { rows } = await this.query<{ writes: "sqlite" | "paused" | "postgres"; epoch: string; changed_at: Date }>(
-      "SELECT writes, epoch, changed_at FROM switchback.route",
-    );
+    const { rows } = await this.query<{
+      writes: "sqlite" | "paused" | "postgres";
+      epoch: string;
+      changed_at: Date;
+    }>("SELECT writes, epoch, changed_at FROM switchback.route");
     const row = rows[0];
     if (!row) throw new Error("switchback.route has no row");
     return { writes: row.writes, epoch: Number(row.epoch), changedAt: row.changed_at.toISOString() };
   }
 
-  async recordVerification(source: string, position: Position, equal: boolean, different: number): Promise<void> {
+  async recordVerification(
+    source: string,
+    position: Position,
+    equal: boolean,
+    different: number,
+  ): Promise<void> {
     await this.query(
       `INSERT INTO switchback.verification (source, at, position, equal, different) VALUES ($1, now(), $2, $3, $4)
        ON CONFLICT (source) DO UPDATE SET at = excluded.at, position = excluded.position, equal = excluded.equal, different = excluded.different`,
@@ -256,7 +296,9 @@ export class Control {
    */
   async flush(source: string): Promise<boolean> {
     return this.transaction(async () => {
-      const { rows } = await this.query<{ free: boolean }>("SELECT pg_try_advisory_xact_lock(8320234785195188845) AS free");
+      const { rows } = await this.query<{ free: boolean }>(
+        "SELECT pg_try_advisory_xact_lock(8320234785195188845) AS free",
+      );
       if (!rows[0]?.free) return false;
       await this.query("SET LOCAL synchronous_commit = on");
       await this.query("UPDATE switchback.source SET name = name WHERE name = $1", [source]);

@@ -7,7 +7,13 @@ import type { TargetFacts } from "./merge.js";
 
 interface FactRow {
   readonly name: string;
-  readonly unique_indexes: readonly { readonly columns: readonly string[]; readonly plain: boolean; readonly depends: readonly string[] }[] | null;
+  readonly unique_indexes:
+    | readonly {
+        readonly columns: readonly string[];
+        readonly plain: boolean;
+        readonly depends: readonly string[];
+      }[]
+    | null;
   readonly always_identity: readonly string[] | null;
 }
 
@@ -25,7 +31,9 @@ export async function readFacts(
     const key = mapping.key.map((column) => column.target);
     const indexes = row?.unique_indexes ?? [];
     const isKey = (index: { columns: readonly string[]; plain: boolean }) =>
-      index.plain && index.columns.length === key.length && key.every((column) => index.columns.includes(column));
+      index.plain &&
+      index.columns.length === key.length &&
+      key.every((column) => index.columns.includes(column));
     facts.set(mapping.target, {
       upserts: indexes.some(isKey),
       uniqueColumns: new Set(indexes.filter((index) => !isKey(index)).flatMap((index) => index.depends)),

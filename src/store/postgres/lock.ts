@@ -37,7 +37,10 @@ export async function lockTarget(config: PostgresConfig): Promise<TargetLock> {
     if (performance.now() > until) {
       const holder = await describeHolder(client);
       await client.end().catch(() => {});
-      throw new SwitchbackError("TARGET_TAKEN", `another sidecar holds the lock of database ${config.database}: ${holder}`);
+      throw new SwitchbackError(
+        "TARGET_TAKEN",
+        `another sidecar holds the lock of database ${config.database}: ${holder}`,
+      );
     }
     await pause(100);
   }
@@ -50,7 +53,12 @@ export async function isLocked(client: pg.ClientBase): Promise<boolean> {
 }
 
 async function describeHolder(client: pg.Client): Promise<string> {
-  const { rows } = await client.query<{ pid: number; application_name: string; address: string; backend_start: Date }>(HOLDER);
+  const { rows } = await client.query<{
+    pid: number;
+    application_name: string;
+    address: string;
+    backend_start: Date;
+  }>(HOLDER);
   const holder = rows[0];
   if (!holder) return "it has just let go; try again";
   return `${holder.application_name} (from ${holder.address}, PostgreSQL process ${holder.pid}, since ${holder.backend_start.toISOString()})`;

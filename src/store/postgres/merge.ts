@@ -60,19 +60,34 @@ export function deleteKeys(mapping: TableMapping, relation: string, typed: boole
 }
 
 /** Deletes the rows in x that are present: all of them, or only those whose unique values are about to change. */
-export function deleteRows(mapping: TableMapping, facts: TargetFacts, relation: string, typed: boolean): string {
+export function deleteRows(
+  mapping: TableMapping,
+  facts: TargetFacts,
+  relation: string,
+  typed: boolean,
+): string {
   const at = (column: ColumnMapping) => mapping.columns.findIndex((other) => other.target === column.target);
-  const match = mapping.key.map((column) => `t.${quote(column.target)} = ${value(column, at(column), typed)}`);
+  const match = mapping.key.map(
+    (column) => `t.${quote(column.target)} = ${value(column, at(column), typed)}`,
+  );
   const unique = mapping.columns.filter((column) => facts.uniqueColumns.has(column.target));
   if (facts.upserts && unique.length > 0) {
-    const differs = unique.map((column) => `t.${quote(column.target)} IS DISTINCT FROM ${value(column, at(column), typed)}`);
+    const differs = unique.map(
+      (column) => `t.${quote(column.target)} IS DISTINCT FROM ${value(column, at(column), typed)}`,
+    );
     match.push(`(${differs.join(" OR ")})`);
   }
   return `DELETE FROM ${targetName(mapping)} AS t USING ${relation} WHERE ${match.join(" AND ")}`;
 }
 
 /** Writes the rows in x: an upsert on the key where the target can, else a plain insert after `deleteRows`. */
-export function writeRows(mapping: TableMapping, facts: TargetFacts, relation: string, typed: boolean, where = ""): string {
+export function writeRows(
+  mapping: TableMapping,
+  facts: TargetFacts,
+  relation: string,
+  typed: boolean,
+  where = "",
+): string {
   const columns = mapping.columns.map((column) => quote(column.target));
   const values = mapping.columns.map((column, i) => value(column, i, typed));
   const insert = `INSERT INTO ${targetName(mapping)} (${columns.join(", ")}) OVERRIDING SYSTEM VALUE SELECT ${values.join(", ")} FROM ${relation}${where}`;

@@ -1,8 +1,9 @@
 // Starting, restarting and leaving a table in the target. Each is one transaction that changes the table and
 // switchback's record of it together, so that a crash finds both or neither.
-import type { Range } from "../store.js";
+
 import type { TableMapping } from "../../mapping/mapping.js";
 import { quote } from "../../schema.js";
+import type { Range } from "../store.js";
 import type { Control, FollowedTable } from "./control.js";
 import { targetName } from "./merge.js";
 import type { TargetTable } from "./schema.js";
@@ -18,7 +19,12 @@ export interface Start {
 export type Arrival = "make" | "found" | "adopt";
 
 /** A table that is new to the target. */
-export async function startTable(control: Control, table: TargetTable, arrival: Arrival, start: Start): Promise<void> {
+export async function startTable(
+  control: Control,
+  table: TargetTable,
+  arrival: Arrival,
+  start: Start,
+): Promise<void> {
   const { mapping } = table;
   await control.transaction(async () => {
     if (arrival === "make") {
@@ -32,7 +38,12 @@ export async function startTable(control: Control, table: TargetTable, arrival: 
 }
 
 /** The same table, copied anew: what its triggers missed, or what VACUUM renumbered, is unknown. */
-export async function restartTable(control: Control, known: FollowedTable, mapping: TableMapping, start: Start): Promise<void> {
+export async function restartTable(
+  control: Control,
+  known: FollowedTable,
+  mapping: TableMapping,
+  start: Start,
+): Promise<void> {
   await control.transaction(async () => {
     await control.query(`TRUNCATE ${targetName(mapping)}`);
     await control.begin(start.source, { ...start, mapping, made: known.made });
@@ -40,14 +51,20 @@ export async function restartTable(control: Control, known: FollowedTable, mappi
 }
 
 /** A table of ours that changed its shape: columns are added where that is all, else it is made again. */
-export async function reshapeTable(control: Control, known: FollowedTable, table: TargetTable, start: Start): Promise<void> {
+export async function reshapeTable(
+  control: Control,
+  known: FollowedTable,
+  table: TargetTable,
+  start: Start,
+): Promise<void> {
   const { mapping } = table;
   const added = addedColumns(known.mapping, mapping);
   await control.transaction(async () => {
     if (added) {
       await control.query(`TRUNCATE ${targetName(mapping)}`);
       for (const column of table.columns.filter(({ name }) => added.includes(name))) {
-        const generated = column.generated === null ? "" : ` GENERATED ALWAYS AS (${column.generated}) STORED`;
+        const generated =
+          column.generated === null ? "" : ` GENERATED ALWAYS AS (${column.generated}) STORED`;
         await control.query(
           `ALTER TABLE ${targetName(mapping)} ADD COLUMN ${quote(column.name)} ${column.type}${generated}${column.notNull ? " NOT NULL" : ""}`,
         );
@@ -64,7 +81,8 @@ export async function reshapeTable(control: Control, known: FollowedTable, table
 /** The target columns that are new when nothing else changed; null when something else did. */
 function addedColumns(before: TableMapping, after: TableMapping): string[] | null {
   if (before.target !== after.target || before.schema !== after.schema) return null;
-  const shape = (mapping: TableMapping) => mapping.columns.map((c) => [c.target, c.codec.type, c.notNull, c.source].join("\0"));
+  const shape = (mapping: TableMapping) =>
+    mapping.columns.map((c) => [c.target, c.codec.type, c.notNull, c.source].join("\0"));
   const [old, now] = [shape(before), shape(after)];
   const sameKey = before.key.map((c) => c.target).join("\0") === after.key.map((c) => c.target).join("\0");
   if (!sameKey || !old.every((column) => now.includes(column))) return null;
@@ -78,4 +96,3 @@ export async function leaveTable(control: Control, source: string, known: Follow
     await control.forget(source, known.name);
   });
 }
-

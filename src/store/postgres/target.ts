@@ -7,12 +7,20 @@ import type pg from "pg";
 import { from as copyFrom } from "pg-copy-streams";
 import type { PostgresConfig } from "../../config.js";
 import { SwitchbackError } from "../../errors.js";
-import { csvLine, keyText } from "../../mapping/interchange.js";
 import { Refusal } from "../../mapping/codec.js";
+import { csvLine, keyText } from "../../mapping/interchange.js";
 import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
-import { quote } from "../../schema.js";
-import { sql } from "../../sql.js";
-import type { Applied, Chunk, CopiedRange, Position, Range, RefusedRow, Rows, Target, Window } from "../store.js";
+import type {
+  Applied,
+  Chunk,
+  CopiedRange,
+  Position,
+  Range,
+  RefusedRow,
+  Rows,
+  Target,
+  Window,
+} from "../store.js";
 import { connectPostgres, isDataError, postgresError } from "./connection.js";
 import { readFacts } from "./facts.js";
 import {
@@ -25,18 +33,14 @@ import {
   jsonRows,
   stagedRelation,
   type TargetFacts,
-  targetName,
   writeRows,
 } from "./merge.js";
-import type { NamedStatement } from "./keys.js";
 
 const ADVANCE = "SELECT switchback.advance($1, $2, $3, $4)";
 const HOLD = "SELECT switchback.hold($1, $2, $3)";
 const MEND = "DELETE FROM switchback.quarantine WHERE source = $1 AND table_name = $2 AND key = ANY ($3)";
 const QUARANTINE = `INSERT INTO switchback.quarantine (source, table_name, key, column_name, reason)
   SELECT $1, $2, x.key, x.column_name, x.reason FROM json_to_recordset($3::json) AS x(key text, column_name text, reason text)`;
-/** More memory than usual, because nothing else of ours runs meanwhile. */
-const BUILD_SETTINGS = "SET maintenance_work_mem = '256MB'";
 const RECORD = "UPDATE switchback.range SET rows = $4 WHERE source = $1 AND table_name = $2 AND number = $3";
 
 export class PostgresTarget implements Target {
@@ -55,10 +59,18 @@ export class PostgresTarget implements Target {
     this.idle = [...copiers];
   }
 
-  static async open(config: PostgresConfig, source: string, owner: string, writers: number): Promise<PostgresTarget> {
+  static async open(
+    config: PostgresConfig,
+    source: string,
+    owner: string,
+    writers: number,
+  ): Promise<PostgresTarget> {
     const opened: pg.Client[] = [];
     const connect = async (role: string, pipelined: boolean) => {
-      const client = await connectPostgres(config, { name: `switchback ${role} ${source}`, pipeline: pipelined });
+      const client = await connectPostgres(config, {
+        name: `switchback ${role} ${source}`,
+        pipeline: pipelined,
+      });
       opened.push(client);
       return client;
     };
@@ -88,46 +100,15 @@ export class PostgresTarget implements Target {
     const facts = new Map<string, TargetFacts>();
     for (const schema of new Set(mappings.map((mapping) => mapping.schema))) {
       const mine = mappings.filter((mapping) => mapping.schema === schema);
-      for (const [name, fact] of await readFacts(this.wide, schema, mine)) facts.set(`${schema}.${name}`, fact);
+      for (const [name, fact] of await readFacts(this.wide, schema, mine))
+        facts.set(`${schema}.${name}`, fact);
     }
     this.facts = facts;
   }
 
-  /** Sessions for building indexes, `count` of them; they belong to the target and are closed with it. */
-  async builders(count: number): Promise<pg.Client[]> {
-    const sessions = this.copiers.slice(0, count);
-    for (const client of sessions) await client.query(BUILD_SETTINGS);
-    return sessions;
-  }
-
-  /**
-   * Builds a key or an index, unless it is there. A primary key is built as an index first, because ALTER TABLE
-   * would keep every other index of the table waiting. @throws SwitchbackError INDEX_FAILED when the rows forbid it
-   */
-  async build(client: pg.Client, mapping: TableMapping, statement: NamedStatement): Promise<void> {
-    const index = `${quote(mapping.schema)}.${quote(statement.name)}`;
-    const table = targetName(mapping);
-    try {
-      const { rows } = await client.query<{ built: boolean; attached: boolean }>(sql("postgres/index-state"), [index, table]);
-      const state = rows[0] ?? { built: false, attached: false };
-      if (statement.kind !== "primary key") {
-        if (!state.built) await client.query(statement.sql);
-        return;
-      }
-      if (state.attached) return;
-      if (!state.built) {
-        const columns = mapping.key.map((column) => quote(column.target)).join(", ");
-        await client.query(`CREATE UNIQUE INDEX ${quote(statement.name)} ON ${table} (${columns})`);
-      }
-      await client.query(`ALTER TABLE ${table} ADD CONSTRAINT ${quote(statement.name)} PRIMARY KEY USING INDEX ${quote(statement.name)}`);
-    } catch (error) {
-      if (isDataError(error)) {
-        throw new SwitchbackError("INDEX_FAILED", `${mapping.table.name}: ${statement.name}: ${(error as Error).message}`, {
-          table: mapping.table.name,
-        });
-      }
-      throw postgresError(error);
-    }
+  /** The sessions that copied, free again once the copy is over; they are closed with the target. */
+  get free(): readonly pg.Client[] {
+    return this.copiers;
   }
 
   async close(): Promise<void> {
@@ -163,7 +144,9 @@ export class PostgresTarget implements Target {
     } catch (error) {
       if (!isDataError(error)) throw postgresError(error);
       // Some row is at fault: the range again, row by row.
-      return await this.add(client, range, position, read(), (csv) => this.writeEach(client, mapping, 0, csv));
+      return await this.add(client, range, position, read(), (csv) =>
+        this.writeEach(client, mapping, 0, csv),
+      );
     } finally {
       this.idle.push(client);
     }
@@ -175,7 +158,10 @@ export class PostgresTarget implements Target {
     range: Range,
     position: Position,
     chunks: AsyncIterable<Chunk>,
-    write: (csv: AsyncIterable<Uint8Array>, rows: () => number) => Promise<{ written: number; refused: RefusedRow[] }>,
+    write: (
+      csv: AsyncIterable<Uint8Array>,
+      rows: () => number,
+    ) => Promise<{ written: number; refused: RefusedRow[] }>,
   ): Promise<CopiedRange> {
     const refused: RefusedRow[] = [];
     let rows = 0;
@@ -234,7 +220,8 @@ export class PostgresTarget implements Target {
     if (failed) throw failed.reason;
     // A COMMIT after a failed statement is answered with ROLLBACK and no error.
     const { command } = await commit;
-    if (command !== "COMMIT") throw new SwitchbackError("POSTGRES_TRANSIENT", `a window ended with ${command}`);
+    if (command !== "COMMIT")
+      throw new SwitchbackError("POSTGRES_TRANSIENT", `a window ended with ${command}`);
     const mended = new Map<string, number>();
     for (const { table, result } of mends) mended.set(table, (await result).rowCount ?? 0);
     return { refused: [], mended };
@@ -304,23 +291,30 @@ export class PostgresTarget implements Target {
     const facts = { ...this.factsOf(mapping), upserts: false };
     await client.query(createStage(stage, mapping.columns, false));
     await copyInto(client, copyStage(stage, mapping.columns), csv);
-    const { rows: ends } = await client.query<{ last: string }>(`SELECT coalesce(max(n), 0) AS last FROM ${stagedRelation(stage)}`);
+    const { rows: ends } = await client.query<{ last: string }>(
+      `SELECT coalesce(max(n), 0) AS last FROM ${stagedRelation(stage)}`,
+    );
     const last = Number(ends[0]?.last ?? 0);
     // Every present version goes first: keys always read back, because they were encoded by their own codecs.
     await client.query(deleteRows(mapping, facts, stagedRelation(stage), false));
     await client.query(`CREATE UNIQUE INDEX ON pg_temp."${stage}" (n)`);
     const insert = writeRows(mapping, facts, stagedRelation(stage), false, " WHERE x.n = $1");
-    const { rows: failures } = await client.query<{ n: string; reason: string }>("SELECT n, reason FROM switchback.insert_each($1, $2)", [
-      insert,
-      last,
-    ]);
+    const { rows: failures } = await client.query<{ n: string; reason: string }>(
+      "SELECT n, reason FROM switchback.insert_each($1, $2)",
+      [insert, last],
+    );
     const refused: RefusedRow[] = [];
     for (const failure of failures) {
       const { rows } = await client.query<Record<string, string | null>>(
         `SELECT ${mapping.columns.map((_, c) => `c${c}`).join(", ")} FROM ${stagedRelation(stage)} WHERE n = $1`,
         [failure.n],
       );
-      refused.push({ table: mapping.table.name, key: keyOfEncoded(mapping, rows[0] ?? {}), column: null, reason: failure.reason });
+      refused.push({
+        table: mapping.table.name,
+        key: keyOfEncoded(mapping, rows[0] ?? {}),
+        column: null,
+        reason: failure.reason,
+      });
     }
     return { written: last - refused.length, refused };
   }
@@ -333,7 +327,11 @@ export class PostgresTarget implements Target {
   }
 
   private advance(window: Window): pg.QueryConfig {
-    return { name: "switchback_advance", text: ADVANCE, values: [this.source, this.owner, window.from, window.to] };
+    return {
+      name: "switchback_advance",
+      text: ADVANCE,
+      values: [this.source, this.owner, window.from, window.to],
+    };
   }
 
   private mapping(table: string): TableMapping {
@@ -350,7 +348,11 @@ export class PostgresTarget implements Target {
 }
 
 /** Runs a COPY … FROM STDIN to its end. */
-export async function copyInto(client: pg.Client, text: string, bytes: AsyncIterable<Uint8Array>): Promise<void> {
+export async function copyInto(
+  client: pg.Client,
+  text: string,
+  bytes: AsyncIterable<Uint8Array>,
+): Promise<void> {
   await pipeline(Readable.from(bytes, { objectMode: true, highWaterMark: 1 }), client.query(copyFrom(text)));
 }
 

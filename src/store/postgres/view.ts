@@ -2,8 +2,8 @@
 // and compared with the copy, in PostgreSQL's own types and by PostgreSQL itself. It changes nothing but
 // temporary tables, and always rolls back.
 import type pg from "pg";
-import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
 import { csvLine } from "../../mapping/interchange.js";
+import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
 import { quote } from "../../schema.js";
 import type { Chunk, Difference, EncodedRow, Position, Rows, TableWindow, View } from "../store.js";
 import { postgresError } from "./connection.js";
@@ -14,11 +14,18 @@ import { copyInto } from "./target.js";
 const KEYS_MAX = 10_000;
 const KINDS = ["missing", "extra", "different"] as const;
 
-export async function openView(client: pg.Client, source: string, mappingOf: (table: string) => TableMapping): Promise<View> {
+export async function openView(
+  client: pg.Client,
+  source: string,
+  mappingOf: (table: string) => TableMapping,
+): Promise<View> {
   try {
     await client.query("BEGIN ISOLATION LEVEL REPEATABLE READ");
     await client.query("SET LOCAL work_mem = '64MB'");
-    const { rows } = await client.query<{ position: string }>("SELECT position FROM switchback.source WHERE name = $1", [source]);
+    const { rows } = await client.query<{ position: string }>(
+      "SELECT position FROM switchback.source WHERE name = $1",
+      [source],
+    );
     const position = Number(rows[0]?.position ?? 0);
     return new PostgresView(client, position, mappingOf);
   } catch (error) {
@@ -116,7 +123,9 @@ class PostgresView implements View {
     if (window) {
       const rows = await this.stage(mapping.columns, csvOfRows(window.rows));
       const list = mapping.key.map((_, i) => `c${columnIndex(mapping, i)}`).join(", ");
-      await this.client.query(`INSERT INTO pg_temp.${quote(name)} SELECT ${list} FROM pg_temp.${quote(rows)}`);
+      await this.client.query(
+        `INSERT INTO pg_temp.${quote(name)} SELECT ${list} FROM pg_temp.${quote(rows)}`,
+      );
       await this.drop(rows);
     }
     await this.client.query(`ANALYZE pg_temp.${quote(name)}`);
@@ -146,12 +155,15 @@ function matchKeys(mapping: TableMapping, alias: string, other: (i: number) => s
 }
 
 function keyArray(mapping: TableMapping, alias: "s" | "t"): string {
-  const values = mapping.key.map((column, i) => (alias === "t" ? `t.${quote(column.target)}` : `s.c${columnIndex(mapping, i)}`));
+  const values = mapping.key.map((column, i) =>
+    alias === "t" ? `t.${quote(column.target)}` : `s.c${columnIndex(mapping, i)}`,
+  );
   return `ARRAY[${values.map((value) => `${value}::text`).join(", ")}]`;
 }
 
 function notSpared(mapping: TableMapping, spared: string, alias: "s" | "t"): string {
-  const own = (i: number) => (alias === "t" ? `t.${quote(mapping.key[i]?.target ?? "")}` : `s.c${columnIndex(mapping, i)}`);
+  const own = (i: number) =>
+    alias === "t" ? `t.${quote(mapping.key[i]?.target ?? "")}` : `s.c${columnIndex(mapping, i)}`;
   const match = mapping.key.map((_, i) => `x.c${i} = ${own(i)}`).join(" AND ");
   return `NOT EXISTS (SELECT 1 FROM pg_temp.${quote(spared)} x WHERE ${match})`;
 }

@@ -24,7 +24,12 @@ export type Request =
 export type Reply =
   | { readonly kind: "begun"; readonly position: number }
   | { readonly kind: "ended" }
-  | { readonly kind: "chunk"; readonly csv: Uint8Array; readonly rows: number; readonly refused: readonly RefusedRow[] }
+  | {
+      readonly kind: "chunk";
+      readonly csv: Uint8Array;
+      readonly rows: number;
+      readonly refused: readonly RefusedRow[];
+    }
   | { readonly kind: "done" }
   | { readonly kind: "failed"; readonly message: string; readonly code: string | null };
 
@@ -85,7 +90,11 @@ function serve(port: NonNullable<typeof parentPort>, data: WorkerData): void {
     } catch (error) {
       reading = null;
       const code = (error as { code?: unknown }).code;
-      send({ kind: "failed", message: (error as Error).message, code: typeof code === "string" ? code : null });
+      send({
+        kind: "failed",
+        message: (error as Error).message,
+        code: typeof code === "string" ? code : null,
+      });
     }
   });
 }

@@ -7,9 +7,24 @@ import { SwitchbackError } from "../../errors.js";
 import type { SqliteValue } from "../../mapping/codec.js";
 import { mappingToJson, type TableMapping } from "../../mapping/mapping.js";
 import type { Schema, Table } from "../../schema.js";
-import { type Position, type Range, type Scope, type Snapshot, type Source, SourceChanged, type Window } from "../store.js";
+import {
+  type Position,
+  type Range,
+  type Scope,
+  type Snapshot,
+  type Source,
+  SourceChanged,
+  type Window,
+} from "../store.js";
 import { cutRanges, estimateRows } from "./bounds.js";
-import { type Captured, installCapture, logKeyColumns, missingTriggers, readCapture, schemaVersion } from "./capture.js";
+import {
+  type Captured,
+  installCapture,
+  logKeyColumns,
+  missingTriggers,
+  readCapture,
+  schemaVersion,
+} from "./capture.js";
 import { openSqlite, sqliteError } from "./connection.js";
 import { begin } from "./reader-worker.js";
 import { readSchema } from "./schema.js";
@@ -94,7 +109,10 @@ export class SqliteSource implements Source {
       const tables = mappings.map((mapping) => mapping.table);
       const captured = installCapture(this.writer, tables, version);
       this.captured = captured;
-      this.followed = mappings.map((mapping) => ({ mapping, id: captured.ids.get(mapping.table.name) ?? -1 }));
+      this.followed = mappings.map((mapping) => ({
+        mapping,
+        id: captured.ids.get(mapping.table.name) ?? -1,
+      }));
       this.acceptedVersion = captured.version;
       return captured;
     });
@@ -105,11 +123,20 @@ export class SqliteSource implements Source {
     this.guard(() => {
       const version = schemaVersion(this.writer);
       const found = readCapture(this.writer);
-      const lost = found && missingTriggers(this.writer, mappings.map((mapping) => mapping.table), found.ids);
+      const lost =
+        found &&
+        missingTriggers(
+          this.writer,
+          mappings.map((mapping) => mapping.table),
+          found.ids,
+        );
       const first = lost && [...lost][0];
       if (!found || first) {
         const what = first ? `the triggers of ${first} are not in place` : "no change log is installed";
-        throw new SwitchbackError("CAPTURE_LOST", `${this.file}: ${what}`, { source: this.name, file: this.file });
+        throw new SwitchbackError("CAPTURE_LOST", `${this.file}: ${what}`, {
+          source: this.name,
+          file: this.file,
+        });
       }
       this.captured = { ...found, fresh: [], version };
       this.acceptedVersion = version;
@@ -138,7 +165,9 @@ export class SqliteSource implements Source {
   }
 
   position(): Position {
-    return this.guard(() => Number(this.writer.prepare("SELECT coalesce(max(seq), 0) FROM _switchback_log").pluck().get()));
+    return this.guard(() =>
+      Number(this.writer.prepare("SELECT coalesce(max(seq), 0) FROM _switchback_log").pluck().get()),
+    );
   }
 
   async window(after: Position, scope: Scope): Promise<Window | null> {
@@ -159,7 +188,9 @@ export class SqliteSource implements Source {
     return this.guardAsync(async () => {
       this.checkFile();
       this.openReaders(readers);
-      const snapshot = await pin(this.reader, this.readers.slice(0, readers), (after, to, scope) => this.read(after, to, scope));
+      const snapshot = await pin(this.reader, this.readers.slice(0, readers), (after, to, scope) =>
+        this.read(after, to, scope),
+      );
       try {
         this.checkShape(0, snapshot.position);
       } catch (error) {
@@ -191,7 +222,9 @@ export class SqliteSource implements Source {
   /** Rows in the change log, whether applied or not. The log has no gaps, so its ends tell. */
   logRows(): number {
     return this.guard(() =>
-      Number(this.writer.prepare("SELECT coalesce(max(seq) - min(seq) + 1, 0) FROM _switchback_log").pluck().get()),
+      Number(
+        this.writer.prepare("SELECT coalesce(max(seq) - min(seq) + 1, 0) FROM _switchback_log").pluck().get(),
+      ),
     );
   }
 
@@ -206,10 +239,14 @@ export class SqliteSource implements Source {
   prune(to: Position): number {
     return this.guard(() => {
       // The newest row always stays: an emptied log would start again at 1.
-      const oldest = Number(this.writer.prepare("SELECT coalesce(min(seq), 0) FROM _switchback_log").pluck().get());
+      const oldest = Number(
+        this.writer.prepare("SELECT coalesce(min(seq), 0) FROM _switchback_log").pluck().get(),
+      );
       const end = Math.min(to, oldest + PRUNE_ROWS - 1);
       return this.writer
-        .prepare("DELETE FROM _switchback_log WHERE seq <= ? AND seq < (SELECT max(seq) FROM _switchback_log)")
+        .prepare(
+          "DELETE FROM _switchback_log WHERE seq <= ? AND seq < (SELECT max(seq) FROM _switchback_log)",
+        )
         .run(end).changes;
     });
   }
@@ -229,13 +266,17 @@ export class SqliteSource implements Source {
   }
 
   private openReaders(count: number): void {
-    const mappings = Object.fromEntries(this.followed.map(({ mapping }) => [mapping.table.name, JSON.stringify(mappingToJson(mapping))]));
+    const mappings = Object.fromEntries(
+      this.followed.map(({ mapping }) => [mapping.table.name, JSON.stringify(mappingToJson(mapping))]),
+    );
     while (this.readers.length < count) this.readers.push(new Reader({ file: this.file, mappings }));
   }
 
   private read(after: Position, to: Position, scope: Scope): Promise<Window> {
     // Where an open read blocks the application, the window is read without pause.
-    const breathe = this.briefReads ? async () => {} : () => new Promise<void>((resolve) => setImmediate(resolve));
+    const breathe = this.briefReads
+      ? async () => {}
+      : () => new Promise<void>((resolve) => setImmediate(resolve));
     return readWindow(this.reader, this.followed, scope, after, to, breathe);
   }
 
@@ -253,7 +294,10 @@ export class SqliteSource implements Source {
         { source: this.name, file: this.file },
       );
     }
-    const logged = this.reader.prepare("SELECT count(*) FROM _switchback_log WHERE seq > ? AND seq <= ?").pluck().get(after, to);
+    const logged = this.reader
+      .prepare("SELECT count(*) FROM _switchback_log WHERE seq > ? AND seq <= ?")
+      .pluck()
+      .get(after, to);
     if (after > 0 && Number(logged) !== to - after) {
       throw new SwitchbackError(
         "LOG_TAMPERED",
@@ -278,7 +322,9 @@ export class SqliteSource implements Source {
   }
 
   private explain(error: unknown): unknown {
-    return error instanceof SourceChanged ? error : sqliteError(error, { source: this.name, file: this.file });
+    return error instanceof SourceChanged
+      ? error
+      : sqliteError(error, { source: this.name, file: this.file });
   }
 
   private guard<T>(work: () => T): T {

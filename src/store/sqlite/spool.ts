@@ -43,7 +43,12 @@ export class Spool {
 
   private async *read(): AsyncGenerator<Uint8Array> {
     if (this.descriptor !== null) {
-      yield* createReadStream("", { fd: this.descriptor, start: 0, autoClose: false, highWaterMark: 1024 * 1024 });
+      yield* createReadStream("", {
+        fd: this.descriptor,
+        start: 0,
+        autoClose: false,
+        highWaterMark: 1024 * 1024,
+      });
     }
     yield* this.held;
   }

@@ -1,7 +1,7 @@
 // Knows when the file may have changed. `PRAGMA data_version` on a connection that stays open is the truth and
 // costs microseconds, so it is polled; file events only wake the poll early, because they come late, come
 // debounced, or on some platforms and mounts never come at all.
-import { dirname, basename } from "node:path";
+import { basename, dirname } from "node:path";
 import type Database from "better-sqlite3";
 import { type FSWatcher, watch } from "chokidar";
 

@@ -8,10 +8,27 @@ import type { SqliteValue } from "../../mapping/codec.js";
 import { csvLine, encodeRow, keyOf, keyText } from "../../mapping/interchange.js";
 import type { TableMapping } from "../../mapping/mapping.js";
 import { keyExpressions } from "../../schema.js";
-import type { Copied, EncodedRow, Position, Range, RefusedRow, Scope, TableWindow, Window } from "../store.js";
+import type {
+  Copied,
+  EncodedRow,
+  Position,
+  Range,
+  RefusedRow,
+  Scope,
+  TableWindow,
+  Window,
+} from "../store.js";
 import { boundValues } from "./bounds.js";
 import { logKeyColumns } from "./capture.js";
-import { beyond, cleanExpression, csvExpression, exactList, fromTable, isSound, readExact } from "./select.js";
+import {
+  beyond,
+  cleanExpression,
+  csvExpression,
+  exactList,
+  fromTable,
+  isSound,
+  readExact,
+} from "./select.js";
 import { Spool } from "./spool.js";
 
 /** Up to this many log rows a table's changes are read into memory as values. */
@@ -34,7 +51,9 @@ export async function readWindow(
   to: Position,
   breathe: () => Promise<void>,
 ): Promise<Window> {
-  const counts = db.prepare("SELECT t, count(*) FROM _switchback_log WHERE seq > ? AND seq <= ? GROUP BY t").raw();
+  const counts = db
+    .prepare("SELECT t, count(*) FROM _switchback_log WHERE seq > ? AND seq <= ? GROUP BY t")
+    .raw();
   const tables: TableWindow[] = [];
   const spools: Spool[] = [];
   let changes = 0;
@@ -100,7 +119,14 @@ class TableReader {
       else if (key) gone.push(key);
     }
     const values = (rowsOrKeys: EncodedRow[]) => ({ kind: "values", values: rowsOrKeys }) as const;
-    return { table: this.mapping.table.name, changes, rows: values(rows), gone: values(gone), refused, touched };
+    return {
+      table: this.mapping.table.name,
+      changes,
+      rows: values(rows),
+      gone: values(gone),
+      refused,
+      touched,
+    };
   }
 
   /** The same through a temporary list of keys and a spool. */
@@ -108,16 +134,22 @@ class TableReader {
     this.db.exec("DROP TABLE IF EXISTS temp._switchback_dirty");
     this.db.exec(`CREATE TEMP TABLE _switchback_dirty (n INTEGER PRIMARY KEY, ${this.logKeys.join(", ")})`);
     this.db
-      .prepare(`INSERT INTO temp._switchback_dirty (${this.logKeys.join(", ")}) ${this.distinctKeys()} ORDER BY ${this.logKeys.join(", ")}`)
+      .prepare(
+        `INSERT INTO temp._switchback_dirty (${this.logKeys.join(", ")}) ${this.distinctKeys()} ORDER BY ${this.logKeys.join(", ")}`,
+      )
       .run(...this.window());
-    const total = Number(this.db.prepare("SELECT coalesce(max(n), 0) FROM temp._switchback_dirty").pluck().get());
+    const total = Number(
+      this.db.prepare("SELECT coalesce(max(n), 0) FROM temp._switchback_dirty").pluck().get(),
+    );
     const group = "(SELECT * FROM temp._switchback_dirty WHERE n > ? AND n <= ?) AS d";
     const prepare = (text: string) => this.db.prepare(text).raw().safeIntegers();
     const bulk = prepare(
       `SELECT min(${cleanExpression(this.mapping)}), count(*), CAST(group_concat(${csvExpression(this.mapping)}, char(10)) || char(10) AS BLOB)
          FROM ${group} JOIN ${this.joined()}`,
     );
-    const missing = prepare(`SELECT ${this.exactColumns()} FROM ${group} LEFT JOIN ${this.joined()} WHERE ${this.keys[0]} IS NULL`);
+    const missing = prepare(
+      `SELECT ${this.exactColumns()} FROM ${group} LEFT JOIN ${this.joined()} WHERE ${this.keys[0]} IS NULL`,
+    );
     const exact = prepare(`SELECT ${this.exactColumns()} FROM ${group} LEFT JOIN ${this.joined()}`);
     const rows = new Spool();
     const gone = new Spool();
@@ -145,11 +177,21 @@ class TableReader {
       await breathe();
     }
     this.db.exec("DROP TABLE temp._switchback_dirty");
-    return { table: this.mapping.table.name, changes, rows: rows.rows(), gone: gone.rows(), refused, touched };
+    return {
+      table: this.mapping.table.name,
+      changes,
+      rows: rows.rows(),
+      gone: gone.rows(),
+      refused,
+      touched,
+    };
   }
 
   /** A group of keys in the bulk form, or null when it must take the exact form. */
-  private bulkGroup(statement: Database.Statement, parameters: unknown[]): { rows: number; bytes: Buffer } | null {
+  private bulkGroup(
+    statement: Database.Statement,
+    parameters: unknown[],
+  ): { rows: number; bytes: Buffer } | null {
     try {
       const [clean, rows, bytes] = statement.get(...parameters) as [bigint | null, bigint, Buffer | null];
       if (rows === 0n || bytes === null) return { rows: 0, bytes: Buffer.alloc(0) };
@@ -161,7 +203,12 @@ class TableReader {
   }
 
   /** One joined row: the touched key, and the present row when there is one inside the copied ranges. */
-  private decode(raw: unknown[]): { row: EncodedRow | null; key: EncodedRow | null; refusal: RefusedRow | null; name: string } {
+  private decode(raw: unknown[]): {
+    row: EncodedRow | null;
+    key: EncodedRow | null;
+    refusal: RefusedRow | null;
+    name: string;
+  } {
     const width = this.keys.length;
     const keyValues = readExact(raw, width);
     const name = keyText(keyValues);
@@ -190,15 +237,24 @@ class TableReader {
   /** Rows whose key holds NULL are found by IS, and refused: a primary key in the target cannot hold them. */
   private nullKey(name: string, values: readonly SqliteValue[]): RefusedRow | null {
     const where = this.keys.map((key) => `${key} IS ?`).join(" AND ");
-    const found = this.db.prepare(`SELECT 1 FROM ${fromTable(this.mapping.table)} WHERE ${where} LIMIT 1`).get(...(values as unknown[]));
+    const found = this.db
+      .prepare(`SELECT 1 FROM ${fromTable(this.mapping.table)} WHERE ${where} LIMIT 1`)
+      .get(...(values as unknown[]));
     if (!found) return null;
     const column = this.mapping.key[values.indexOf(null)]?.column ?? null;
-    return { table: this.mapping.table.name, key: name, column, reason: "the key is NULL, and a primary key refuses NULL" };
+    return {
+      table: this.mapping.table.name,
+      key: name,
+      column,
+      reason: "the key is NULL, and a primary key refuses NULL",
+    };
   }
 
   /** Key, its classes, whether the row is there, then the row in the exact form. */
   private exactColumns(): string {
-    const key = this.logKeys.map((k) => `iif(typeof(d.${k}) = 'text', CAST(d.${k} AS BLOB), d.${k})`).join(", ");
+    const key = this.logKeys
+      .map((k) => `iif(typeof(d.${k}) = 'text', CAST(d.${k} AS BLOB), d.${k})`)
+      .join(", ");
     const classes = this.logKeys.map((k) => `substr(typeof(d.${k}), 1, 1)`).join(" || ");
     return `${key}, ${classes}, ${this.keys[0]} IS NOT NULL, ${exactList(this.mapping.columns)}`;
   }
@@ -216,8 +272,11 @@ class TableReader {
    * keeps a key from finding a row that only its collation calls the same.
    */
   private joined(): string {
-    const equal = this.keys.flatMap((key, i) => [`${key} = d.${this.logKeys[i]}`, `${key} COLLATE BINARY = d.${this.logKeys[i]}`]);
-    return `${fromTable(this.mapping.table)} ON ${[...equal, ...this.copied.sql === "" ? [] : [this.copied.sql]].join(" AND ")}`;
+    const equal = this.keys.flatMap((key, i) => [
+      `${key} = d.${this.logKeys[i]}`,
+      `${key} COLLATE BINARY = d.${this.logKeys[i]}`,
+    ]);
+    return `${fromTable(this.mapping.table)} ON ${[...equal, ...(this.copied.sql === "" ? [] : [this.copied.sql])].join(" AND ")}`;
   }
 }
 
@@ -227,7 +286,8 @@ function copiedCondition(mapping: TableMapping, copied: Copied): { sql: string; 
   const merged: Range[] = [];
   for (const range of [...copied].sort((a, b) => a.number - b.number)) {
     const last = merged.at(-1);
-    if (last && last.hi !== null && last.hi === range.lo) merged[merged.length - 1] = { ...last, hi: range.hi };
+    if (last && last.hi !== null && last.hi === range.lo)
+      merged[merged.length - 1] = { ...last, hi: range.hi };
     else merged.push(range);
   }
   const values: unknown[] = [];
@@ -236,6 +296,8 @@ function copiedCondition(mapping: TableMapping, copied: Copied): { sql: string; 
     values.push(...boundValues(bound));
     return [beyond(mapping.table, operator)];
   };
-  const terms = merged.map((range) => ["1", ...inside(range.lo, ">"), ...inside(range.hi, "<=")].join(" AND "));
+  const terms = merged.map((range) =>
+    ["1", ...inside(range.lo, ">"), ...inside(range.hi, "<=")].join(" AND "),
+  );
   return { sql: terms.length === 0 ? "0" : `(${terms.join(" OR ")})`, values };
 }

@@ -112,7 +112,9 @@ test("a value that PostgreSQL cannot hold keeps its row out, by name, until it i
     (status.sources[0]?.tables ?? []).map((table) => [table.name, table.quarantined]),
   );
   expect(counts).toMatchObject({ texts: 2, integers: 3, reals: 1, blobs: 0 });
-  expect((await sidecar.metrics()).get('switchback_quarantined_rows{source="app",table="texts"}')).toBe(2);
+  const metric = async () =>
+    (await sidecar.metrics()).get('switchback_quarantined_rows{source="app",table="texts"}');
+  await expect.poll(metric, { timeout: 5_000 }).toBe(2);
   expect(JSON.stringify(status.problems)).toMatch(/integers/);
 
   const writer = file.writer();

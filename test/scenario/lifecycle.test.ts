@@ -25,7 +25,8 @@ n = 0
 while not select.select([sys.stdin], [], [], 0)[0]:
     db.execute("BEGIN IMMEDIATE")
     db.execute("UPDATE author SET name = id || ' wrote ' || ?", (n,))
-    db.execute("UPDATE book SET price = price + 1 WHERE isbn < 'isbn-102'")
+    db.execute("UPDATE book SET title = title || '.' WHERE isbn < 'isbn-102' AND length(title) < 100")
+    db.execute("UPDATE book SET author = 1 + ? % 3, price = price + 1 WHERE isbn < 'isbn-102'", (n,))
     db.execute("REPLACE INTO book VALUES (?, 1, 'turn', ?)", ("new-%d" % (n % 50), n))
     db.execute("DELETE FROM book WHERE isbn = ?", ("new-%d" % ((n + 25) % 50),))
     db.execute("COMMIT")

@@ -9,6 +9,9 @@ import { from as copyFrom } from "pg-copy-streams";
 import { connect, switchback, timed } from "./measure.js";
 import { makeBacklog, makeOrders } from "./orders.js";
 
+/** Tells two tables' contents apart whatever the order of their rows, which a sum of floats would not. */
+const CONTENT = "SELECT count(*)::int AS n, sum(hashtext(orders::text))::text AS total FROM orders";
+
 /** @param {import("./measure.js").Server} server @param {{ changes: number }} sizes */
 export async function benchTail(server, { changes }) {
   const rows = changes;
@@ -27,7 +30,7 @@ export async function benchTail(server, { changes }) {
   await switchback(["backfill", "--sqlite", before, "--postgres", plain, "--log-level", "error"]).ended;
   const merge = await mergeInSql(plain, file, before);
   const client = await connect(url);
-  const equal = await client.query("SELECT count(*)::int AS n, sum(total)::text AS total FROM orders");
+  const equal = await client.query(CONTENT);
   await client.end();
   const seconds = caught.seconds - idle.seconds;
   return {
@@ -91,7 +94,7 @@ async function mergeInSql(url, after, before) {
     );
     await client.query("COMMIT");
   });
-  const { rows } = await client.query("SELECT count(*)::int AS n, sum(total)::text AS total FROM orders");
+  const { rows } = await client.query(CONTENT);
   await client.end();
   return { seconds, loadSeconds, rows: rows[0].n, total: rows[0].total };
 }

@@ -170,13 +170,11 @@ function notSpared(mapping: TableMapping, spared: string, alias: "s" | "t"): str
 
 /** True when any value is not exactly the same: equality alone would pass 1.0 for 1 and -0 for 0. */
 function differs(mapping: TableMapping): string {
-  return mapping.columns
-    .map((column, i) => {
-      const [staged, held] = [`s.c${i}`, `t.${quote(column.target)}`];
-      const exact = exactly(column.codec.type);
-      return `${exact(staged)} IS DISTINCT FROM ${exact(held)}`;
-    })
-    .join(" OR ");
+  const tests = mapping.columns.map((column, i) => {
+    const exact = exactly(column.codec.type);
+    return `${exact(`s.c${i}`)} IS DISTINCT FROM ${exact(`t.${quote(column.target)}`)}`;
+  });
+  return `(${tests.join(" OR ")})`;
 }
 
 function exactly(type: string): (value: string) => string {

@@ -2,7 +2,7 @@
 // obstacle to the signals and the exit code of the process that started it.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import pg from "pg";
@@ -18,6 +18,7 @@ beforeEach(() => {
   const made = temporaryFolder();
   remove = made.remove;
   // Passable, so that the cluster lies here also where the server runs as another user.
+  chmodSync(made.folder, 0o711);
   folder = join(made.folder, ".switchback");
   mkdirSync(folder);
 });

@@ -1,7 +1,6 @@
 // SQLite files and writers as applications have them: better-sqlite3 with recursive triggers off, as every other
 // language has it, and Python's sqlite3 in another process with another SQLite library.
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { temporaryFolder } from "./cli.js";
@@ -66,10 +65,7 @@ export interface Outside {
 
 /** Runs a Python program in another process; `sys.argv[1:]` are the arguments. */
 export function python(script: string, args: readonly string[] = []): Outside {
-  const { folder, remove } = temporaryFolder();
-  const file = join(folder, "writer.py");
-  writeFileSync(file, script);
-  const child = spawn("python3", ["-u", file, ...args], { stdio: ["pipe", "pipe", "pipe"] });
+  const child = spawn("python3", ["-u", "-c", script, ...args], { stdio: ["pipe", "pipe", "pipe"] });
   const lines: string[] = [];
   const waiting: ((line: string) => void)[] = [];
   let rest = "";
@@ -94,11 +90,7 @@ export function python(script: string, args: readonly string[] = []): Outside {
   child.stdin.on("error", () => {});
   const ended = new Promise<number | null>((resolve, reject) => {
     child.once("error", reject);
-    child.once("close", (code) => {
-      rmSync(folder, { recursive: true, force: true });
-      remove();
-      resolve(code);
-    });
+    child.once("close", resolve);
   });
   ended.catch(() => {});
   const failed = ended.then((code) =>

@@ -28,7 +28,10 @@ export interface Codec {
    * will apply when it is stored.
    */
   decode(text: string | null): SqliteValue | Refusal;
-  /** SQL over the quoted column: 1 when `render` is exact for the value (NULL included), 0 when a row must take the exact path. */
+  /**
+   * SQL over the quoted column: 0 when a row must take the exact path, 1 when `render` is exact for the value;
+   * for NULL, which is always exact, 1 or NULL.
+   */
   clean(column: string): string;
   /**
    * SQL over the quoted column: the value as one field of COPY's CSV, NULL for NULL (the caller turns that

@@ -73,7 +73,7 @@ export function codecFor(spec: CodecSpec): Codec {
     clean:
       bytesMax === undefined
         ? inner.clean
-        : (c) => `(${inner.clean(c)} AND ifnull(octet_length(${c}) <= ${bytesMax}, 1))`,
+        : (c) => `(${inner.clean(c)} AND octet_length(${c}) <= ${bytesMax})`,
     render: inner.render,
   };
 }

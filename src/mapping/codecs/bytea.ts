@@ -1,5 +1,5 @@
 // bytea: BLOB values only, byte for byte.
-import { type ColumnCodec, isClass, refuse, unheld } from "./column-codec.js";
+import { type ColumnCodec, isBlob, refuse, unheld } from "./column-codec.js";
 
 export function byteaCodec(): ColumnCodec {
   return {
@@ -9,7 +9,7 @@ export function byteaCodec(): ColumnCodec {
         : refuse(value, "in a bytea column"),
     decode: (text) =>
       text.startsWith("\\x") ? Buffer.from(text.slice(2), "hex") : unheld(text, "is not in hexadecimal form"),
-    clean: (c) => isClass(c, "blob"),
+    clean: isBlob,
     // hex(NULL) is the empty text.
     render: (c) => `CASE WHEN ${c} NOT NULL THEN '\\x' || hex(${c}) END`,
   };

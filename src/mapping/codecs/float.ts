@@ -5,7 +5,7 @@
 import { sameValue, storedAs } from "../affinity.js";
 import type { SqliteValue } from "../codec.js";
 import type { CodecSpec } from "../codecs.js";
-import { type ColumnCodec, isClass, refuse, turnsNumeric, unheld } from "./column-codec.js";
+import { type ColumnCodec, isBelowText, refuse, turnsNumeric, unheld } from "./column-codec.js";
 
 /** Whole numbers up to here are exact in a double: 2^53. */
 const EXACT_MAX = 9_007_199_254_740_992;
@@ -39,7 +39,8 @@ function floatCodec(spec: CodecSpec, narrowed: (real: number) => number): Column
         return `(CASE typeof(${c}) WHEN 'integer' THEN ${c} BETWEEN -${EXACT_MAX} AND ${EXACT_MAX} ELSE typeof(${c}) IN ('real', 'null') END)`;
       }
       return spec.affinity === "REAL"
-        ? isClass(c, "real")
+        ? // REAL affinity turns every INTEGER into a REAL.
+          isBelowText(c)
         : `(CASE typeof(${c}) WHEN 'real' THEN ${c} <> 0.0 WHEN 'null' THEN 1 ELSE 0 END)`;
     },
     render: (c) => c,

@@ -1,6 +1,6 @@
 // bigint, integer and smallint: INTEGER values within the type's range, and nothing else.
 import type { CodecSpec } from "../codecs.js";
-import { type ColumnCodec, isClass, refuse, unheld } from "./column-codec.js";
+import { type ColumnCodec, refuse, unheld } from "./column-codec.js";
 
 export function integerCodec(spec: CodecSpec, bytes: 2 | 4 | 8): ColumnCodec {
   const max = 2n ** BigInt(bytes * 8 - 1) - 1n;
@@ -16,7 +16,7 @@ export function integerCodec(spec: CodecSpec, bytes: 2 | 4 | 8): ColumnCodec {
     },
     clean: (c) =>
       bytes === 8
-        ? isClass(c, "integer")
+        ? `(typeof(${c}) = 'integer' OR ${c} IS NULL)`
         : `(typeof(${c}) = 'integer' AND ${c} BETWEEN ${min} AND ${max} OR ${c} IS NULL)`,
     render: (c) => c,
   };

@@ -4,11 +4,13 @@
 import { sameValue, storedAs } from "../affinity.js";
 import { Refusal, type SqliteValue } from "../codec.js";
 import type { CodecSpec } from "../codecs.js";
-import { type ColumnCodec, csvText, refuse } from "./column-codec.js";
+import { type ColumnCodec, csvText, isBelowBlob, isClass, refuse } from "./column-codec.js";
 
 export function textCodec(spec: CodecSpec): ColumnCodec {
-  const classes = spec.affinity === "INTEGER" || spec.affinity === "NUMERIC" ? ["text", "integer"] : ["text"];
-  const clean = (c: string) => `(typeof(${c}) IN (${[...classes, "null"].map((x) => `'${x}'`).join(", ")}))`;
+  const numeric = spec.affinity === "INTEGER" || spec.affinity === "NUMERIC";
+  const classes = numeric ? (["text", "integer"] as const) : (["text"] as const);
+  // TEXT affinity turns every number into TEXT: only a BLOB can be there besides.
+  const clean = spec.affinity === "TEXT" ? isBelowBlob : (c: string) => isClass(c, ...classes);
   return { encode: (value) => encodeText(value, spec), decode: (text) => text, clean, render: csvText };
 }
 

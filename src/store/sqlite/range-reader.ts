@@ -111,7 +111,7 @@ function rangeStatements(db: Database.Database, mapping: TableMapping, range: Ra
         const rows = Number(count);
         const lastKey =
           rows === 0 ? [] : statements.last ? lastKeyOf(statements.last, after, limit) : [last ?? 0n];
-        return { rows, clean: clean === 1n, csv, last: lastKey };
+        return { rows, clean: clean !== 0n, csv, last: lastKey };
       } catch (error) {
         // SQLITE_TOOBIG: the group's text passes SQLite's limit for one value.
         if ((error as { code?: string }).code === "SQLITE_TOOBIG") return "too big";

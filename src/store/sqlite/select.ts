@@ -69,7 +69,7 @@ export function csvExpression(mapping: TableMapping): string {
   return joined(fields.flatMap((field, i) => (i === 0 ? [field] : ["','", field])));
 }
 
-/** Bulk form: SQL that is 1 when every value of the row is rendered exactly. */
+/** Bulk form: SQL that is 0 when some value of the row is not rendered exactly; else 1, or NULL where NULLs are. */
 export function cleanExpression(mapping: TableMapping): string {
   const tests = mapping.columns.flatMap((column) => {
     const x = `${ROW}.${column.source}`;

@@ -195,7 +195,7 @@ class TableReader {
     try {
       const [clean, rows, bytes] = statement.get(...parameters) as [bigint | null, bigint, Buffer | null];
       if (rows === 0n || bytes === null) return { rows: 0, bytes: Buffer.alloc(0) };
-      return clean === 1n && isSound(bytes) ? { rows: Number(rows), bytes } : null;
+      return clean !== 0n && isSound(bytes) ? { rows: Number(rows), bytes } : null;
     } catch (error) {
       if ((error as { code?: string }).code === "SQLITE_TOOBIG") return null;
       throw error;

@@ -46,8 +46,6 @@ const PRUNE_EVERY_MS = 250;
 const RECORDS_EVERY_MS = 5_000;
 /** Bites taken in one quiet moment, a millisecond or two each. */
 const QUIET_BITES = 5;
-/** Building an index uses the server's own parallel workers; two statements at a time keep it busy. */
-const INDEXES_AT_ONCE = 2;
 
 export class Follower {
   readonly name: string;
@@ -63,6 +61,7 @@ export class Follower {
   private readonly sampler: NodeJS.Timeout;
   private readonly standing = new Map<string, Problem>();
   private prunedMs = 0;
+  private readonly unanalyzed: string[] = [];
   private recordsReadMs = 0;
   private newest = 0;
 
@@ -80,6 +79,7 @@ export class Follower {
   async follow(owner: string, signal: AbortSignal, ready: () => void): Promise<void> {
     await this.cycle(owner, signal, ready, async (link) => {
       this.options.event({ kind: "copied" });
+      this.analyze();
       await link.run(signal, () => this.idle());
     });
   }
@@ -188,18 +188,28 @@ export class Follower {
     // Adopted tables have the keys and indexes that their own migrations gave them.
     const building = this.options.source.target === "create" ? unfinished : [];
     this.options.progress.phase(`${this.name}: building keys and indexes`);
-    for (const failure of await buildKeys(target.free.slice(0, INDEXES_AT_ONCE), building, signal)) {
+    for (const failure of await buildKeys(target.free, building, signal)) {
       this.raise(problem("INDEX_FAILED", failure.message, this.name, failure.where.table ?? ""));
     }
     if (signal.aborted) return;
     const control = this.control();
     for (const table of unfinished) {
-      await control.query(`ANALYZE ${targetName(table.mapping)}`);
       await control.setState(this.name, table.mapping.table.name, "streaming");
       this.states.set(table.mapping.table.name, "streaming");
+      this.unanalyzed.push(targetName(table.mapping));
     }
     await target.follow(this.mappings);
     await control.flush(this.name);
+  }
+
+  /** Statistics for the application's own queries; beside the windows, which need none. */
+  private analyze(): void {
+    const client = this.target?.free[0];
+    const tables = this.unanalyzed.splice(0);
+    if (!client || tables.length === 0) return;
+    client
+      .query(tables.map((table) => `ANALYZE ${table}`).join("; "))
+      .catch((error: unknown) => this.options.log.debug({ err: error }, "ANALYZE failed"));
   }
 
   /** What the loop does when there is nothing to apply. */

@@ -138,24 +138,22 @@ export class Link {
   private async copySnapshot(snapshot: Snapshot, signal: AbortSignal): Promise<void> {
     const until = performance.now() + SNAPSHOT_MS;
     const queue = new PQueue({ concurrency: snapshot.readers });
-    const free = Array.from({ length: snapshot.readers }, (_, i) => i);
     const ended = () => signal.aborted || performance.now() > until || this.source.strained();
+    const copyRanges = async (reader: number) => {
+      for (let range = this.take(); range; range = ended() ? undefined : this.take()) {
+        const mine = range;
+        try {
+          await this.add(mine, snapshot.position, () => snapshot.read(reader, mine));
+        } catch (error) {
+          this.giveBack(mine);
+          throw error;
+        }
+      }
+    };
     try {
       await this.advance(await snapshot.window(this.held.position, this.scope));
-      const worker = async () => {
-        const reader = free.pop();
-        if (reader === undefined) throw new Error("more copies at once than the snapshot has readers");
-        for (let range = this.take(); range; range = ended() ? undefined : this.take()) {
-          const mine = range;
-          try {
-            await this.add(mine, snapshot.position, () => snapshot.read(reader, mine));
-          } catch (error) {
-            this.giveBack(mine);
-            throw error;
-          }
-        }
-      };
-      await settled(free.map(() => queue.add(worker)));
+      const readers = Array.from({ length: snapshot.readers }, (_, reader) => reader);
+      await settled(readers.map((reader) => queue.add(() => copyRanges(reader))));
     } finally {
       await snapshot.release();
     }

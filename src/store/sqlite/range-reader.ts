@@ -76,7 +76,7 @@ function rangeStatements(db: Database.Database, mapping: TableMapping, range: Ra
   const bulk = (bounded: boolean) =>
     prepare(
       db,
-      `SELECT count(*), min(clean), CAST(group_concat(line, char(10)) || char(10) AS BLOB), ${order.length === 1 ? "max(o0)" : "NULL"}
+      `SELECT count(*), min(clean), CAST(group_concat(line, '') AS BLOB), ${order.length === 1 ? "max(o0)" : "NULL"}
          FROM (${rows(`${named}, ${cleanExpression(mapping)} AS clean, ${csvExpression(mapping)} AS line`, bounded)})`,
     );
   const exactOf = (bounded: boolean) =>

@@ -41,6 +41,8 @@ if (port) serve(port, workerData as WorkerData);
 
 function serve(port: NonNullable<typeof parentPort>, data: WorkerData): void {
   const db = openSqlite(data.file, { readonly: true });
+  // Every page is read once, in order: a cache would only cost memory.
+  db.pragma("cache_size = -2000");
   let reading: Generator<Chunk> | null = null;
   let credits = CREDITS;
   const send = (reply: Reply, transfer: ArrayBuffer[] = []) => port.postMessage(reply, transfer);
@@ -55,8 +57,10 @@ function serve(port: NonNullable<typeof parentPort>, data: WorkerData): void {
       }
       credits--;
       const { csv, rows, refused } = next.value;
-      const own = new Uint8Array(csv);
-      send({ kind: "chunk", csv: own, rows, refused }, [own.buffer]);
+      // Handed over, not copied, where the chunk has its memory to itself.
+      const alone = csv.byteOffset === 0 && csv.byteLength === csv.buffer.byteLength;
+      const own = alone ? new Uint8Array(csv.buffer) : new Uint8Array(csv);
+      send({ kind: "chunk", csv: own, rows, refused }, [own.buffer as ArrayBuffer]);
     }
   };
 

@@ -61,12 +61,12 @@ function readText(bytes: Buffer): string | InvalidText {
   return isUtf8(bytes) ? bytes.toString("utf8") : new InvalidText(bytes);
 }
 
-/** Bulk form: SQL for one row as a CSV line without its newline. */
+/** Bulk form: SQL for one row as a CSV line, newline included. */
 export function csvExpression(mapping: TableMapping): string {
   const fields = mapping.columns.map(
     (column) => `ifnull(${column.codec.render(`${ROW}.${column.source}`)}, '')`,
   );
-  return joined(fields.flatMap((field, i) => (i === 0 ? [field] : ["','", field])));
+  return joined(fields.flatMap((field, i) => (i === 0 ? [field] : ["','", field])).concat("char(10)"));
 }
 
 /** Bulk form: SQL that is 0 when some value of the row is not rendered exactly; else 1, or NULL where NULLs are. */

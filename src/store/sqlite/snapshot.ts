@@ -18,7 +18,11 @@ export class Reader {
   private failure: Error | null = null;
 
   constructor(data: WorkerData) {
-    this.worker = new Worker(new URL("./reader-worker.js", import.meta.url), { workerData: data });
+    this.worker = new Worker(new URL("./reader-worker.js", import.meta.url), {
+      workerData: data,
+      // A reader holds a few chunks and nothing else; left alone it would reserve ten times that.
+      resourceLimits: { maxYoungGenerationSizeMb: 8 },
+    });
     this.worker.unref();
     this.worker.on("message", (reply: Reply) => {
       this.inbox.push(reply);

@@ -144,7 +144,7 @@ class TableReader {
     const group = "(SELECT * FROM temp._switchback_dirty WHERE n > ? AND n <= ?) AS d";
     const prepare = (text: string) => this.db.prepare(text).raw().safeIntegers();
     const bulk = prepare(
-      `SELECT min(${cleanExpression(this.mapping)}), count(*), CAST(group_concat(${csvExpression(this.mapping)}, char(10)) || char(10) AS BLOB)
+      `SELECT min(${cleanExpression(this.mapping)}), count(*), CAST(group_concat(${csvExpression(this.mapping)}, '') AS BLOB)
          FROM ${group} JOIN ${this.joined()}`,
     );
     const missing = prepare(

@@ -81,7 +81,7 @@ export const COMMANDS: readonly CommandEntry[] = [
     name: "run",
     summary: "the sidecar: backfill if needed, then follow every change",
     description:
-      "Serves HTTP, obeys the flag file, keeps the other store exact in either direction. SIGTERM and SIGINT stop it cleanly (exit code 0); it resumes where it stopped.",
+      "Serves HTTP and keeps PostgreSQL exact at every commit, for as long as it runs. SIGTERM and SIGINT stop it cleanly (exit code 0); it resumes where it stopped.",
     examples: ["switchback run --config switchback.yaml", "SWITCHBACK_HTTP=off switchback run"],
     needs: BOTH,
     embedded: true,
@@ -136,7 +136,7 @@ export const COMMANDS: readonly CommandEntry[] = [
     name: "demo",
     summary: "the main job, end to end, on a sample application",
     description:
-      "Starts its own PostgreSQL and a live writer, moves it there and back, and prints what it proved.",
+      "Starts its own PostgreSQL and a live writer, copies its history, follows its changes, and prints what it proved.",
     examples: ["switchback demo"],
     needs: { sources: false, postgres: false },
     embedded: false,

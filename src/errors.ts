@@ -76,23 +76,29 @@ export const ERRORS = {
     "Another process holds the lock; the sidecar tries again. Look for a transaction that never ends.",
   ),
   SQLITE_IO: kind("sqlite", "retry", 3, "Check the disk and its free space."),
+  SQLITE_FOREIGN: kind(
+    "sqlite",
+    "operator",
+    4,
+    "The file uses a function or collation that only the application defines; exclude the table, or move its definition to built-in ones.",
+  ),
   SQLITE_REPLACED: kind(
     "sqlite",
     "operator",
     4,
-    "Another file now stands at this path. Put the original back, or run `switchback teardown` and start a new backfill.",
+    "Another file now stands at this path. Put the original back; or run `switchback teardown`, empty or drop the copied tables, and start a new backfill.",
   ),
   SQLITE_REWOUND: kind(
     "sqlite",
     "operator",
     4,
-    "The file is an older state than the one already copied, as after restoring a backup. Run `switchback teardown` and start a new backfill.",
+    "The file is an older state than the one already copied, as after restoring a backup. Run `switchback teardown`, empty or drop the copied tables, and start a new backfill.",
   ),
   LOG_TAMPERED: kind(
     "sqlite",
     "operator",
     4,
-    "Rows of _switchback_log are gone that were not yet applied. Run `switchback teardown` and start a new backfill.",
+    "Rows of _switchback_log are gone that were not yet applied. Run `switchback teardown`, empty or drop the copied tables, and start a new backfill.",
   ),
   CAPTURE_LOST: kind(
     "sqlite",
@@ -104,7 +110,7 @@ export const ERRORS = {
     "sqlite",
     "operator",
     4,
-    "The table no longer exists in SQLite; drop its copy in PostgreSQL or exclude it in the configuration.",
+    "The table no longer exists in SQLite; drop its copy in PostgreSQL and restart the sidecar.",
   ),
   SCHEMA_CHANGED: kind(
     "sqlite",
@@ -205,6 +211,12 @@ export const ERRORS = {
     "operator",
     2,
     "Another process listens there; choose another address with http.listen or SWITCHBACK_HTTP, or `off`.",
+  ),
+  TEMPORARY_FILES: kind(
+    "switchback",
+    "retry",
+    3,
+    "Large windows are spooled to the temporary folder; check that TMPDIR exists and has free space.",
   ),
   BUG: kind("switchback", "operator", 70, "This is a bug in switchback; please report it with the log."),
 } as const satisfies Record<string, ErrorKind>;

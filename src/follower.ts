@@ -141,7 +141,10 @@ export class Follower {
     this.warn(found.findings);
     this.mappings = found.mappings;
     this.targets = found.targets;
+    this.standing.clear();
     for (const problem of found.problems) this.raise(problem);
+    for (const news of found.healed) this.announce(news);
+    this.source.remember(found.position, found.mark);
     this.held = { position: found.position, tables: new Map() };
     for (const table of found.followed) {
       const copied = table.ranges.filter((range) => range.rows !== null);
@@ -188,14 +191,18 @@ export class Follower {
     // Adopted tables have the keys and indexes that their own migrations gave them.
     const building = this.options.source.target === "create" ? unfinished : [];
     this.options.progress.phase(`${this.name}: building keys and indexes`);
-    for (const failure of await buildKeys(target.free, building, signal)) {
-      this.raise(problem("INDEX_FAILED", failure.message, this.name, failure.where.table ?? ""));
+    const failures = await buildKeys(target.free, building, signal);
+    for (const { message, where } of failures) {
+      this.raise(problem("INDEX_FAILED", message, this.name, where.table ?? ""));
     }
     if (signal.aborted) return;
     const control = this.control();
     for (const table of unfinished) {
-      await control.setState(this.name, table.mapping.table.name, "streaming");
-      this.states.set(table.mapping.table.name, "streaming");
+      const { name } = table.mapping.table;
+      // What could not be built is tried again, and said again, at the next start.
+      const failed = failures.some(({ where }) => where.table === name);
+      if (!failed) await control.setState(this.name, name, "streaming");
+      this.states.set(name, "streaming");
       this.unanalyzed.push(targetName(table.mapping));
     }
     await target.follow(this.mappings);
@@ -270,6 +277,7 @@ export class Follower {
 
   private advanced(window: Window, seconds: number): void {
     const { metrics } = this.options;
+    this.source.remember(window.to, window.mark);
     this.lag.saw(window.to);
     metrics.set("switchback_applied_position", window.to);
     metrics.set("switchback_last_apply_timestamp_seconds", Date.now() / 1_000);
@@ -307,8 +315,13 @@ export class Follower {
     }
   }
 
+  /** Stands in the way until the next look at the file finds it gone. */
   private raise(problem: Problem): void {
     this.standing.set(`${problem.code} ${problem.table ?? ""}`, problem);
+    this.announce(problem);
+  }
+
+  private announce(problem: Problem): void {
     this.options.log.warn({ source: this.name, code: problem.code, table: problem.table }, problem.message);
     this.options.metrics.add("switchback_errors_total", 1, { code: problem.code });
   }

@@ -59,7 +59,7 @@ export const METRICS = {
   switchback_apply_seconds: {
     type: "histogram",
     labels: ["source"],
-    help: "Time to read a batch of changes and commit it in the target.",
+    help: "Time to commit a batch of changes in the target.",
   },
   switchback_quarantined_rows: {
     type: "gauge",

@@ -20,12 +20,16 @@ import type { Position } from "./store/store.js";
 
 export interface Reconciled {
   readonly position: Position;
+  readonly mark: string | null;
   readonly followed: readonly FollowedTable[];
   readonly mappings: readonly TableMapping[];
   readonly targets: readonly TargetTable[];
   readonly findings: readonly Finding[];
   readonly oddities: readonly Oddity[];
+  /** What stands in the way of a flip. */
   readonly problems: readonly Problem[];
+  /** What was wrong and is being put right: news, not a hindrance. */
+  readonly healed: readonly Problem[];
 }
 
 export interface Sides {
@@ -44,7 +48,8 @@ export async function reconcile(sides: Sides): Promise<Reconciled> {
   const record = await control.source(config.name);
   checkIdentity(sides, record);
   const settled = settledMappings(schema, known, config);
-  const { mappings, findings } = decideMappings(file.database, schema, config, settled);
+  const present = { ...config, tables: withoutDropped(config, schema, known) };
+  const { mappings, findings } = decideMappings(file.database, schema, present, settled);
   refuseBlockers(findings, config.name);
   const { tables, oddities } = buildTargetSchema(mappings);
   const start = (table: TargetTable): Start => ({
@@ -54,6 +59,7 @@ export async function reconcile(sides: Sides): Promise<Reconciled> {
     ranges: file.rangesOf(table.mapping.table),
   });
   const problems: Problem[] = [];
+  const healed: Problem[] = [];
   const arriving = tables.filter(({ mapping }) => !known.has(mapping.table.name));
   const states = await inspectArrivals(sides, arriving);
   const changed = tables.filter(
@@ -67,17 +73,10 @@ export async function reconcile(sides: Sides): Promise<Reconciled> {
     const before = known.get(table.mapping.table.name);
     if (!before || changed.includes(table)) continue;
     if (lost.has(before.name)) {
-      problems.push(
-        problem(
-          "CAPTURE_LOST",
-          `the triggers of ${before.name} had vanished; it is copied anew`,
-          config.name,
-          before.name,
-        ),
-      );
+      healed.push(healing(before, table.mapping, config.name));
     } else if (!(moved && renumberable(before))) {
-      if (indexesOf(before.mapping.table) !== indexesOf(table.mapping.table))
-        await refinish(control, config.name, before, table.mapping);
+      if (!sameIndexes(before.mapping.table, table.mapping.table))
+        await refinish(control, config.name, before, table);
       continue;
     }
     await restartTable(control, before, table.mapping, start(table));
@@ -112,12 +111,34 @@ export async function reconcile(sides: Sides): Promise<Reconciled> {
   const followed = (await control.followed(config.name)).filter((table) =>
     mappings.some((m) => m.table.name === table.name),
   );
-  return { position: claimed.position, followed, mappings, targets: tables, findings, oddities, problems };
+  return {
+    position: claimed.position,
+    mark: claimed.mark,
+    followed,
+    mappings,
+    targets: tables,
+    findings,
+    oddities,
+    problems,
+    healed,
+  };
 }
 
 /** Everything in the configuration that decides how a table is mapped, as text: when it changes, so may the mapping. */
 export function settingsOf(config: SourceConfig, table: string): string {
   return JSON.stringify([config.schema, config.target, config.lengths, config.tables[table] ?? null]);
+}
+
+/** The configured tables, but for those that were followed and are gone: they are a problem of their own. */
+function withoutDropped(
+  config: SourceConfig,
+  schema: Schema,
+  known: ReadonlyMap<string, FollowedTable>,
+): SourceConfig["tables"] {
+  const there = new Set(schema.tables.map(({ name }) => name));
+  return Object.fromEntries(
+    Object.entries(config.tables).filter(([name]) => there.has(name) || !known.has(name)),
+  );
 }
 
 function checkIdentity({ config, file }: Sides, record: SourceRecord | null): void {
@@ -133,11 +154,13 @@ function checkIdentity({ config, file }: Sides, record: SourceRecord | null): vo
     );
   }
   const newest = file.position();
+  const rewound = (what: string) => new SwitchbackError("SQLITE_REWOUND", `${config.sqlite}: ${what}`, where);
   if (newest < record.position) {
-    throw new SwitchbackError(
-      "SQLITE_REWOUND",
-      `${config.sqlite}: the change log ends at ${newest}, but ${record.position} was already applied`,
-      where,
+    throw rewound(`the change log ends at ${newest}, but ${record.position} was already applied`);
+  }
+  if (record.position > 0 && record.mark !== null && file.markAt(record.position) !== record.mark) {
+    throw rewound(
+      `the change log at ${record.position} is not the one that was applied, as after restoring a backup`,
     );
   }
 }
@@ -165,19 +188,44 @@ function renumberable(table: FollowedTable): boolean {
   return key.kind === "rowid" || table.ranges.some((range) => range.rows === null);
 }
 
-function indexesOf(table: Table): string {
-  return JSON.stringify(table.indexes);
+function sameIndexes(a: Table, b: Table): boolean {
+  // Spelled out, because PostgreSQL's jsonb hands the members back in another order.
+  const shape = (table: Table) =>
+    table.indexes.map(({ name, unique, origin, where, terms }) => [
+      ...[name, unique, origin, where],
+      terms.map(({ column, expression, collation, descending }) => [
+        column,
+        expression,
+        collation,
+        descending,
+      ]),
+    ]);
+  return JSON.stringify(shape(a)) === JSON.stringify(shape(b));
 }
 
-/** New indexes in SQLite are built in the target as well; the rows need no second look. */
+/** New indexes in SQLite are built in the target as well, and dropped ones dropped; the rows need no second look. */
 async function refinish(
   control: Control,
   source: string,
   before: FollowedTable,
-  mapping: TableMapping,
+  table: TargetTable,
 ): Promise<void> {
-  await control.updateMapping(source, mapping);
-  if (before.state === "streaming") await control.setState(source, before.name, "finishing");
+  const [old] = buildTargetSchema([before.mapping]).tables;
+  const kept = table.indexes.map(({ name }) => name);
+  const dropped = (old?.indexes ?? []).map(({ name }) => name).filter((name) => !kept.includes(name));
+  await control.transaction(async () => {
+    for (const name of before.made ? dropped : []) await control.dropIndex(before.mapping, name);
+    await control.updateMapping(source, table.mapping);
+    if (before.state === "streaming") await control.setState(source, before.name, "finishing");
+  });
+}
+
+/** Why a table is copied anew that was followed: what it missed is unknown. */
+function healing(before: FollowedTable, mapping: TableMapping, source: string): Problem {
+  const why = sameIndexes(before.mapping.table, mapping.table)
+    ? `the triggers of ${before.name} had vanished`
+    : `${before.name} has a new unique index, and what a REPLACE evicted through it so far was not captured`;
+  return problem("CAPTURE_LOST", `${why}; it is copied anew`, source, before.name);
 }
 
 async function inspectArrivals(sides: Sides, arriving: readonly TargetTable[]) {
@@ -195,7 +243,10 @@ async function inspectArrivals(sides: Sides, arriving: readonly TargetTable[]) {
 async function inspectChanged(sides: Sides, changed: readonly TargetTable[]): Promise<void> {
   if (changed.length === 0) return;
   const { findings } = await inspectTarget(sides.client, changed, "adopt", sides.config.name);
-  const blocker = findings.find((finding) => finding.severity === "blocker");
+  // The table is full of our own copy, of course.
+  const blocker = findings.find(
+    ({ severity, code }) => severity === "blocker" && code !== "target-not-empty",
+  );
   if (!blocker) return;
   const where = {
     source: sides.config.name,

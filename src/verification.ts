@@ -66,17 +66,23 @@ export class Verification {
 
   static async open(options: VerifyOptions): Promise<Verification> {
     const client = await connectPostgres(options.postgres, { name: "switchback verify" });
+    let opened: SqliteSource | null = null;
     try {
       const control = new Control(client);
-      const known = (await control.installed()) ? await control.followed(options.source.name) : [];
+      const file = new SqliteSource(options.source.name, options.source.sqlite, 1);
+      opened = file;
+      const followed = (await control.installed()) ? await control.followed(options.source.name) : [];
+      // A table that was dropped in SQLite is a problem of its own; there is nothing to compare it with.
+      const there = new Set(file.schema().schema.tables.map(({ name }) => name));
+      const known = followed.filter(({ name }) => there.has(name));
       const chosen = options.table === undefined ? known : known.filter(({ name }) => name === options.table);
       checkReady(options, known.length, chosen);
       const mappings = new Map(chosen.map((table) => [table.name, table.mapping]));
       await control.keepLog();
-      const file = new SqliteSource(options.source.name, options.source.sqlite, 1);
       file.attach(known.map((table) => table.mapping));
       return new Verification(options, file, client, control, mappings);
     } catch (error) {
+      await opened?.close();
       await client.end().catch(() => {});
       throw error;
     }

@@ -18,6 +18,8 @@ CREATE TABLE IF NOT EXISTS switchback.source (
   file       text        NOT NULL,
   schema     text        NOT NULL,
   position   bigint      NOT NULL DEFAULT 0,
+  -- What SQLite's change log looked like at that position: a restored backup shows something else there.
+  mark       text,
   -- SQLite's schema version when its tables were last looked at.
   version    bigint      NOT NULL DEFAULT -1,
   applied_at timestamptz,
@@ -99,11 +101,11 @@ END
 $$;
 
 -- Moves the position from exactly p_from to p_to, for its owner only.
-CREATE OR REPLACE FUNCTION switchback.advance(p_source text, p_owner text, p_from bigint, p_to bigint)
+CREATE OR REPLACE FUNCTION switchback.advance(p_source text, p_owner text, p_from bigint, p_to bigint, p_mark text)
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   UPDATE switchback.source
-     SET position = p_to, applied_at = clock_timestamp()
+     SET position = p_to, mark = p_mark, applied_at = clock_timestamp()
    WHERE name = p_source AND owner = p_owner AND position = p_from;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'the position of source % is not % or its owner changed', p_source, p_from USING ERRCODE = 'SB001';

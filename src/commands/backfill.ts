@@ -18,8 +18,10 @@ export async function backfill(context: Context): Promise<ExitCode> {
       for (const { name, applied, tables } of status.sources) {
         const rows = tables.reduce((sum, table) => sum + table.copied, 0);
         const seconds = (performance.now() - started) / 1_000;
+        const kept = tables.reduce((sum, table) => sum + table.quarantined, 0);
+        const exact = kept === 0 ? "exact" : `exact, but for ${kept} quarantined rows,`;
         context.out(
-          `${name}: ${tables.length} tables, ${rows.toLocaleString("en")} rows copied; exact at position ${applied} after ${seconds.toFixed(1)} s`,
+          `${name}: ${tables.length} tables, ${rows.toLocaleString("en")} rows copied; ${exact} at position ${applied} after ${seconds.toFixed(1)} s`,
         );
       }
       for (const problem of status.problems) context.out(`  ! ${problem.message}\n    ${problem.hint}`);

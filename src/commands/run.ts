@@ -1,15 +1,19 @@
 // `run`: the sidecar. Follows every change until it is told to stop, and answers over HTTP meanwhile.
-import { startServer } from "../server.js";
+import type { PostgresConfig } from "../config.js";
+import { SwitchbackError } from "../errors.js";
+import { type HttpServer, type ServerOptions, startServer } from "../server.js";
 import { Sidecar } from "../sidecar.js";
+import { lockTarget } from "../store/postgres/lock.js";
 import { type Context, type ExitCode, requirePostgres } from "./command.js";
 import { verdictDocument } from "./verify.js";
 
 export async function run(context: Context): Promise<ExitCode> {
   const { config, log, progress, signal } = context;
-  const sidecar = new Sidecar(config, requirePostgres(config), log, progress);
+  const postgres = requirePostgres(config);
+  const sidecar = new Sidecar(config, postgres, log, progress);
   try {
     const server = config.http
-      ? await startServer({
+      ? await listen(postgres, {
           ...config.http,
           token: config.token,
           log,
@@ -36,5 +40,17 @@ export async function run(context: Context): Promise<ExitCode> {
     return 0;
   } finally {
     await sidecar.close();
+  }
+}
+
+/** Listens; an address that is taken is most often taken by another sidecar, which is then what matters. */
+async function listen(postgres: PostgresConfig, options: ServerOptions): Promise<HttpServer> {
+  try {
+    return await startServer(options);
+  } catch (error) {
+    if (error instanceof SwitchbackError && error.code === "HTTP_LISTEN") {
+      await (await lockTarget(postgres)).release();
+    }
+    throw error;
   }
 }

@@ -70,6 +70,8 @@ export interface Window {
   readonly from: Position;
   readonly to: Position;
   readonly changes: number;
+  /** What the log looks like just before `to`: a source that shows something else there later is not the same. */
+  readonly mark: string;
   readonly tables: readonly TableWindow[];
   /** Frees temporary files. */
   dispose(): void;

@@ -15,7 +15,7 @@ import type { Affinity } from "#switchback/schema.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";
 import { randomValues } from "../support/values.js";
 
-const SEED = Number(process.env.SB_SEED ?? Math.floor(Math.random() * 2 ** 31));
+const SEED = Number(process.env.SWITCHBACK_SEED ?? Math.floor(Math.random() * 2 ** 31));
 const VALUES = 600;
 
 const DECLARED: Readonly<Record<Affinity, string>> = {

@@ -15,8 +15,8 @@ import { readSchema } from "#switchback/store/sqlite/schema.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";
 import { generator } from "../support/values.js";
 
-const SEED = Number(process.env.SB_SEED ?? Math.floor(Math.random() * 2 ** 31));
-const RANDOM_EXPRESSIONS = Number(process.env.SB_EXPRESSIONS ?? 1_500);
+const SEED = Number(process.env.SWITCHBACK_SEED ?? Math.floor(Math.random() * 2 ** 31));
+const RANDOM_EXPRESSIONS = Number(process.env.SWITCHBACK_EXPRESSIONS ?? 1_500);
 const ROWS = 120;
 
 const TYPES = {

@@ -77,6 +77,8 @@ const BY_SQLSTATE: readonly (readonly [RegExp, ErrorCode])[] = [
   [/^28/, "POSTGRES_AUTHENTICATION"],
   [/^3D000$/, "POSTGRES_DATABASE_MISSING"],
   [/^42501$/, "POSTGRES_RIGHTS"],
+  // Something of the operator's own depends on a table that must change its shape.
+  [/^2BP01$/, "TARGET_MISMATCH"],
   [/^25006$/, "POSTGRES_READ_ONLY"],
   [/^(08|57P0[123]$)/, "POSTGRES_UNREACHABLE"],
   [/^(53|40001$|40P01$|55P03$|57014$|58)/, "POSTGRES_TRANSIENT"],

@@ -9,6 +9,7 @@ import {
   type TableMapping,
   type TableMappingJson,
 } from "../../mapping/mapping.js";
+import { quote } from "../../schema.js";
 import { sql } from "../../sql.js";
 import type { Position, Range } from "../store.js";
 import { postgresError } from "./connection.js";
@@ -37,6 +38,8 @@ export interface SourceRecord {
   readonly position: Position;
   /** The SQLite schema version that was last accepted. */
   readonly version: number;
+  /** What the log looked like at the position; null before the first window. */
+  readonly mark: string | null;
 }
 
 export interface Verification {
@@ -66,8 +69,10 @@ export class Control {
 
   async source(name: string): Promise<SourceRecord | null> {
     const { rows } = await this.query<
-      Record<"name" | "identity" | "file" | "schema" | "position" | "version", string>
-    >("SELECT name, identity, file, schema, position, version FROM switchback.source WHERE name = $1", [
+      Record<"name" | "identity" | "file" | "schema" | "position" | "version", string> & {
+        mark: string | null;
+      }
+    >("SELECT name, identity, file, schema, position, version, mark FROM switchback.source WHERE name = $1", [
       name,
     ]);
     const row = rows[0];
@@ -80,7 +85,10 @@ export class Control {
   }
 
   /** Registers the source, or takes it over for this owner. @throws TARGET_FOREIGN when it is another file's */
-  async claim(record: Omit<SourceRecord, "position" | "version">, owner: string): Promise<SourceRecord> {
+  async claim(
+    record: Omit<SourceRecord, "position" | "version" | "mark">,
+    owner: string,
+  ): Promise<SourceRecord> {
     const known = await this.source(record.name);
     if (known && known.identity !== record.identity) {
       throw new SwitchbackError(
@@ -173,6 +181,10 @@ export class Control {
     ]);
   }
 
+  async dropIndex(mapping: TableMapping, name: string): Promise<void> {
+    await this.query(`DROP INDEX IF EXISTS ${quote(mapping.schema)}.${quote(name)}`);
+  }
+
   async tableExists(mapping: TableMapping): Promise<boolean> {
     return (
       (await this.query("SELECT 1 WHERE to_regclass($1) IS NOT NULL", [targetName(mapping)])).rowCount === 1
@@ -200,11 +212,12 @@ export class Control {
     );
   }
 
-  /** Takes everything of ours off a table, and puts back what was suspended. */
+  /** Takes everything of ours off a table, puts back what was suspended, and lets its sequences go on after its rows. */
   async release(source: string, mapping: TableMapping): Promise<void> {
     const table = targetName(mapping);
     if (!(await this.tableExists(mapping))) return;
     await this.query(`DROP TRIGGER IF EXISTS switchback_fence ON ${table}`);
+    await this.query(sql("postgres/align-sequences"), [table]);
     const { rows } = await this.query<{ definition: string }>(
       "SELECT definition FROM switchback.suspended WHERE source = $1 AND table_name = $2 ORDER BY kind, name",
       [source, mapping.table.name],

@@ -81,7 +81,7 @@ export async function inspectTarget(
     const { mapping } = table;
     const found = existing.get(placeOf(mapping.schema, mapping.target));
     const answers = found ? judge(table, found, target) : target === "adopt" ? [missing(table)] : [];
-    if (found && target === "create" && answers.every((answer) => answer.severity !== "blocker")) {
+    if (found && answers.every((answer) => answer.severity !== "blocker")) {
       answers.push(...(await emptiness(client, table)));
     }
     const blocked = answers.some((answer) => answer.severity === "blocker");

@@ -36,11 +36,13 @@ import {
   writeRows,
 } from "./merge.js";
 
-const ADVANCE = "SELECT switchback.advance($1, $2, $3, $4)";
+const ADVANCE = "SELECT switchback.advance($1, $2, $3, $4, $5)";
 const HOLD = "SELECT switchback.hold($1, $2, $3)";
 const MEND = "DELETE FROM switchback.quarantine WHERE source = $1 AND table_name = $2 AND key = ANY ($3)";
 const QUARANTINE = `INSERT INTO switchback.quarantine (source, table_name, key, column_name, reason)
   SELECT $1, $2, x.key, x.column_name, x.reason FROM json_to_recordset($3::json) AS x(key text, column_name text, reason text)`;
+/** Joins of a few hundred thousand staged rows stay in memory; an index lookup beats reading a whole large table. */
+const WIDE_SETTINGS = "SET LOCAL work_mem = '64MB'; SET LOCAL random_page_cost = 1.1";
 const RECORD = "UPDATE switchback.range SET rows = $4 WHERE source = $1 AND table_name = $2 AND number = $3";
 
 export class PostgresTarget implements Target {
@@ -234,6 +236,7 @@ export class PostgresTarget implements Target {
     const mended = new Map<string, number>();
     await client.query("BEGIN");
     try {
+      await client.query(WIDE_SETTINGS);
       await client.query(this.advance(window));
       for (const [i, table] of window.tables.entries()) {
         const mapping = this.mapping(table.table);
@@ -265,6 +268,7 @@ export class PostgresTarget implements Target {
     const stage = `switchback_gone_${i}`;
     await client.query(createStage(stage, mapping.key, true));
     await copyInto(client, copyStage(stage, mapping.key), csvOf(gone));
+    await client.query(`ANALYZE pg_temp.${stage}`);
     await client.query(deleteKeys(mapping, stagedRelation(stage), true));
   }
 
@@ -330,7 +334,7 @@ export class PostgresTarget implements Target {
     return {
       name: "switchback_advance",
       text: ADVANCE,
-      values: [this.source, this.owner, window.from, window.to],
+      values: [this.source, this.owner, window.from, window.to, window.mark],
     };
   }
 

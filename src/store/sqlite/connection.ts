@@ -84,6 +84,9 @@ export function sqliteError(error: unknown, where: Where): SwitchbackError {
   if (!(error instanceof Database.SqliteError)) {
     return new SwitchbackError("BUG", message, where, { cause: error });
   }
+  if (/no such (collation sequence|function)|unknown function|no such module/.test(message)) {
+    return new SwitchbackError("SQLITE_FOREIGN", message, where, { cause: error });
+  }
   const code = CODES.find(([pattern]) => pattern.test(error.code))?.[1] ?? "BUG";
   return new SwitchbackError(code, `${message} (${error.code})`, where, { cause: error });
 }

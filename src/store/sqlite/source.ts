@@ -30,7 +30,7 @@ import { begin } from "./reader-worker.js";
 import { readSchema } from "./schema.js";
 import { pin, Reader } from "./snapshot.js";
 import { Watch } from "./watch.js";
-import { type Followed, readWindow } from "./window.js";
+import { type Followed, markAt, readWindow } from "./window.js";
 
 /** Rows in one range: a second's work at most, so that little is lost to a crash and snapshots rotate in time. */
 const RANGE_ROWS = 50_000;
@@ -54,6 +54,7 @@ export class SqliteSource implements Source {
   private statedAtMs = 0;
   private readonly inode: string;
   private captured: Captured | null = null;
+  private marked: { readonly position: Position; readonly mark: string } | null = null;
 
   constructor(
     readonly name: string,
@@ -272,6 +273,23 @@ export class SqliteSource implements Source {
     while (this.readers.length < count) this.readers.push(new Reader({ file: this.file, mappings }));
   }
 
+  markAt(position: Position): string {
+    return this.guard(() => markAt(this.writer, position));
+  }
+
+  /** The log's end at a position that was applied, for the next window to compare with. */
+  remember(position: Position, mark: string | null): void {
+    this.marked = mark === null ? null : { position, mark };
+  }
+
+  private rewound(position: Position): SwitchbackError {
+    return new SwitchbackError(
+      "SQLITE_REWOUND",
+      `${this.file}: the change log at ${position} is not the one that was applied, as after restoring a backup`,
+      { source: this.name, file: this.file },
+    );
+  }
+
   private read(after: Position, to: Position, scope: Scope): Promise<Window> {
     // Where an open read blocks the application, the window is read without pause.
     const breathe = this.briefReads
@@ -293,6 +311,9 @@ export class SqliteSource implements Source {
         `${this.file}: the change log ends at ${to}, but ${after} was already applied`,
         { source: this.name, file: this.file },
       );
+    }
+    if (after > 0 && this.marked?.position === after && markAt(this.reader, after) !== this.marked.mark) {
+      throw this.rewound(after);
     }
     const logged = this.reader
       .prepare("SELECT count(*) FROM _switchback_log WHERE seq > ? AND seq <= ?")

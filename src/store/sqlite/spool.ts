@@ -4,6 +4,7 @@
 import { closeSync, createReadStream, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { SwitchbackError } from "../../errors.js";
 import type { Rows } from "../store.js";
 
 /** Two spools a table may be open at a time: together they stay well below the memory promised. */
@@ -33,9 +34,13 @@ export class Spool {
   }
 
   private spill(): void {
-    this.descriptor ??= openNameless();
-    for (const bytes of this.held) {
-      for (let at = 0; at < bytes.length; ) at += writeSync(this.descriptor, bytes, at);
+    try {
+      this.descriptor ??= openNameless();
+      for (const bytes of this.held) {
+        for (let at = 0; at < bytes.length; ) at += writeSync(this.descriptor, bytes, at);
+      }
+    } catch (error) {
+      throw new SwitchbackError("TEMPORARY_FILES", (error as Error).message, {}, { cause: error });
     }
     this.held = [];
     this.heldBytes = 0;

@@ -3,11 +3,12 @@
 //
 // A narrow window is read in the exact form, straight into memory. A wide one is read in bulk, table by table,
 // through a temporary list of distinct keys, and spooled, so that memory does not grow with the backlog.
+import { createHash } from "node:crypto";
 import type Database from "better-sqlite3";
 import type { SqliteValue } from "../../mapping/codec.js";
 import { csvLine, encodeRow, keyOf, keyText } from "../../mapping/interchange.js";
 import type { TableMapping } from "../../mapping/mapping.js";
-import { keyExpressions } from "../../schema.js";
+import { keyExpressions, quote } from "../../schema.js";
 import type {
   Copied,
   EncodedRow,
@@ -76,7 +77,31 @@ export async function readWindow(
     dispose();
     throw error;
   }
-  return { from: after, to, changes, tables, dispose };
+  return { from: after, to, changes, mark: markAt(db, to), tables, dispose };
+}
+
+/** Log rows in a mark. One would do, were it not that the same key is often written again and again. */
+const MARK_ROWS = 16;
+
+/**
+ * The end of the log at a position, as text. The sidecar stores it with the position: a file that was put back
+ * from a backup and written to since has numbers as high, but not the same keys behind them.
+ */
+export function markAt(db: Database.Database, position: Position): string {
+  const keys = (db.pragma("table_info(_switchback_log)") as { name: string }[]).map(({ name }) =>
+    quote(name),
+  );
+  const rows = db
+    .prepare(`SELECT ${keys.join(", ")} FROM _switchback_log WHERE seq > ? AND seq <= ? ORDER BY seq`)
+    .raw()
+    .all(position - MARK_ROWS, position) as unknown[][];
+  // Columns that the log gained since are NULL in its older rows; without them the text stays what it was.
+  const text = rows.map((row) => row.filter((value) => value !== null).map(markOf));
+  return createHash("sha256").update(JSON.stringify(text)).digest("base64");
+}
+
+function markOf(value: unknown): string {
+  return value instanceof Uint8Array ? `x${Buffer.from(value).toString("hex")}` : `${typeof value} ${value}`;
 }
 
 class TableReader {
@@ -157,13 +182,18 @@ class TableReader {
     const refused: RefusedRow[] = [];
     const touched: string[] = [];
     const absorb = (list: unknown[][]) => {
+      const present: string[] = [];
+      const absent: string[] = [];
       for (const raw of list) {
         const { row, key, refusal, name } = this.decode(raw);
         if (this.naming) touched.push(name);
         if (refusal) refused.push(refusal);
-        if (row) rows.write(Buffer.from(csvLine(row)), 1);
-        else if (key) gone.write(Buffer.from(csvLine(key)), 1);
+        if (row) present.push(csvLine(row));
+        else if (key) absent.push(csvLine(key));
       }
+      // One piece a group: thousands of small ones would each become a message of their own.
+      if (present.length > 0) rows.write(Buffer.from(present.join("")), present.length);
+      if (absent.length > 0) gone.write(Buffer.from(absent.join("")), absent.length);
     };
     for (let n = 0; n < total; n += GROUP_KEYS) {
       const parameters = [n, n + GROUP_KEYS, ...this.copied.values];

@@ -38,7 +38,7 @@ export function captureTriggers(table: Table, id: number): Trigger[] {
   const target = `_switchback_log (t, ${logKeyColumns(keys.length).join(", ")})`;
   const on = `ON ${quote(table.name)}`;
   const touch = (row: "NEW" | "OLD") =>
-    `INSERT INTO ${target} SELECT ${id}, ${keys.map((k) => `${row}.${k}`).join(", ")};`;
+    `INSERT INTO ${target} VALUES (${[id, ...keys.map((key) => `${row}.${key}`)].join(", ")});`;
   const trigger = (suffix: string, when: string, ...statements: string[]): Trigger => {
     const name = `_switchback_${id}_${suffix}`;
     const text = `CREATE TRIGGER ${quote(name)} ${when} BEGIN ${statements.join(" ")} END`;

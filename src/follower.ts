@@ -41,6 +41,7 @@ const LOG_ROWS_KEEP = 20_000;
 /** Pruning waits for a pause in the application's writes, until the log is this long. */
 const LOG_ROWS_PRESSING = 2_000_000;
 const QUIET_MS = 300;
+const GRACE_MS = 1_000;
 const PRUNE_EVERY_MS = 250;
 /** A comparison made by another process shows in the metrics this soon. */
 const RECORDS_EVERY_MS = 5_000;
@@ -105,6 +106,12 @@ export class Follower {
   ): Promise<void> {
     const target = await PostgresTarget.open(this.options.postgres, this.name, owner, this.options.workers);
     this.target = target;
+    // Asked to stop, a statement may take this long to end by itself: an index build can take minutes.
+    let grace: NodeJS.Timeout | undefined;
+    const stop = () => {
+      grace = setTimeout(() => target.cancel().catch(() => {}), GRACE_MS);
+    };
+    signal.addEventListener("abort", stop, { once: true });
     try {
       while (!signal.aborted) {
         try {
@@ -121,6 +128,8 @@ export class Follower {
         }
       }
     } finally {
+      signal.removeEventListener("abort", stop);
+      clearTimeout(grace);
       this.target = null;
       await this.source.closeReaders();
       await target.close();

@@ -52,7 +52,13 @@ export class Sidecar {
 
   /** Brings every target to its source's present, once. @throws the first failure that lasts */
   async backfill(signal: AbortSignal): Promise<void> {
-    await this.locked(signal, (follower, owner, inner) => follower.backfill(owner, inner));
+    try {
+      await this.locked(signal, (follower, owner, inner) => follower.backfill(owner, inner));
+    } catch (error) {
+      // What fails because we were told to stop is no failure.
+      signal.throwIfAborted();
+      throw error;
+    }
   }
 
   /**

@@ -1,14 +1,11 @@
 // PostgreSQL as a target: moves the copy from one exact position to the next, and adds ranges. Each is one
 // transaction that also records what it did, and each holds or moves the position for this sidecar only, so
 // that no crash, retry or second sidecar can apply anything twice.
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import type pg from "pg";
-import { from as copyFrom } from "pg-copy-streams";
 import type { PostgresConfig } from "../../config.js";
 import { SwitchbackError } from "../../errors.js";
 import { Refusal } from "../../mapping/codec.js";
-import { csvLine, keyText } from "../../mapping/interchange.js";
+import { keyText } from "../../mapping/interchange.js";
 import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
 import type {
   Applied,
@@ -35,6 +32,7 @@ import {
   type TargetFacts,
   writeRows,
 } from "./merge.js";
+import { copyInto, countOf, csvOf, valuesOf } from "./rows.js";
 
 const ADVANCE = "SELECT switchback.advance($1, $2, $3, $4, $5)";
 const HOLD = "SELECT switchback.hold($1, $2, $3)";
@@ -51,6 +49,7 @@ export class PostgresTarget implements Target {
   private readonly idle: pg.Client[];
 
   private constructor(
+    private readonly config: PostgresConfig,
     private readonly source: string,
     private readonly owner: string,
     /** Sends a whole narrow window without waiting for answers in between. */
@@ -80,7 +79,7 @@ export class PostgresTarget implements Target {
       const [narrow, wide] = [await connect("apply", true), await connect("apply", false)];
       const copiers: pg.Client[] = [];
       for (let i = 0; i < writers; i++) copiers.push(await connect("copy", false));
-      return new PostgresTarget(source, owner, narrow, wide, copiers);
+      return new PostgresTarget(config, source, owner, narrow, wide, copiers);
     } catch (error) {
       await Promise.allSettled(opened.map((client) => client.end()));
       throw error;
@@ -111,6 +110,21 @@ export class PostgresTarget implements Target {
   /** The sessions that copied, free again once the copy is over; they are closed with the target. */
   get free(): readonly pg.Client[] {
     return this.copiers;
+  }
+
+  /** Ends whatever statement is under way, from a session of its own; the statement fails and its transaction with it. */
+  async cancel(): Promise<void> {
+    const sessions = [this.narrow, this.wide, ...this.copiers] as readonly (pg.Client & {
+      processID?: number;
+    })[];
+    const client = await connectPostgres(this.config, { name: "switchback cancel" });
+    try {
+      await client.query("SELECT pg_cancel_backend(pid) FROM unnest($1::int[]) AS pid", [
+        sessions.flatMap(({ processID }) => processID ?? []),
+      ]);
+    } finally {
+      await client.end().catch(() => {});
+    }
   }
 
   async close(): Promise<void> {
@@ -264,7 +278,7 @@ export class PostgresTarget implements Target {
   }
 
   private async deleteGone(client: pg.Client, mapping: TableMapping, i: number, gone: Rows): Promise<void> {
-    if (count(gone) === 0) return;
+    if (countOf(gone) === 0) return;
     const stage = `switchback_gone_${i}`;
     await client.query(createStage(stage, mapping.key, true));
     await copyInto(client, copyStage(stage, mapping.key), csvOf(gone));
@@ -273,7 +287,7 @@ export class PostgresTarget implements Target {
   }
 
   private async writeStaged(client: pg.Client, mapping: TableMapping, i: number, rows: Rows): Promise<void> {
-    if (count(rows) === 0) return;
+    if (countOf(rows) === 0) return;
     const stage = `switchback_rows_${i}`;
     const facts = this.factsOf(mapping);
     await client.query(createStage(stage, mapping.columns, true));
@@ -351,15 +365,6 @@ export class PostgresTarget implements Target {
   }
 }
 
-/** Runs a COPY … FROM STDIN to its end. */
-export async function copyInto(
-  client: pg.Client,
-  text: string,
-  bytes: AsyncIterable<Uint8Array>,
-): Promise<void> {
-  await pipeline(Readable.from(bytes, { objectMode: true, highWaterMark: 1 }), client.query(copyFrom(text)));
-}
-
 /** Prepared statements are named by their text, so that each is parsed and planned once a session. */
 const names = new Map<string, string>();
 function statementName(text: string): string {
@@ -369,20 +374,6 @@ function statementName(text: string): string {
     names.set(text, name);
   }
   return name;
-}
-
-function valuesOf(rows: Rows): (string | null)[][] {
-  if (rows.kind !== "values") throw new Error("a narrow window has no spooled rows");
-  return rows.values as (string | null)[][];
-}
-
-function count(rows: Rows): number {
-  return rows.kind === "values" ? rows.values.length : rows.rows;
-}
-
-async function* csvOf(rows: Rows): AsyncGenerator<Uint8Array> {
-  if (rows.kind === "csv") yield* rows.chunks();
-  else if (rows.values.length > 0) yield Buffer.from(rows.values.map(csvLine).join(""), "utf8");
 }
 
 /** The source's key text of an encoded row, given by its column names c0 … cn. */

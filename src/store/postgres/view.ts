@@ -2,13 +2,12 @@
 // and compared with the copy, in PostgreSQL's own types and by PostgreSQL itself. It changes nothing but
 // temporary tables, and always rolls back.
 import type pg from "pg";
-import { csvLine } from "../../mapping/interchange.js";
 import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
 import { quote } from "../../schema.js";
-import type { Chunk, Difference, EncodedRow, Position, Rows, TableWindow, View } from "../store.js";
+import type { Chunk, Difference, EncodedRow, Position, TableWindow, View } from "../store.js";
 import { postgresError } from "./connection.js";
 import { copyStage, createStage, targetName } from "./merge.js";
-import { copyInto } from "./target.js";
+import { copyInto, csvOf } from "./rows.js";
 
 /** Differing keys brought back, a kind and a table. */
 const KEYS_MAX = 10_000;
@@ -74,8 +73,8 @@ class PostgresView implements View {
   async compareWindow(window: TableWindow, exempt: TableWindow | null): Promise<Difference> {
     return this.guard(async () => {
       const mapping = this.mappingOf(window.table);
-      const staged = await this.stage(mapping.columns, csvOfRows(window.rows));
-      const gone = await this.stage(mapping.key, csvOfRows(window.gone));
+      const staged = await this.stage(mapping.columns, csvOf(window.rows));
+      const gone = await this.stage(mapping.key, csvOf(window.gone));
       const spared = await this.stageKeys(mapping, exempt);
       const match = matchKeys(mapping, "t", (i) => `s.c${columnIndex(mapping, i)}`);
       const sparing = (alias: "s" | "t") => notSpared(mapping, spared, alias);
@@ -119,9 +118,9 @@ class PostgresView implements View {
 
   /** The keys of a window, present rows and gone ones alike. */
   private async stageKeys(mapping: TableMapping, window: TableWindow | null): Promise<string> {
-    const name = await this.stage(mapping.key, csvOfRows(window?.gone ?? { kind: "values", values: [] }));
+    const name = await this.stage(mapping.key, csvOf(window?.gone ?? { kind: "values", values: [] }));
     if (window) {
-      const rows = await this.stage(mapping.columns, csvOfRows(window.rows));
+      const rows = await this.stage(mapping.columns, csvOf(window.rows));
       const list = mapping.key.map((_, i) => `c${columnIndex(mapping, i)}`).join(", ");
       await this.client.query(
         `INSERT INTO pg_temp.${quote(name)} SELECT ${list} FROM pg_temp.${quote(rows)}`,
@@ -186,9 +185,4 @@ function exactly(type: string): (value: string) => string {
 
 async function* csvOfChunks(chunks: AsyncIterable<Chunk>): AsyncGenerator<Uint8Array> {
   for await (const chunk of chunks) if (chunk.rows > 0) yield chunk.csv;
-}
-
-async function* csvOfRows(rows: Rows): AsyncGenerator<Uint8Array> {
-  if (rows.kind === "csv") yield* rows.chunks();
-  else if (rows.values.length > 0) yield Buffer.from(rows.values.map(csvLine).join(""), "utf8");
 }

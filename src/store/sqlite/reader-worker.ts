@@ -40,9 +40,7 @@ const port = parentPort;
 if (port) serve(port, workerData as WorkerData);
 
 function serve(port: NonNullable<typeof parentPort>, data: WorkerData): void {
-  const db = openSqlite(data.file, { readonly: true });
-  // Every page is read once, in order: a cache would only cost memory.
-  db.pragma("cache_size = -2000");
+  let opened: Database.Database | null = null;
   let reading: Generator<Chunk> | null = null;
   let credits = CREDITS;
   const send = (reply: Reply, transfer: ArrayBuffer[] = []) => port.postMessage(reply, transfer);
@@ -66,6 +64,8 @@ function serve(port: NonNullable<typeof parentPort>, data: WorkerData): void {
 
   port.on("message", (request: Request) => {
     try {
+      opened ??= open(data.file);
+      const db = opened;
       switch (request.kind) {
         case "begin":
           send({ kind: "begun", position: begin(db) });
@@ -101,6 +101,13 @@ function serve(port: NonNullable<typeof parentPort>, data: WorkerData): void {
       });
     }
   });
+}
+
+function open(file: string): Database.Database {
+  const db = openSqlite(file, { readonly: true });
+  // Every page is read once, in order: a cache would only cost memory.
+  db.pragma("cache_size = -2000");
+  return db;
 }
 
 /** Starts a read transaction and reads the log's end in it, which makes the transaction real. */

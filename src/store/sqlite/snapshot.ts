@@ -3,7 +3,7 @@
 // begin again until all agree. Equal positions mean equal captured content, because every captured write
 // moves the position.
 import { Worker } from "node:worker_threads";
-import type Database from "better-sqlite3";
+import Database from "better-sqlite3";
 import type { Chunk, Position, Range, Scope, Snapshot, Window } from "../store.js";
 import { begin, type Reply, type Request, type WorkerData } from "./reader-worker.js";
 
@@ -45,7 +45,8 @@ export class Reader {
     for (;;) {
       const reply = this.inbox.shift();
       if (reply) {
-        if (reply.kind === "failed") throw Object.assign(new Error(reply.message), { code: reply.code });
+        if (reply.kind === "failed")
+          throw new Database.SqliteError(reply.message, reply.code ?? "SQLITE_ERROR");
         return reply;
       }
       if (this.failure) throw this.failure;
@@ -108,7 +109,7 @@ export async function pin(
     if (behind.length === 0 && own === newest) break;
     if (attempt === ATTEMPTS) {
       db.exec("ROLLBACK");
-      throw Object.assign(new Error("the readers could not meet at one position"), { code: "SQLITE_BUSY" });
+      throw new Database.SqliteError("the readers could not meet at one position", "SQLITE_BUSY");
     }
     await Promise.all(
       behind.map(async (i) => {

@@ -42,6 +42,9 @@ const WAL_BYTES = 256 * 1024 * 1024;
 const PRUNE_ROWS = 2_000;
 /** Looking at the path costs microseconds; twice a second is soon enough to notice another file there. */
 const STAT_MS = 500;
+const PATIENCE_MS = 250;
+/** Installing capture happens once, and must get its turn beside a busy application. */
+const INSTALL_PATIENCE_MS = 10_000;
 
 export class SqliteSource implements Source {
   readonly briefReads: boolean;
@@ -63,6 +66,8 @@ export class SqliteSource implements Source {
   ) {
     this.writer = openSqlite(file, { readonly: false });
     this.reader = openSqlite(file, { readonly: false });
+    // Waiting for a lock stops everything else in this process, so it is kept short and tried again.
+    for (const db of [this.writer, this.reader]) db.pragma(`busy_timeout = ${PATIENCE_MS}`);
     this.briefReads = this.writer.pragma("journal_mode", { simple: true }) !== "wal";
     this.inode = inodeOf(file);
     this.watch = new Watch(this.writer, file);
@@ -108,7 +113,9 @@ export class SqliteSource implements Source {
   capture(mappings: readonly TableMapping[], version: number): Captured {
     return this.guard(() => {
       const tables = mappings.map((mapping) => mapping.table);
+      this.writer.pragma(`busy_timeout = ${INSTALL_PATIENCE_MS}`);
       const captured = installCapture(this.writer, tables, version);
+      this.writer.pragma(`busy_timeout = ${PATIENCE_MS}`);
       this.captured = captured;
       this.followed = mappings.map((mapping) => ({
         mapping,
@@ -230,7 +237,7 @@ export class SqliteSource implements Source {
   }
 
   async wait(ms: number, signal: AbortSignal): Promise<void> {
-    await this.watch.changed(ms, signal);
+    await this.guardAsync(() => this.watch.changed(ms, signal));
   }
 
   get quietMs(): number {

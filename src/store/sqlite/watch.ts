@@ -43,7 +43,7 @@ export class Watch {
   async changed(ms: number, signal: AbortSignal): Promise<void> {
     const until = performance.now() + ms;
     while (!signal.aborted) {
-      const version = this.version.get();
+      const version = this.look();
       if (version !== this.seen) {
         this.seen = version;
         this.changedAtMs = performance.now();
@@ -53,6 +53,16 @@ export class Watch {
       if (left <= 0) return;
       const pace = PACE.find(({ quietMs }) => this.quietMs < quietMs);
       await this.sleep(Math.min(left, pace?.pollMs ?? 20), signal);
+    }
+  }
+
+  /** What was seen last, while a writer in rollback-journal mode locks everybody out. */
+  private look(): unknown {
+    try {
+      return this.version.get();
+    } catch (error) {
+      if (/^SQLITE_BUSY/.test(String((error as { code?: unknown }).code))) return this.seen;
+      throw error;
     }
   }
 

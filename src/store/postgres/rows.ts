@@ -1,0 +1,33 @@
+// Rows on their way into PostgreSQL: the two forms in which a window brings them, and COPY.
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import type pg from "pg";
+import { from as copyFrom } from "pg-copy-streams";
+import { csvLine } from "../../mapping/interchange.js";
+import type { Rows } from "../store.js";
+
+/** Runs a COPY … FROM STDIN to its end. */
+export async function copyInto(
+  client: pg.Client,
+  text: string,
+  bytes: AsyncIterable<Uint8Array>,
+): Promise<void> {
+  await pipeline(Readable.from(bytes, { objectMode: true, highWaterMark: 1 }), client.query(copyFrom(text)));
+}
+
+/** The values of a narrow window's rows. */
+export function valuesOf(rows: Rows): (string | null)[][] {
+  if (rows.kind !== "values") throw new Error("a narrow window has no spooled rows");
+  return rows.values as (string | null)[][];
+}
+
+/** How many rows there are. */
+export function countOf(rows: Rows): number {
+  return rows.kind === "values" ? rows.values.length : rows.rows;
+}
+
+/** The rows as COPY's CSV, in pieces. */
+export async function* csvOf(rows: Rows): AsyncGenerator<Uint8Array> {
+  if (rows.kind === "csv") yield* rows.chunks();
+  else if (rows.values.length > 0) yield Buffer.from(rows.values.map(csvLine).join(""), "utf8");
+}

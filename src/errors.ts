@@ -166,6 +166,12 @@ export const ERRORS = {
     4,
     "The target belongs to another SQLite file. Choose another database, or `switchback teardown` with the old configuration first.",
   ),
+  FENCE_LOST: kind(
+    "postgres",
+    "retry",
+    4,
+    "The fence is back; run `switchback verify`, because others could write to the copy meanwhile.",
+  ),
   INDEX_FAILED: kind(
     "postgres",
     "operator",

@@ -108,6 +108,12 @@ export async function reconcile(sides: Sides): Promise<Reconciled> {
     if (gone) problems.push(gone);
   }
   await control.setVersion(config.name, captured.version);
+  for (const mapping of await control.unfenced(mappings)) {
+    await control.transaction(() => control.fence(mapping));
+    healed.push(
+      problem("FENCE_LOST", `the fence of ${mapping.table.name} was gone`, config.name, mapping.table.name),
+    );
+  }
   const followed = (await control.followed(config.name)).filter((table) =>
     mappings.some((m) => m.table.name === table.name),
   );

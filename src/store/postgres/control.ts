@@ -212,6 +212,21 @@ export class Control {
     );
   }
 
+  /** Those of the tables whose fence is gone: somebody dropped or disabled it. */
+  async unfenced(mappings: readonly TableMapping[]): Promise<TableMapping[]> {
+    const { rows } = await this.query<{ place: string }>(
+      `SELECT t.tgrelid::regclass::text AS place FROM pg_catalog.pg_trigger t
+        WHERE t.tgname = 'switchback_fence' AND t.tgenabled = 'O' AND t.tgrelid = ANY ($1::regclass[])`,
+      [mappings.map(targetName)],
+    );
+    const { rows: names } = await this.query<{ place: string }>(
+      "SELECT name::regclass::text AS place FROM unnest($1::text[]) WITH ORDINALITY AS x(name, n) ORDER BY n",
+      [mappings.map(targetName)],
+    );
+    const fenced = new Set(rows.map(({ place }) => place));
+    return mappings.filter((_, i) => !fenced.has(names[i]?.place ?? ""));
+  }
+
   /** Takes everything of ours off a table, puts back what was suspended, and lets its sequences go on after its rows. */
   async release(source: string, mapping: TableMapping): Promise<void> {
     const table = targetName(mapping);

@@ -71,6 +71,7 @@ export async function reshapeTable(
       }
     } else {
       await control.query(`DROP TABLE ${targetName(known.mapping)}`);
+      await control.query(`CREATE SCHEMA IF NOT EXISTS ${quote(mapping.schema)}`);
       await control.query(table.create);
     }
     await control.begin(start.source, { ...start, mapping, made: known.made });

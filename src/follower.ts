@@ -2,7 +2,7 @@
 // indexes, then follows the changes. It may be started again after any failure and goes on from the stores'
 // own records. When the file's tables change their shape it looks again and copies what it must.
 import type { Logger } from "pino";
-import type { Finding } from "./commands/command.js";
+import { counted, type Finding } from "./commands/command.js";
 import type { PostgresConfig, SourceConfig } from "./config.js";
 import { LagClock } from "./lag.js";
 import { type Held, isComplete, Link } from "./link.js";
@@ -343,7 +343,7 @@ export class Follower {
       ...quarantined.map(([table, held]) =>
         problem(
           "QUARANTINED",
-          `${held.quarantined} rows of ${table} cannot be held by PostgreSQL`,
+          `${counted(held.quarantined, "row")} of ${table} cannot be held by PostgreSQL`,
           this.name,
           table,
         ),

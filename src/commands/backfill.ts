@@ -1,7 +1,7 @@
 // `backfill`: installs capture, copies history, ends once the target is exact at a position.
 import { Sidecar } from "../sidecar.js";
 import type { Context, ExitCode } from "./command.js";
-import { requirePostgres } from "./command.js";
+import { counted, requirePostgres } from "./command.js";
 
 export async function backfill(context: Context): Promise<ExitCode> {
   const { config, log, progress, signal } = context;
@@ -19,9 +19,9 @@ export async function backfill(context: Context): Promise<ExitCode> {
         const rows = tables.reduce((sum, table) => sum + table.copied, 0);
         const seconds = (performance.now() - started) / 1_000;
         const kept = tables.reduce((sum, table) => sum + table.quarantined, 0);
-        const exact = kept === 0 ? "exact" : `exact, but for ${kept} quarantined rows,`;
+        const exact = kept === 0 ? "exact" : `exact, but for ${counted(kept, "quarantined row")},`;
         context.out(
-          `${name}: ${tables.length} tables, ${rows.toLocaleString("en")} rows copied; ${exact} at position ${applied} after ${seconds.toFixed(1)} s`,
+          `${name}: ${counted(tables.length, "table")}, ${counted(rows, "row")} copied; ${exact} at position ${applied} after ${seconds.toFixed(1)} s`,
         );
       }
       for (const problem of status.problems) context.out(`  ! ${problem.message}\n    ${problem.hint}`);

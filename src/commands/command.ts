@@ -32,6 +32,11 @@ export interface Finding {
 
 export type ExitCode = 0 | 1 | 2 | 3 | 4 | 70;
 
+/** `1 row`, `2 rows`, `1,000 rows`. */
+export function counted(count: number, noun: string): string {
+  return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+}
+
 /** The target's address; cli.ts sees to it that commands that need one have one. */
 export function requirePostgres(config: Config): PostgresConfig {
   if (config.postgres) return config.postgres;

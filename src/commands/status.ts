@@ -9,7 +9,7 @@ import { isLocked } from "../store/postgres/lock.js";
 import { readCapture } from "../store/sqlite/capture.js";
 import { openSqlite, sqliteError } from "../store/sqlite/connection.js";
 import { VERSION } from "../version.js";
-import { type Context, type ExitCode, requirePostgres } from "./command.js";
+import { type Context, counted, type ExitCode, requirePostgres } from "./command.js";
 
 const ASK_MS = 1_000;
 const WATCH_MS = 1_000;
@@ -106,7 +106,7 @@ async function readSource(
     .filter((table) => table.quarantined > 0)
     .map((table) => ({
       code: "QUARANTINED",
-      message: `${table.quarantined} rows of ${table.name} cannot be held by PostgreSQL`,
+      message: `${counted(table.quarantined, "row")} of ${table.name} cannot be held by PostgreSQL`,
       hint: "Run `switchback verify` for their keys and reasons.",
       source: source.name,
       table: table.name,

@@ -1,7 +1,7 @@
 // `verify`: proves the stores equal at one position while writes go on; with --repair mends what differs.
 import { Sidecar } from "../sidecar.js";
 import { type Verdict, Verification } from "../verification.js";
-import { type Context, type ExitCode, requirePostgres } from "./command.js";
+import { type Context, counted, type ExitCode, requirePostgres } from "./command.js";
 
 export interface VerifyCommandOptions {
   readonly table?: string;
@@ -59,10 +59,10 @@ export function verdictDocument(verdicts: readonly Verdict[]): unknown {
 
 function print(context: Context, verdicts: readonly Verdict[]): void {
   for (const { source, equal, position, inFlight, tables } of verdicts) {
-    const rows = tables.reduce((sum, table) => sum + table.source, 0).toLocaleString("en");
+    const rows = tables.reduce((sum, table) => sum + table.source, 0);
     context.out(
       equal
-        ? `${source}: equal at position ${position}: ${tables.length} tables, ${rows} rows, every value compared`
+        ? `${source}: equal at position ${position}: ${counted(tables.length, "table")}, ${counted(rows, "row")}, every value compared`
         : `${source}: NOT equal at position ${position}`,
     );
     if (inFlight > 0) {

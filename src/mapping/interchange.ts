@@ -29,8 +29,24 @@ function encodeValue(column: ColumnMapping, value: SqliteValue): string | null |
   try {
     return column.codec.encode(value);
   } catch (error) {
-    // A JavaScript string ends at about 512 MiB; so does what PostgreSQL would take as one field's text.
-    if (error instanceof RangeError) return new Refusal("is too large for one PostgreSQL field");
+    if (isTooLong(error)) return new Refusal(TOO_LARGE);
+    throw error;
+  }
+}
+
+const TOO_LARGE = "is too large: as text it passes the 512 MiB that one value may have";
+
+/** True when a string passed JavaScript's limit of about 512 MiB; PostgreSQL's own limit for a row is near it. */
+function isTooLong(error: unknown): boolean {
+  return error instanceof RangeError || (error as { code?: unknown }).code === "ERR_STRING_TOO_LONG";
+}
+
+/** An encoded row as bytes of COPY's CSV; a refusal when it is too large for that. */
+export function csvBytes(row: readonly (string | null)[]): Buffer | Refusal {
+  try {
+    return Buffer.from(csvLine(row), "utf8");
+  } catch (error) {
+    if (isTooLong(error)) return new Refusal(TOO_LARGE);
     throw error;
   }
 }

@@ -3,7 +3,8 @@
 // a row that cannot be encoded is refused by name. Groups adapt to the width of the rows, so that memory is
 // bounded by bytes and not by rows.
 import type Database from "better-sqlite3";
-import { csvLine, encodeRow, keyOf } from "../../mapping/interchange.js";
+import { Refusal } from "../../mapping/codec.js";
+import { csvBytes, encodeRow, keyOf } from "../../mapping/interchange.js";
 import type { TableMapping } from "../../mapping/mapping.js";
 import type { Chunk, Range, RefusedRow } from "../store.js";
 import { boundValues } from "./bounds.js";
@@ -21,7 +22,8 @@ import {
 /** A chunk is about this large: big enough to amortise a message, small enough to hold several. */
 const CHUNK_BYTES = 512 * 1024;
 const GROUP_ROWS_MAX = 20_000;
-const GROUP_ROWS_FIRST = 500;
+/** The width of the rows is not known yet: wide ones must not make the first group huge. It grows fast. */
+const GROUP_ROWS_FIRST = 1;
 
 type Key = (bigint | number | string | Buffer)[];
 
@@ -119,7 +121,7 @@ function rangeStatements(db: Database.Database, mapping: TableMapping, range: Ra
       }
     },
     exact(after: Key | null, limit: number): { chunk: Chunk; last: Key } {
-      const lines: string[] = [];
+      const lines: Buffer[] = [];
       const refused: RefusedRow[] = [];
       let last: Key = after ?? [];
       for (const raw of pick(statements.exact, after).iterate(...parameters(after, limit))) {
@@ -127,16 +129,17 @@ function rangeStatements(db: Database.Database, mapping: TableMapping, range: Ra
         last = row.slice(0, order.length) as Key;
         const values = readExact(row, mapping.columns.length, order.length);
         const encoded = encodeRow(mapping.columns, values);
-        if (encoded.row) lines.push(csvLine(encoded.row));
+        const line = encoded.row ? csvBytes(encoded.row) : null;
+        if (line !== null && !(line instanceof Refusal)) lines.push(line);
         else
           refused.push({
             table: table.name,
             key: keyOf(mapping, values),
             column: encoded.column,
-            reason: encoded.reason,
+            reason: line === null ? encoded.reason : line.reason,
           });
       }
-      return { chunk: { csv: Buffer.from(lines.join(""), "utf8"), rows: lines.length, refused }, last };
+      return { chunk: { csv: Buffer.concat(lines), rows: lines.length, refused }, last };
     },
   };
 

@@ -10,6 +10,8 @@ import type { Rows } from "../store.js";
 /** Two spools a table may be open at a time: together they stay well below the memory promised. */
 const MEMORY_BYTES = 8 * 1024 * 1024;
 
+const PIECE_BYTES = 256 * 1024;
+
 export class Spool {
   private held: Uint8Array[] = [];
   private heldBytes = 0;
@@ -46,6 +48,21 @@ export class Spool {
     this.heldBytes = 0;
   }
 
+  /** Small pieces are joined: each would otherwise become a message of its own. */
+  private *pieces(): Generator<Uint8Array> {
+    let batch: Uint8Array[] = [];
+    let bytes = 0;
+    for (const piece of this.held) {
+      batch.push(piece);
+      bytes += piece.length;
+      if (bytes < PIECE_BYTES) continue;
+      yield Buffer.concat(batch);
+      batch = [];
+      bytes = 0;
+    }
+    if (bytes > 0) yield Buffer.concat(batch);
+  }
+
   private async *read(): AsyncGenerator<Uint8Array> {
     if (this.descriptor !== null) {
       yield* createReadStream("", {
@@ -55,7 +72,7 @@ export class Spool {
         highWaterMark: 1024 * 1024,
       });
     }
-    yield* this.held;
+    yield* this.pieces();
   }
 }
 

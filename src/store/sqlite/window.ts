@@ -5,8 +5,8 @@
 // through a temporary list of distinct keys, and spooled, so that memory does not grow with the backlog.
 import { createHash } from "node:crypto";
 import type Database from "better-sqlite3";
-import type { SqliteValue } from "../../mapping/codec.js";
-import { csvLine, encodeRow, keyOf, keyText } from "../../mapping/interchange.js";
+import { Refusal, type SqliteValue } from "../../mapping/codec.js";
+import { csvBytes, csvLine, encodeRow, keyIndexes, keyOf, keyText } from "../../mapping/interchange.js";
 import type { TableMapping } from "../../mapping/mapping.js";
 import { keyExpressions, quote } from "../../schema.js";
 import type {
@@ -34,6 +34,8 @@ import { Spool } from "./spool.js";
 
 /** Up to this many log rows a table's changes are read into memory as values. */
 const NARROW_CHANGES = 2_000;
+/** Beyond this much text even a narrow window is spooled. */
+const NARROW_CHARACTERS = 8 * 1024 * 1024;
 /** Keys read at a time in a wide window; between groups the event loop gets its turn. */
 const GROUP_KEYS = 4_000;
 
@@ -70,7 +72,7 @@ export async function readWindow(
       // Nothing of the table is in the target yet: there is nothing to move.
       if (scope.copied(table.mapping.table.name).length === 0) continue;
       const reader = new TableReader(db, table, scope, after, to);
-      if (count <= NARROW_CHANGES) tables.push(reader.narrow(count));
+      if (count <= NARROW_CHANGES) tables.push(reader.narrow(count, spools));
       else tables.push(await reader.wide(count, spools, breathe));
     }
   } catch (error) {
@@ -125,33 +127,70 @@ class TableReader {
     this.naming = scope.quarantined(this.mapping.table.name);
   }
 
-  /** All the changes at once, value by value. */
-  narrow(changes: number): TableWindow {
-    const list = this.db
+  /** All the changes at once, value by value; rows that are too wide for memory together are spooled after all. */
+  narrow(changes: number, spools: Spool[]): TableWindow {
+    const statement = this.db
       .prepare(`SELECT ${this.exactColumns()} FROM (${this.distinctKeys()}) AS d LEFT JOIN ${this.joined()}`)
       .raw()
-      .safeIntegers()
-      .all(...this.window(), ...this.copied.values) as unknown[][];
-    const rows: EncodedRow[] = [];
+      .safeIntegers();
+    let rows: EncodedRow[] = [];
+    let characters = 0;
+    let spool: Spool | null = null;
     const gone: EncodedRow[] = [];
     const refused: RefusedRow[] = [];
     const touched: string[] = [];
-    for (const raw of list) {
+    for (const raw of statement.iterate(...this.window(), ...this.copied.values) as Iterable<unknown[]>) {
       const { row, key, refusal, name } = this.decode(raw);
       if (this.naming) touched.push(name);
       if (refusal) refused.push(refusal);
-      if (row) rows.push(row);
-      else if (key) gone.push(key);
+      if (key) gone.push(key);
+      if (!row) continue;
+      rows.push(row);
+      characters += row.reduce((sum, value) => sum + (value?.length ?? 0), 0);
+      if (characters < NARROW_CHARACTERS) continue;
+      if (!spool) {
+        spool = new Spool();
+        spools.push(spool);
+      }
+      for (const wide of rows) gone.push(...this.write(spool, wide, refused));
+      rows = [];
+      characters = 0;
     }
-    const values = (rowsOrKeys: EncodedRow[]) => ({ kind: "values", values: rowsOrKeys }) as const;
+    if (spool) for (const wide of rows) gone.push(...this.write(spool, wide, refused));
     return {
       table: this.mapping.table.name,
       changes,
-      rows: values(rows),
-      gone: values(gone),
+      rows: spool ? spool.rows() : { kind: "values", values: rows },
+      gone: { kind: "values", values: gone },
       refused,
       touched,
     };
+  }
+
+  /** Spools a row; when it is too large, refuses it and returns the key that must leave the target. */
+  private write(spool: Spool, row: EncodedRow, refused: RefusedRow[]): EncodedRow[] {
+    const bytes = csvBytes(row);
+    if (!(bytes instanceof Refusal)) {
+      spool.write(bytes, 1);
+      return [];
+    }
+    refused.push({
+      table: this.mapping.table.name,
+      key: this.nameOf(row),
+      column: null,
+      reason: bytes.reason,
+    });
+    return [keyIndexes(this.mapping).map((i) => row[i] ?? null)];
+  }
+
+  /** The key text of an encoded row. */
+  private nameOf(row: EncodedRow): string {
+    return keyText(
+      this.mapping.key.map((column, i) => {
+        const value = column.codec.decode(row[keyIndexes(this.mapping)[i] ?? -1] ?? null);
+        return value instanceof Refusal ? value.reason : value;
+      }),
+    );
   }
 
   /** The same through a temporary list of keys and a spool. */
@@ -182,17 +221,15 @@ class TableReader {
     const refused: RefusedRow[] = [];
     const touched: string[] = [];
     const absorb = (list: unknown[][]) => {
-      const present: string[] = [];
       const absent: string[] = [];
       for (const raw of list) {
         const { row, key, refusal, name } = this.decode(raw);
         if (this.naming) touched.push(name);
         if (refusal) refused.push(refusal);
-        if (row) present.push(csvLine(row));
+        if (row) absent.push(...this.write(rows, row, refused).map(csvLine));
         else if (key) absent.push(csvLine(key));
       }
       // One piece a group: thousands of small ones would each become a message of their own.
-      if (present.length > 0) rows.write(Buffer.from(present.join("")), present.length);
       if (absent.length > 0) gone.write(Buffer.from(absent.join("")), absent.length);
     };
     for (let n = 0; n < total; n += GROUP_KEYS) {

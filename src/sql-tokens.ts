@@ -94,7 +94,7 @@ export function splitAtCommas(list: readonly Token[]): Token[][] {
   return parts;
 }
 
-/** The tokens as SQL again, as written but without comments and with single spaces where there was any. */
+/** The tokens as SQL again, as written but without comments and with single spaces where there was some. */
 export function textOf(list: readonly Token[]): string {
   let text = "";
   let end = list[0]?.start ?? 0;

@@ -16,7 +16,7 @@ export interface Captured {
   /** Tables whose triggers were not all there: what they missed is unknown, so they must be copied anew. */
   readonly fresh: readonly string[];
   readonly identity: string;
-  /** The file's schema version with everything installed: any other means that somebody changed it. */
+  /** The file's schema version with everything installed; another one means that somebody changed it. */
   readonly version: number;
 }
 

@@ -9,11 +9,11 @@ import type {
   Chunk,
   Difference,
   EncodedRow,
+  HistorySource,
   Position,
   Range,
   RefusedRow,
   Scope,
-  Source,
   TableWindow,
   View,
   Window,
@@ -41,7 +41,7 @@ export interface Comparison {
 }
 
 export interface CompareOptions {
-  readonly source: Source;
+  readonly source: HistorySource;
   /** Opens a view at the target's present position. */
   view(): Promise<View>;
   readonly tables: readonly string[];
@@ -122,7 +122,7 @@ async function compareTable(options: CompareOptions, view: View, table: string):
       keys: found.keys.slice(0, options.keysMax),
     };
   } finally {
-    (exempt as Window | null)?.dispose();
+    await (exempt as Window | null)?.close(false);
   }
 }
 
@@ -160,7 +160,7 @@ async function settle(
       if (inFlight === 0) return { position: view.position, settled: true, inFlight: 0, tables };
       if (performance.now() > until) return { position: view.position, settled: false, inFlight, tables };
     } finally {
-      for (const window of windows) window.dispose();
+      for (const window of windows) await window.close(false);
       await view.close();
     }
     await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));

@@ -117,7 +117,7 @@ export class Follower {
         try {
           const link = await this.prepare(target, owner);
           ready();
-          if (!signal.aborted) await this.copy(link, signal);
+          if (!signal.aborted) await this.copy(link, target, signal);
           if (!signal.aborted) await this.finish(target, signal);
           if (!signal.aborted) await then(link);
           return;
@@ -177,13 +177,13 @@ export class Follower {
     return this.link;
   }
 
-  private async copy(link: Link, signal: AbortSignal): Promise<void> {
+  private async copy(link: Link, target: PostgresTarget, signal: AbortSignal): Promise<void> {
     if ([...this.held.tables.values()].every(isComplete)) return;
     this.options.event({ kind: "copying" });
     this.options.progress.phase(`${this.name}: copying rows`);
     for (const name of this.held.tables.keys()) this.copied(name);
     const control = this.control();
-    await link.copy(signal);
+    await link.copy(this.source, target, signal);
     if (signal.aborted) return;
     for (const [name, state] of this.states) {
       if (state === "copying") await control.setState(this.name, name, "finishing");

@@ -11,6 +11,8 @@ import PQueue from "p-queue";
 import type {
   Chunk,
   Copied,
+  HistorySource,
+  HistoryTarget,
   Position,
   Range,
   RefusedRow,
@@ -56,13 +58,13 @@ export class Link {
     private readonly observer: Observer,
   ) {}
 
-  /** Copies every pending range; resumes where an earlier run ended. */
-  async copy(signal: AbortSignal): Promise<void> {
+  /** Copies every pending range from the link's source to its target; resumes where an earlier run ended. */
+  async copy(source: HistorySource, target: HistoryTarget, signal: AbortSignal): Promise<void> {
     while (this.pending() && !signal.aborted) {
-      const readers = Math.min(this.source.maxReaders, this.target.writers);
-      const snapshot = await this.source.snapshot(readers);
-      if (this.source.briefReads) await this.copyBriefly(snapshot);
-      else await this.copySnapshot(snapshot, signal);
+      const readers = Math.min(source.maxReaders, target.writers);
+      const snapshot = await source.snapshot(readers);
+      if (source.briefReads) await this.copyBriefly(target, snapshot);
+      else await this.copySnapshot(source, target, snapshot, signal);
     }
   }
 
@@ -112,8 +114,10 @@ export class Link {
   /** Applies a window and frees it. */
   private async advance(window: Window): Promise<void> {
     const started = performance.now();
+    let applied = false;
     try {
       const { refused, mended } = await this.target.apply(window);
+      applied = true;
       this.held.position = window.to;
       for (const [table, rows] of mended) {
         const held = this.held.tables.get(table);
@@ -122,7 +126,7 @@ export class Link {
       this.note(refused);
       this.observer.advanced(window, (performance.now() - started) / 1_000);
     } finally {
-      window.dispose();
+      await window.close(applied);
     }
   }
 
@@ -135,15 +139,20 @@ export class Link {
   }
 
   /** Several readers, one position, ranges side by side, until the snapshot should be let go. */
-  private async copySnapshot(snapshot: Snapshot, signal: AbortSignal): Promise<void> {
+  private async copySnapshot(
+    source: HistorySource,
+    target: HistoryTarget,
+    snapshot: Snapshot,
+    signal: AbortSignal,
+  ): Promise<void> {
     const until = performance.now() + SNAPSHOT_MS;
     const queue = new PQueue({ concurrency: snapshot.readers });
-    const ended = () => signal.aborted || performance.now() > until || this.source.strained();
+    const ended = () => signal.aborted || performance.now() > until || source.strained();
     const copyRanges = async (reader: number) => {
       for (let range = this.take(); range; range = ended() ? undefined : this.take()) {
         const mine = range;
         try {
-          await this.add(mine, snapshot.position, () => snapshot.read(reader, mine));
+          await this.add(target, mine, snapshot.position, () => snapshot.read(reader, mine));
         } catch (error) {
           this.giveBack(mine);
           throw error;
@@ -160,7 +169,7 @@ export class Link {
   }
 
   /** One range, held in memory so that the read is over before the target takes its time. */
-  private async copyBriefly(snapshot: Snapshot): Promise<void> {
+  private async copyBriefly(target: HistoryTarget, snapshot: Snapshot): Promise<void> {
     const range = this.take();
     const chunks: Chunk[] = [];
     let window: Window;
@@ -175,15 +184,20 @@ export class Link {
     }
     try {
       await this.advance(window);
-      if (range) await this.add(range, snapshot.position, () => replay(chunks));
+      if (range) await this.add(target, range, snapshot.position, () => replay(chunks));
     } catch (error) {
       if (range) this.giveBack(range);
       throw error;
     }
   }
 
-  private async add(range: Range, position: Position, read: () => AsyncIterable<Chunk>): Promise<void> {
-    const { rows, refused } = await this.target.copy(range, position, read);
+  private async add(
+    target: HistoryTarget,
+    range: Range,
+    position: Position,
+    read: () => AsyncIterable<Chunk>,
+  ): Promise<void> {
+    const { rows, refused } = await target.copy(range, position, read);
     const held = this.held.tables.get(range.table);
     if (held) {
       held.copied.push(range);

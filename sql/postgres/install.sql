@@ -23,6 +23,8 @@ CREATE TABLE IF NOT EXISTS switchback.source (
   -- SQLite's schema version when its tables were last looked at.
   version    bigint      NOT NULL DEFAULT -1,
   applied_at timestamptz,
+  -- How many changes of PostgreSQL's were carried to the SQLite file: the position on the way back.
+  consumed   bigint      NOT NULL DEFAULT 0,
   owner      text
 ) WITH (fillfactor = 20);
 
@@ -31,6 +33,8 @@ CREATE TABLE IF NOT EXISTS switchback.source (
 CREATE TABLE IF NOT EXISTS switchback.followed (
   source    text    NOT NULL REFERENCES switchback.source ON DELETE CASCADE,
   name      text    NOT NULL,
+  -- The table's number in switchback.change.
+  id        int     NOT NULL GENERATED ALWAYS AS IDENTITY UNIQUE,
   mapping   jsonb   NOT NULL,
   ddl       text    NOT NULL,
   settings  text    NOT NULL,
@@ -87,6 +91,14 @@ CREATE TABLE IF NOT EXISTS switchback.verification (
   equal     boolean     NOT NULL,
   different bigint      NOT NULL
 );
+
+-- PostgreSQL's change log: one row a touched key (the key's columns as text, in the key's order), and nothing
+-- else. Rows leave in the order in which they become visible, so the log needs no number of its own. It is
+-- short-lived and small, and vacuumed long before it would be slow to read.
+CREATE TABLE IF NOT EXISTS switchback.change (
+  t   int    NOT NULL,
+  key text[] NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_analyze_threshold = 5000);
 
 -- The fence: statement triggers on every replicated table call it before any row is touched, TRUNCATE and
 -- COPY included. The sidecar's own sessions pass. The text of the message is what applications wait for.

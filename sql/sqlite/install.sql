@@ -13,3 +13,30 @@ CREATE TABLE IF NOT EXISTS _switchback_identity (identity TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS _switchback_route (writes TEXT NOT NULL, epoch INTEGER NOT NULL);
 INSERT INTO _switchback_route (writes, epoch)
 SELECT 'sqlite', 0 WHERE NOT EXISTS (SELECT 1 FROM _switchback_route);
+
+-- While a row stands here, the fence trigger refuses every write to a captured table.
+CREATE TABLE IF NOT EXISTS _switchback_fenced (one INTEGER PRIMARY KEY);
+
+-- A row stands here only inside the sidecar's own transactions, where nobody else can see it: with it the fence
+-- lets writes pass and the log ignores them.
+CREATE TABLE IF NOT EXISTS _switchback_applying (one INTEGER PRIMARY KEY);
+
+-- How far this file has come as a copy of PostgreSQL, and which sidecar may move it.
+CREATE TABLE IF NOT EXISTS _switchback_position (position INTEGER NOT NULL, owner TEXT);
+INSERT INTO _switchback_position (position)
+SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM _switchback_position);
+
+-- Rows of PostgreSQL that this file cannot hold, by their key.
+CREATE TABLE IF NOT EXISTS _switchback_quarantine (
+  table_name  TEXT NOT NULL,
+  key         TEXT NOT NULL,
+  column_name TEXT,
+  reason      TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS _switchback_quarantine_key ON _switchback_quarantine (table_name, key);
+
+-- The application's own triggers on captured tables, word for word, while they rest.
+CREATE TABLE IF NOT EXISTS _switchback_resting (n INTEGER PRIMARY KEY, name TEXT NOT NULL, ddl TEXT NOT NULL);
+
+-- The schema version before and after our own last change to the schema: any other step was somebody else's.
+CREATE TABLE IF NOT EXISTS _switchback_version (before INTEGER NOT NULL, after INTEGER NOT NULL);

@@ -60,10 +60,14 @@ export interface TableWindow {
   readonly touched: readonly string[];
 }
 
-/** Rows of a window: few as values, many as CSV in memory or in a temporary file. */
+/**
+ * Rows of a window: few as values; many as CSV in memory or in a temporary file, or in batches that are read
+ * while they are applied.
+ */
 export type Rows =
   | { readonly kind: "values"; readonly values: readonly EncodedRow[] }
-  | { readonly kind: "csv"; readonly rows: number; chunks(): AsyncIterable<Uint8Array> };
+  | { readonly kind: "csv"; readonly rows: number; chunks(): AsyncIterable<Uint8Array> }
+  | { readonly kind: "batches"; batches(): AsyncIterable<readonly EncodedRow[]> };
 
 /** Everything that happened in (from, to], as it stands at `to`. */
 export interface Window {
@@ -73,8 +77,8 @@ export interface Window {
   /** What the log looks like just before `to`: a source that shows something else there later is not the same. */
   readonly mark: string;
   readonly tables: readonly TableWindow[];
-  /** Frees temporary files. */
-  dispose(): void;
+  /** Ends the reading; `applied` tells that the target has committed it, so that the source may forget the changes. */
+  close(applied: boolean): Promise<void>;
 }
 
 /** One source read transaction, seen by several readers at once. */
@@ -95,24 +99,32 @@ export class SourceChanged extends Error {
 }
 
 export interface Source {
+  /** The newest committed position. */
+  newest(): Promise<Position>;
+  /** The changes after `after` up to now; null when there are none. */
+  window(after: Position, scope: Scope): Promise<Window | null>;
+  /** Resolves when something may have changed, or after `ms`. */
+  wait(ms: number, signal: AbortSignal): Promise<void>;
+}
+
+/** A source whose history can be read, range by range, for a first copy. */
+export interface HistorySource extends Source {
   /** How many readers may work side by side; 1 where an open read blocks the application. */
   readonly maxReaders: number;
   /** True where an open read blocks the application: ranges are small and each has its own snapshot. */
   readonly briefReads: boolean;
-  /** The newest committed position. */
-  position(): Position;
-  /** The changes after `after` up to now; null when there are none. */
-  window(after: Position, scope: Scope): Promise<Window | null>;
   snapshot(readers: number): Promise<Snapshot>;
   /** True when a snapshot should be let go for the application's sake, for example because its log grows. */
   strained(): boolean;
-  /** Resolves when something may have changed, or after `ms`. */
-  wait(ms: number, signal: AbortSignal): Promise<void>;
 }
 
 export interface Target {
   /** Moves the copy from window.from to window.to in one transaction (I1, I2). */
   apply(window: Window): Promise<Applied>;
+}
+
+/** A target that history can be copied into. */
+export interface HistoryTarget extends Target {
   /**
    * Adds a range as of `position`, which must be the target's position, in one transaction. `read` gives the
    * range's chunks, and gives them again when the target has to go row by row.

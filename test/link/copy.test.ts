@@ -2,7 +2,7 @@
 // given back, and nothing copied except at the target's own position.
 import { expect, test } from "vitest";
 import { type Held, Link } from "#switchback/link.js";
-import type { Range, Snapshot, Source, Target, Window } from "#switchback/store/store.js";
+import type { HistorySource, HistoryTarget, Range, Snapshot, Window } from "#switchback/store/store.js";
 
 const RANGES = 6;
 
@@ -29,13 +29,13 @@ function stores(options: { strained?: boolean; failing?: number } = {}) {
     changes: 0,
     mark: "",
     tables: [],
-    dispose() {},
+    close: async () => {},
   });
   let failing = options.failing;
-  const source: Source = {
+  const source: HistorySource = {
     maxReaders: 2,
     briefReads: false,
-    position: () => seen.snapshots,
+    newest: async () => seen.snapshots,
     window: async () => null,
     strained: () => options.strained ?? false,
     wait: async () => {},
@@ -53,7 +53,7 @@ function stores(options: { strained?: boolean; failing?: number } = {}) {
       };
     },
   };
-  const target: Target = {
+  const target: HistoryTarget = {
     writers: 2,
     apply: async () => ({ refused: [], mended: new Map() }),
     async copy(range, position) {
@@ -72,15 +72,15 @@ function stores(options: { strained?: boolean; failing?: number } = {}) {
     },
   };
   const link = new Link(source, target, held, { advanced() {}, copied() {}, refused() {} });
-  return { link, held, seen };
+  const copy = () => link.copy(source, target, new AbortController().signal);
+  return { copy, held, seen };
 }
 
-const signal = () => new AbortController().signal;
 const everyRange = Array.from({ length: RANGES }, (_, number) => number);
 
 test("as many ranges are copied at once as there are readers, each once, all at one position", async () => {
-  const { link, seen } = stores();
-  await link.copy(signal());
+  const { copy, seen } = stores();
+  await copy();
   expect(seen.most).toBe(2);
   expect(seen.copied.toSorted()).toEqual(everyRange);
   expect(new Set(seen.positions)).toEqual(new Set([10]));
@@ -88,17 +88,17 @@ test("as many ranges are copied at once as there are readers, each once, all at 
 });
 
 test("a snapshot that strains the source is let go after the ranges under way, and the rest is read from newer ones", async () => {
-  const { link, seen } = stores({ strained: true });
-  await link.copy(signal());
+  const { copy, seen } = stores({ strained: true });
+  await copy();
   expect(seen.copied.toSorted()).toEqual(everyRange);
   expect(seen.snapshots).toBe(RANGES / 2);
   expect(seen.released).toBe(seen.snapshots);
 });
 
 test("a range that failed is copied by the next attempt, and the others are not copied again", async () => {
-  const { link, seen } = stores({ failing: 3 });
-  await expect(link.copy(signal())).rejects.toThrow("the server went away");
+  const { copy, seen } = stores({ failing: 3 });
+  await expect(copy()).rejects.toThrow("the server went away");
   expect(seen.released).toBe(1);
-  await link.copy(signal());
+  await copy();
   expect(seen.copied.toSorted()).toEqual(everyRange);
 });

@@ -21,13 +21,16 @@ export function valuesOf(rows: Rows): (string | null)[][] {
   return rows.values as (string | null)[][];
 }
 
-/** How many rows there are. */
-export function countOf(rows: Rows): number {
-  return rows.kind === "values" ? rows.values.length : rows.rows;
+/** True when there are no rows. */
+export function isEmpty(rows: Rows): boolean {
+  if (rows.kind === "batches") return false;
+  return (rows.kind === "values" ? rows.values.length : rows.rows) === 0;
 }
 
 /** The rows as COPY's CSV, in pieces. */
 export async function* csvOf(rows: Rows): AsyncGenerator<Uint8Array> {
   if (rows.kind === "csv") yield* rows.chunks();
-  else if (rows.values.length > 0) yield Buffer.from(rows.values.map(csvLine).join(""), "utf8");
+  else if (rows.kind === "batches") {
+    for await (const batch of rows.batches()) yield Buffer.from(batch.map(csvLine).join(""), "utf8");
+  } else if (rows.values.length > 0) yield Buffer.from(rows.values.map(csvLine).join(""), "utf8");
 }

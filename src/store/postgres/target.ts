@@ -11,11 +11,11 @@ import type {
   Applied,
   Chunk,
   CopiedRange,
+  HistoryTarget,
   Position,
   Range,
   RefusedRow,
   Rows,
-  Target,
   Window,
 } from "../store.js";
 import { connectPostgres, isDataError, postgresError } from "./connection.js";
@@ -32,7 +32,7 @@ import {
   type TargetFacts,
   writeRows,
 } from "./merge.js";
-import { copyInto, countOf, csvOf, valuesOf } from "./rows.js";
+import { copyInto, csvOf, isEmpty, valuesOf } from "./rows.js";
 
 const ADVANCE = "SELECT switchback.advance($1, $2, $3, $4, $5)";
 const HOLD = "SELECT switchback.hold($1, $2, $3)";
@@ -43,7 +43,7 @@ const QUARANTINE = `INSERT INTO switchback.quarantine (source, table_name, key, 
 const WIDE_SETTINGS = "SET LOCAL work_mem = '64MB'; SET LOCAL random_page_cost = 1.1";
 const RECORD = "UPDATE switchback.range SET rows = $4 WHERE source = $1 AND table_name = $2 AND number = $3";
 
-export class PostgresTarget implements Target {
+export class PostgresTarget implements HistoryTarget {
   private facts = new Map<string, TargetFacts>();
   private mappings = new Map<string, TableMapping>();
   private readonly idle: pg.Client[];
@@ -278,7 +278,7 @@ export class PostgresTarget implements Target {
   }
 
   private async deleteGone(client: pg.Client, mapping: TableMapping, i: number, gone: Rows): Promise<void> {
-    if (countOf(gone) === 0) return;
+    if (isEmpty(gone)) return;
     const stage = `switchback_gone_${i}`;
     await client.query(createStage(stage, mapping.key, true));
     await copyInto(client, copyStage(stage, mapping.key), csvOf(gone));
@@ -287,7 +287,7 @@ export class PostgresTarget implements Target {
   }
 
   private async writeStaged(client: pg.Client, mapping: TableMapping, i: number, rows: Rows): Promise<void> {
-    if (countOf(rows) === 0) return;
+    if (isEmpty(rows)) return;
     const stage = `switchback_rows_${i}`;
     const facts = this.factsOf(mapping);
     await client.query(createStage(stage, mapping.columns, true));

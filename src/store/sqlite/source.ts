@@ -8,11 +8,11 @@ import type { SqliteValue } from "../../mapping/codec.js";
 import { mappingToJson, type TableMapping } from "../../mapping/mapping.js";
 import type { Schema, Table } from "../../schema.js";
 import {
+  type HistorySource,
   type Position,
   type Range,
   type Scope,
   type Snapshot,
-  type Source,
   SourceChanged,
   type Window,
 } from "../store.js";
@@ -46,7 +46,7 @@ const PATIENCE_MS = 250;
 /** Installing capture happens once, and must get its turn beside a busy application. */
 const INSTALL_PATIENCE_MS = 10_000;
 
-export class SqliteSource implements Source {
+export class SqliteSource implements HistorySource {
   readonly briefReads: boolean;
   private readonly reader: Database.Database;
   private readonly writer: Database.Database;
@@ -176,6 +176,10 @@ export class SqliteSource implements Source {
     return this.guard(() =>
       Number(this.writer.prepare("SELECT coalesce(max(seq), 0) FROM _switchback_log").pluck().get()),
     );
+  }
+
+  async newest(): Promise<Position> {
+    return this.position();
   }
 
   async window(after: Position, scope: Scope): Promise<Window | null> {

@@ -79,7 +79,8 @@ export async function readWindow(
     dispose();
     throw error;
   }
-  return { from: after, to, changes, mark: markAt(db, to), tables, dispose };
+  const close = async () => dispose();
+  return { from: after, to, changes, mark: markAt(db, to), tables, close };
 }
 
 /** Log rows in a mark. One would do, were it not that the same key is often written again and again. */

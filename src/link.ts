@@ -28,6 +28,10 @@ const SNAPSHOT_MS = 30_000;
 /** With nothing to do, the link looks again this often even if nobody woke it. */
 const IDLE_MS = 1_000;
 
+/** A window that took no longer than this leaves little behind; a writer that is always ahead is not chased for ever. */
+const APPROACHED_MS = 20;
+const APPROACHES = 50;
+
 /** What the target holds, mirrored in memory; the target's own record is the truth. */
 export interface Held {
   position: Position;
@@ -74,6 +78,14 @@ export class Link {
     if (!window) return false;
     await this.advance(window);
     return true;
+  }
+
+  /** Applies most of what there is while more keeps coming: what is left is a moment's work. */
+  async approach(signal: AbortSignal): Promise<void> {
+    for (let n = 0; n < APPROACHES && !signal.aborted; n++) {
+      const started = performance.now();
+      if (!(await this.step()) || performance.now() - started < APPROACHED_MS) return;
+    }
   }
 
   /** Applies changes until there are none left at the moment of looking. */

@@ -1,10 +1,16 @@
 // The phase of a sidecar, as one value: no other flag says what it is doing. Transitions are pure; an event that
 // makes no sense in a phase leaves it as it is.
 //
-//              prepared             copied
-//   starting ───────────► backfilling ─────► streaming
-//      ▲                      │                  │
-//      └────── changed ───────┴──────────────────┘      the file's tables changed: look again
+//               copying              copied              flipping
+//   starting ───────────► backfilling ─────► streaming ──────────► cutting_over
+//      ▲                      │                  │                  │        │
+//      ├────── changed ───────┴──────────────────┘                  │        │ away
+//      ├─────────────────────────── changed ────────────────────────┘        ▼
+//      └── changed ── reverting ◄───────────────── flipping ────── reverse_streaming
+//                        └──────────────────── away ─────────────────────────▲
+//
+//   changed: look again at what there is: the file's tables changed, a flip was given up, the writes came home.
+//   away:    the writes are in PostgreSQL.
 //
 //   any but stopping ── failed ──► halted               only the operator can go on
 //   any              ── stop ────► stopping
@@ -21,6 +27,8 @@ export type PhaseEvent =
   | { readonly kind: "changed" }
   | { readonly kind: "copying" }
   | { readonly kind: "copied" }
+  | { readonly kind: "flipping" }
+  | { readonly kind: "away" }
   | { readonly kind: "failed"; readonly problem: Problem }
   | { readonly kind: "stop" };
 
@@ -39,6 +47,11 @@ export function next(phase: Phase, event: PhaseEvent): Phase {
       return { name: "backfilling" };
     case "copied":
       return { name: "streaming" };
+    case "away":
+      return { name: "reverse_streaming" };
+    case "flipping":
+      if (phase.name === "streaming") return { name: "cutting_over" };
+      return phase.name === "reverse_streaming" ? { name: "reverting" } : phase;
   }
 }
 

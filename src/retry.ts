@@ -117,3 +117,13 @@ export async function retry<T>(work: (tries: number) => Promise<T>, options: Ret
     }
   }
 }
+
+/** Waits for the work, but not beyond the signal, whose reason is thrown: work that hangs is left to itself. */
+export function unless<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(signal.reason);
+    if (signal.aborted) stop();
+    signal.addEventListener("abort", stop, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
+  });
+}

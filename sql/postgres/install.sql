@@ -100,18 +100,6 @@ CREATE TABLE IF NOT EXISTS switchback.change (
   key text[] NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_analyze_threshold = 5000);
 
--- The fence: statement triggers on every replicated table call it before any row is touched, TRUNCATE and
--- COPY included. The sidecar's own sessions pass. The text of the message is what applications wait for.
-CREATE OR REPLACE FUNCTION switchback.fence() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-  IF current_setting('switchback.apply', true) = 'on' THEN
-    RETURN NULL;
-  END IF;
-  RAISE EXCEPTION 'switchback: writes go to SQLite (epoch 0)'
-    USING ERRCODE = '25006', HINT = 'Follow the route: read it from the route file, /route or switchback.route.';
-END
-$$;
-
 -- Moves the position from exactly p_from to p_to, for its owner only.
 CREATE OR REPLACE FUNCTION switchback.advance(p_source text, p_owner text, p_from bigint, p_to bigint, p_mark text)
 RETURNS void LANGUAGE plpgsql AS $$

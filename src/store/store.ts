@@ -174,3 +174,39 @@ export interface View {
   compareWindow(window: TableWindow, exempt: TableWindow | null): Promise<Difference>;
   close(): Promise<void>;
 }
+
+/** The highest number ever given out, by source and table: a store that takes over goes on above it. */
+export type Marks = ReadonlyMap<string, ReadonlyMap<string, bigint>>;
+
+/**
+ * A store's door for the application's writes. Whatever a method promises holds once it resolves, because it is
+ * one committed transaction of the store; after a failure the store's own record tells (recovery.ts).
+ */
+export interface Gate {
+  /** True for the store whose record decides who has the writes. Of the two stores exactly one does. */
+  readonly decides: boolean;
+  /** Work that takes time and can be done while the other store still has the writes. May be repeated. */
+  prepare(epoch: number): Promise<void>;
+  /** Takes what could keep the flip waiting, just before the pause. */
+  reserve(signal: AbortSignal): Promise<void>;
+  /** Gives back what `reserve` took; never waits for the store. */
+  abandon(): void;
+  /** Refuses every application write that is not committed yet. Resolves to when that began (performance.now). */
+  close(epoch: number, signal: AbortSignal): Promise<number>;
+  /**
+   * Takes the writes again after `close`, under the same epoch as before; also after a `close` that was given up
+   * and might still succeed.
+   */
+  reopen(epoch: number): Promise<void>;
+  /** The highest numbers given out so far; exact while the gate is closed. */
+  marks(): Promise<Marks>;
+  /** Takes the writes under a new epoch. @throws InDoubt when the store did not say whether it committed */
+  open(epoch: number, marks: Marks): Promise<void>;
+  /** Records that the other store has the writes under this epoch. @throws InDoubt as above */
+  left(epoch: number): Promise<void>;
+}
+
+/** The connection went away during a commit: only the store knows the outcome. */
+export class InDoubt extends Error {
+  override readonly name = "InDoubt";
+}

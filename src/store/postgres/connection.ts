@@ -77,6 +77,8 @@ const BY_SQLSTATE: readonly (readonly [RegExp, ErrorCode])[] = [
   [/^28/, "POSTGRES_AUTHENTICATION"],
   [/^3D000$/, "POSTGRES_DATABASE_MISSING"],
   [/^42501$/, "POSTGRES_RIGHTS"],
+  // A table or column of ours is not there any more.
+  [/^42(P01|703)$/, "TARGET_CHANGED"],
   // Something of the operator's own depends on a table that must change its shape.
   [/^2BP01$/, "TARGET_MISMATCH"],
   [/^25006$/, "POSTGRES_READ_ONLY"],

@@ -19,6 +19,8 @@ export type TableState = "copying" | "finishing" | "streaming";
 
 export interface FollowedTable {
   readonly name: string;
+  /** The table's number in PostgreSQL's change log. */
+  readonly id: number;
   readonly mapping: TableMapping;
   readonly ddl: string;
   /** The configuration that the mapping was decided under, as text. */
@@ -40,12 +42,19 @@ export interface SourceRecord {
   readonly version: number;
   /** What the log looked like at the position; null before the first window. */
   readonly mark: string | null;
+  /** How many of PostgreSQL's changes were carried to the file. */
+  readonly consumed: Position;
 }
 
 export interface Verification {
   readonly at: string;
   readonly equal: boolean;
   readonly different: number;
+}
+
+/** The fence function's text while writes go to SQLite under this epoch. */
+export function closedFence(epoch: number): string {
+  return sql("postgres/fence-closed").replace("(epoch EPOCH)", `(epoch ${Math.trunc(epoch)})`);
 }
 
 export class Control {
@@ -64,19 +73,22 @@ export class Control {
     await this.transaction(async () => {
       await this.query("SELECT pg_advisory_xact_lock(8320234785195188844)");
       await this.query(sql("postgres/install"));
+      await this.query(closedFence((await this.route()).epoch));
     });
   }
 
   async source(name: string): Promise<SourceRecord | null> {
     const { rows } = await this.query<
-      Record<"name" | "identity" | "file" | "schema" | "position" | "version", string> & {
+      Record<"name" | "identity" | "file" | "schema" | "position" | "version" | "consumed", string> & {
         mark: string | null;
       }
-    >("SELECT name, identity, file, schema, position, version, mark FROM switchback.source WHERE name = $1", [
+    >("SELECT name, identity, file, schema, position, version, mark, consumed FROM switchback.source WHERE name = $1", [
       name,
     ]);
     const row = rows[0];
-    return row ? { ...row, position: Number(row.position), version: Number(row.version) } : null;
+    if (!row) return null;
+    const { position, version, consumed } = row;
+    return { ...row, position: Number(position), version: Number(version), consumed: Number(consumed) };
   }
 
   async sourceNames(): Promise<string[]> {
@@ -86,7 +98,7 @@ export class Control {
 
   /** Registers the source, or takes it over for this owner. @throws TARGET_FOREIGN when it is another file's */
   async claim(
-    record: Omit<SourceRecord, "position" | "version" | "mark">,
+    record: Pick<SourceRecord, "name" | "identity" | "file" | "schema">,
     owner: string,
   ): Promise<SourceRecord> {
     const known = await this.source(record.name);
@@ -114,6 +126,7 @@ export class Control {
   async followed(source: string): Promise<FollowedTable[]> {
     const { rows } = await this.query<{
       name: string;
+      id: number;
       mapping: TableMappingJson;
       ddl: string;
       settings: string;
@@ -241,27 +254,49 @@ export class Control {
   }
 
   /**
-   * Rests what would disturb an exact copy in a table that the application's migrations made: foreign keys,
-   * whose cascades would delete rows that SQLite kept, and its own triggers. Each is recorded with the
-   * statement that brings it back.
+   * Rests what would disturb exact copies: foreign keys, whose cascades would delete rows that the source kept,
+   * and the tables' own triggers. Each is recorded with the statement that brings it back.
    */
-  async suspend(source: string, mapping: TableMapping): Promise<void> {
-    const table = targetName(mapping);
-    const record = (kind: string, name: string, definition: string) =>
-      this.query(
-        "INSERT INTO switchback.suspended (source, table_name, kind, name, definition) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-        [source, mapping.table.name, kind, name, definition],
-      );
+  async suspend(source: string, mappings: readonly TableMapping[]): Promise<void> {
     const { rows } = await this.query<{
+      place: number;
       kind: "foreign key" | "trigger";
       name: string;
       rest: string;
       definition: string;
-    }>(sql("postgres/disturbing"), [table]);
-    for (const { kind, name, rest, definition } of rows) {
-      await record(kind, name, definition);
+    }>(sql("postgres/disturbing"), [mappings.map(targetName)]);
+    for (const { place, kind, name, rest, definition } of rows) {
+      const table = mappings[place - 1]?.table.name ?? "";
+      await this.keepSuspended(source, table, kind, name, definition);
       await this.query(rest);
     }
+  }
+
+  /** Records what is to be there while writes go to PostgreSQL, and is not there now. */
+  async keepSuspended(
+    source: string,
+    table: string,
+    kind: "foreign key" | "trigger",
+    name: string,
+    definition: string,
+  ): Promise<void> {
+    await this.query(
+      `INSERT INTO switchback.suspended (source, table_name, kind, name, definition) VALUES ($1, $2, $3, $4, $5)
+       ON CONFLICT DO NOTHING`,
+      [source, table, kind, name, definition],
+    );
+  }
+
+  /** What is suspended for these sources: foreign keys first, because the application's triggers may rely on them. */
+  async suspended(
+    sources: readonly string[],
+  ): Promise<{ source: string; table: string; definition: string }[]> {
+    const { rows } = await this.query<{ source: string; table: string; definition: string }>(
+      `SELECT source, table_name AS table, definition FROM switchback.suspended
+        WHERE source = ANY ($1) ORDER BY kind, source, table_name, name`,
+      [sources],
+    );
+    return rows;
   }
 
   async quarantined(

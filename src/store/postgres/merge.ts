@@ -106,3 +106,33 @@ function value(column: ColumnMapping, index: number, typed: boolean): string {
   const { type } = column.codec;
   return typed || /^(text|varchar|character|char)\b/i.test(type) ? `x.c${index}` : `x.c${index}::${type}`;
 }
+
+/** What moves a table's few rows, in this order: those that are gone, those in the way, those to write. */
+export function narrowStatements(
+  mapping: TableMapping,
+  facts: TargetFacts,
+  rows: readonly (string | null)[][],
+  gone: readonly (string | null)[][],
+): { name: string; text: string; values: string[] }[] {
+  const relation = jsonRelation(mapping.columns);
+  const statement = (text: string, list: readonly (string | null)[][]) =>
+    list.length === 0 ? [] : [{ name: statementName(text), text, values: [jsonRows(list)] }];
+  // A single row can only collide with rows that the window leaves alone, and a legal state has none such.
+  const collides = !facts.upserts || (facts.uniqueColumns.size > 0 && rows.length + gone.length > 1);
+  return [
+    ...statement(deleteKeys(mapping, jsonRelation(mapping.key), false), gone),
+    ...(collides ? statement(deleteRows(mapping, facts, relation, false), rows) : []),
+    ...statement(writeRows(mapping, facts, relation, false), rows),
+  ];
+}
+
+/** Prepared statements are named by their text, so that each is parsed and planned once a session. */
+const names = new Map<string, string>();
+function statementName(text: string): string {
+  let name = names.get(text);
+  if (name === undefined) {
+    name = `switchback_${names.size}`;
+    names.set(text, name);
+  }
+  return name;
+}

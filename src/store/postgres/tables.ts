@@ -32,7 +32,7 @@ export async function startTable(
       await control.query(table.create);
     }
     await control.begin(start.source, { ...start, mapping, made: arrival === "make" });
-    if (arrival === "adopt") await control.suspend(start.source, mapping);
+    if (arrival === "adopt") await control.suspend(start.source, [mapping]);
     await control.fence(mapping);
   });
 }

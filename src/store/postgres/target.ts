@@ -16,6 +16,7 @@ import type {
   Range,
   RefusedRow,
   Rows,
+  TableWindow,
   Window,
 } from "../store.js";
 import { connectPostgres, isDataError, postgresError } from "./connection.js";
@@ -26,8 +27,7 @@ import {
   createStage,
   deleteKeys,
   deleteRows,
-  jsonRelation,
-  jsonRows,
+  narrowStatements,
   stagedRelation,
   type TargetFacts,
   writeRows,
@@ -47,6 +47,9 @@ export class PostgresTarget implements HistoryTarget {
   private facts = new Map<string, TargetFacts>();
   private mappings = new Map<string, TableMapping>();
   private readonly idle: pg.Client[];
+  /** The transaction that windows are part of, while a flip has one open. */
+  private joined: { readonly client: pg.Client; readonly tables: Set<string> } | null = null;
+  private stages = 0;
 
   private constructor(
     private readonly config: PostgresConfig,
@@ -131,8 +134,24 @@ export class PostgresTarget implements HistoryTarget {
     await Promise.allSettled([this.narrow, this.wide, ...this.copiers].map((client) => client.end()));
   }
 
+  /** From now on windows are applied within this transaction of somebody else's, who commits; `tables` gathers theirs. */
+  join(client: pg.Client, tables: Set<string>): void {
+    this.joined = { client, tables };
+  }
+
+  leave(): void {
+    this.joined = null;
+  }
+
   async apply(window: Window): Promise<Applied> {
     try {
+      if (this.joined) {
+        for (const { table } of window.tables) this.joined.tables.add(table);
+        const applied = await this.move(this.joined.client, window, false);
+        const [row] = applied.refused;
+        if (row) throw new SwitchbackError("QUARANTINED", `${row.table} ${row.key}: ${row.reason}`);
+        return applied;
+      }
       const narrow = window.tables.every(
         ({ rows, gone, refused }) => rows.kind === "values" && gone.kind === "values" && refused.length === 0,
       );
@@ -160,9 +179,7 @@ export class PostgresTarget implements HistoryTarget {
     } catch (error) {
       if (!isDataError(error)) throw postgresError(error);
       // Some row is at fault: the range again, row by row.
-      return await this.add(client, range, position, read(), (csv) =>
-        this.writeEach(client, mapping, 0, csv),
-      );
+      return await this.add(client, range, position, read(), (csv) => this.writeEach(client, mapping, csv));
     } finally {
       this.idle.push(client);
     }
@@ -209,21 +226,7 @@ export class PostgresTarget implements HistoryTarget {
     const sent: Promise<unknown>[] = [client.query("BEGIN"), client.query(this.advance(window))];
     const mends: { table: string; result: Promise<pg.QueryResult> }[] = [];
     for (const table of window.tables) {
-      const mapping = this.mapping(table.table);
-      const facts = this.factsOf(mapping);
-      const send = (text: string, columns: readonly (string | null)[][]) =>
-        sent.push(client.query({ name: statementName(text), text, values: [jsonRows(columns)] }));
-      const rows = valuesOf(table.rows);
-      const gone = valuesOf(table.gone);
-      if (gone.length > 0) send(deleteKeys(mapping, jsonRelation(mapping.key), false), gone);
-      if (rows.length > 0) {
-        const relation = jsonRelation(mapping.columns);
-        // A single row can only collide with rows that the window leaves alone, and a legal state has none such.
-        if (!facts.upserts || (facts.uniqueColumns.size > 0 && rows.length + gone.length > 1)) {
-          send(deleteRows(mapping, facts, relation, false), rows);
-        }
-        send(writeRows(mapping, facts, relation, false), rows);
-      }
+      for (const statement of this.statements(table)) sent.push(client.query(statement));
       if (table.touched.length > 0) {
         const result = client.query(MEND, [this.source, table.table, table.touched]);
         mends.push({ table: table.table, result });
@@ -245,50 +248,59 @@ export class PostgresTarget implements HistoryTarget {
 
   /** Many changes, or a window with rows at fault: batches are staged and merged, one table after another. */
   private async applyWide(window: Window, each: boolean): Promise<Applied> {
-    const client = this.wide;
-    const refused: RefusedRow[] = [];
-    const mended = new Map<string, number>();
-    await client.query("BEGIN");
+    await this.wide.query("BEGIN");
     try {
-      await client.query(WIDE_SETTINGS);
-      await client.query(this.advance(window));
-      for (const [i, table] of window.tables.entries()) {
-        const mapping = this.mapping(table.table);
-        if (table.touched.length > 0) {
-          const { rowCount } = await client.query(MEND, [this.source, table.table, table.touched]);
-          mended.set(table.table, rowCount ?? 0);
-        }
-        await this.quarantine(client, table.table, table.refused);
-        refused.push(...table.refused);
-        await this.deleteGone(client, mapping, i, table.gone);
-        if (each) {
-          const outcome = await this.writeEach(client, mapping, i, csvOf(table.rows));
-          await this.quarantine(client, table.table, outcome.refused);
-          refused.push(...outcome.refused);
-        } else {
-          await this.writeStaged(client, mapping, i, table.rows);
-        }
-      }
-      await client.query("COMMIT");
-      return { refused, mended };
+      await this.wide.query(WIDE_SETTINGS);
+      const applied = await this.move(this.wide, window, each);
+      await this.wide.query("COMMIT");
+      return applied;
     } catch (error) {
-      await client.query("ROLLBACK").catch(() => {});
+      await this.wide.query("ROLLBACK").catch(() => {});
       throw error;
     }
   }
 
-  private async deleteGone(client: pg.Client, mapping: TableMapping, i: number, gone: Rows): Promise<void> {
+  /** Moves the position and every table within a transaction that is open; with `each`, rows at fault are set aside. */
+  private async move(client: pg.Client, window: Window, each: boolean): Promise<Applied> {
+    const refused: RefusedRow[] = [];
+    const mended = new Map<string, number>();
+    await client.query(this.advance(window));
+    for (const table of window.tables) {
+      if (table.touched.length > 0) {
+        const { rowCount } = await client.query(MEND, [this.source, table.table, table.touched]);
+        mended.set(table.table, rowCount ?? 0);
+      }
+      await this.quarantine(client, table.table, table.refused);
+      refused.push(...table.refused);
+      if (!each && table.rows.kind === "values" && table.gone.kind === "values") {
+        for (const statement of this.statements(table)) await client.query(statement);
+        continue;
+      }
+      const mapping = this.mapping(table.table);
+      await this.deleteGone(client, mapping, table.gone);
+      if (each) {
+        const outcome = await this.writeEach(client, mapping, csvOf(table.rows));
+        await this.quarantine(client, table.table, outcome.refused);
+        refused.push(...outcome.refused);
+      } else {
+        await this.writeStaged(client, mapping, table.rows);
+      }
+    }
+    return { refused, mended };
+  }
+
+  private async deleteGone(client: pg.Client, mapping: TableMapping, gone: Rows): Promise<void> {
     if (isEmpty(gone)) return;
-    const stage = `switchback_gone_${i}`;
+    const stage = `switchback_gone_${this.stages++}`;
     await client.query(createStage(stage, mapping.key, true));
     await copyInto(client, copyStage(stage, mapping.key), csvOf(gone));
     await client.query(`ANALYZE pg_temp.${stage}`);
     await client.query(deleteKeys(mapping, stagedRelation(stage), true));
   }
 
-  private async writeStaged(client: pg.Client, mapping: TableMapping, i: number, rows: Rows): Promise<void> {
+  private async writeStaged(client: pg.Client, mapping: TableMapping, rows: Rows): Promise<void> {
     if (isEmpty(rows)) return;
-    const stage = `switchback_rows_${i}`;
+    const stage = `switchback_rows_${this.stages++}`;
     const facts = this.factsOf(mapping);
     await client.query(createStage(stage, mapping.columns, true));
     await copyInto(client, copyStage(stage, mapping.columns), csvOf(rows));
@@ -302,10 +314,9 @@ export class PostgresTarget implements HistoryTarget {
   private async writeEach(
     client: pg.Client,
     mapping: TableMapping,
-    i: number,
     csv: AsyncIterable<Uint8Array>,
   ): Promise<{ written: number; refused: RefusedRow[] }> {
-    const stage = `switchback_each_${i}`;
+    const stage = `switchback_each_${this.stages++}`;
     const facts = { ...this.factsOf(mapping), upserts: false };
     await client.query(createStage(stage, mapping.columns, false));
     await copyInto(client, copyStage(stage, mapping.columns), csv);
@@ -358,22 +369,16 @@ export class PostgresTarget implements HistoryTarget {
     return mapping;
   }
 
+  private statements(table: TableWindow): pg.QueryConfig[] {
+    const mapping = this.mapping(table.table);
+    return narrowStatements(mapping, this.factsOf(mapping), valuesOf(table.rows), valuesOf(table.gone));
+  }
+
   private factsOf(mapping: TableMapping): TargetFacts {
     const facts = this.facts.get(`${mapping.schema}.${mapping.target}`);
     if (!facts) throw new Error(`the target of ${mapping.table.name} was not looked at`);
     return facts;
   }
-}
-
-/** Prepared statements are named by their text, so that each is parsed and planned once a session. */
-const names = new Map<string, string>();
-function statementName(text: string): string {
-  let name = names.get(text);
-  if (name === undefined) {
-    name = `switchback_${names.size}`;
-    names.set(text, name);
-  }
-  return name;
 }
 
 /** The source's key text of an encoded row, given by its column names c0 … cn. */

@@ -9,6 +9,7 @@ import type Database from "better-sqlite3";
 import { type Index, type IndexTerm, keyExpressions, quote, type Table } from "../../schema.js";
 import { sql } from "../../sql.js";
 import { SourceChanged } from "../store.js";
+import { wakeTriggers } from "./resting.js";
 
 export interface Captured {
   /** The log's number of each captured table. */
@@ -176,6 +177,32 @@ export function schemaVersion(db: Database.Database): number {
   return Number(db.pragma("schema_version", { simple: true }));
 }
 
+/**
+ * Records a change of ours to the schema, beside the ones just before it, so that its step of the schema version
+ * is not taken for a stranger's.
+ */
+export function recordStep(db: Database.Database, before: number, after: number): void {
+  const [last] = db.prepare("SELECT before, after FROM _switchback_version").all() as {
+    before: bigint;
+    after: bigint;
+  }[];
+  const from = last && Number(last.after) === before ? last.before : before;
+  db.exec("DELETE FROM _switchback_version");
+  db.prepare("INSERT INTO _switchback_version VALUES (?, ?)").run(from, after);
+}
+
+/** True when every change of the schema from version `from` to `to` was one of ours. */
+export function isOurStep(db: Database.Database, from: number, to: number): boolean {
+  if (from === to) return true;
+  const known = db.prepare("SELECT 1 FROM sqlite_schema WHERE name = '_switchback_version'").get();
+  if (!known) return false;
+  return (
+    db
+      .prepare("SELECT 1 FROM _switchback_version WHERE before <= ? AND ? < after AND after = ?")
+      .get(from, from, to) !== undefined
+  );
+}
+
 /** What capture finds in the file; null when it was never installed. */
 export function readCapture(db: Database.Database): Omit<Captured, "fresh" | "version"> | null {
   const installed = db
@@ -260,6 +287,8 @@ export function removeCapture(db: Database.Database): void {
       .pluck()
       .all() as string[];
     for (const name of triggers) db.exec(`DROP TRIGGER ${quote(name)}`);
+    db.exec(sql("sqlite/install"));
+    wakeTriggers(db);
     db.exec(sql("sqlite/uninstall"));
   }).immediate();
 }

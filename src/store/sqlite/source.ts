@@ -53,7 +53,7 @@ export class SqliteSource implements HistorySource {
   private readonly watch: Watch;
   private followed: Followed[] = [];
   private readers: Reader[] = [];
-  private acceptedVersion = -1;
+  private accepted = new Set<number>();
   private statedAtMs = 0;
   private readonly inode: string;
   private captured: Captured | null = null;
@@ -121,33 +121,55 @@ export class SqliteSource implements HistorySource {
         mapping,
         id: captured.ids.get(mapping.table.name) ?? -1,
       }));
-      this.acceptedVersion = captured.version;
+      this.accepted = new Set([captured.version]);
       return captured;
     });
   }
 
-  /** Reads what capture finds, without installing anything: for looking on beside the sidecar that follows. */
+  /** The captured tables. */
+  get captures(): readonly Table[] {
+    return this.followed.map(({ mapping }) => mapping.table);
+  }
+
+  /** True when tables and triggers are as captured at this schema version. */
+  accepts(version: number): boolean {
+    return this.accepted.has(version);
+  }
+
+  /** A change of our own made the schema this version. */
+  accept(version: number): void {
+    this.accepted.add(version);
+  }
+
+  /**
+   * Reads what capture finds, without installing anything: for looking on beside the sidecar that follows, and
+   * while the file is only a copy. @throws CAPTURE_LOST when it is not all there
+   */
   attach(mappings: readonly TableMapping[]): void {
+    const lost = this.missingTriggers(mappings);
+    const [first] = lost;
+    if (first !== undefined) {
+      throw new SwitchbackError("CAPTURE_LOST", `${this.file}: the triggers of ${first} are not in place`, {
+        source: this.name,
+        file: this.file,
+      });
+    }
+    this.know(mappings);
+  }
+
+  /** The same for a file whose triggers may be gone. @throws CAPTURE_LOST when nothing was ever installed */
+  know(mappings: readonly TableMapping[]): void {
     this.guard(() => {
       const version = schemaVersion(this.writer);
       const found = readCapture(this.writer);
-      const lost =
-        found &&
-        missingTriggers(
-          this.writer,
-          mappings.map((mapping) => mapping.table),
-          found.ids,
-        );
-      const first = lost && [...lost][0];
-      if (!found || first) {
-        const what = first ? `the triggers of ${first} are not in place` : "no change log is installed";
-        throw new SwitchbackError("CAPTURE_LOST", `${this.file}: ${what}`, {
+      if (!found) {
+        throw new SwitchbackError("CAPTURE_LOST", `${this.file}: no change log is installed`, {
           source: this.name,
           file: this.file,
         });
       }
       this.captured = { ...found, fresh: [], version };
-      this.acceptedVersion = version;
+      this.accepted = new Set([version]);
       this.followed = mappings.map((mapping) => ({ mapping, id: found.ids.get(mapping.table.name) ?? -1 }));
     });
   }
@@ -311,7 +333,7 @@ export class SqliteSource implements HistorySource {
 
   /** Within a read transaction: is this still the file, and the shape, that was captured? */
   private checkShape(after: Position, to: Position): void {
-    if (schemaVersion(this.reader) !== this.acceptedVersion) {
+    if (!this.accepted.has(schemaVersion(this.reader))) {
       const found = readCapture(this.reader)?.identity;
       if (found !== this.identity) throw this.replaced("its identity is another");
       throw new SourceChanged();

@@ -1,0 +1,13 @@
+-- The fence while writes go to SQLite: statement triggers on every replicated table call it before any row is
+-- touched, TRUNCATE and COPY included. The sidecar's own sessions pass. Applications wait for the text of the
+-- message, and EPOCH is replaced by
+-- the number under which the writes go to SQLite.
+CREATE OR REPLACE FUNCTION switchback.fence() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF current_setting('switchback.apply', true) = 'on' THEN
+    RETURN NULL;
+  END IF;
+  RAISE EXCEPTION 'switchback: writes go to SQLite (epoch EPOCH)'
+    USING ERRCODE = '25006', HINT = 'Follow the route: read it from the route file, /route or switchback.route.';
+END
+$$;

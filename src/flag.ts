@@ -1,0 +1,105 @@
+// The flag file: which store the operator wants the writes to go to. It may be a symbolic link that is swapped,
+// as in a mounted ConfigMap; so its content is what counts, and it is read again and again. File events only
+// wake the reader early.
+import { readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { basename, dirname } from "node:path";
+import { type FSWatcher, watch } from "chokidar";
+import { SwitchbackError } from "./errors.js";
+
+export type Desired = "sqlite" | "postgres";
+
+const POLL_MS = 100;
+
+/** The operator's wish; absent or empty means sqlite. Null when the file holds something else. */
+export function readFlag(file: string): Desired | null {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8").trim();
+  } catch (error) {
+    if (isMissing(error)) return "sqlite";
+    throw new SwitchbackError("FLAG_UNREADABLE", `the flag ${file} cannot be read: ${codeOf(error)}`, { file });
+  }
+  if (text === "") return "sqlite";
+  return text === "sqlite" || text === "postgres" ? text : null;
+}
+
+/** Sets the flag as its owner would: through a link, and never half. @throws SwitchbackError FLAG_READ_ONLY */
+export function writeFlag(file: string, desired: Desired): void {
+  const place = target(file);
+  const next = `${place}.${process.pid}.tmp`;
+  try {
+    writeFileSync(next, `${desired}\n`);
+    renameSync(next, place);
+  } catch (error) {
+    rmSync(next, { force: true });
+    throw new SwitchbackError("FLAG_READ_ONLY", `the flag ${file} cannot be written: ${codeOf(error)}`, { file });
+  }
+}
+
+/** Resolves when the flag may have changed. */
+export class FlagWatch {
+  private readonly events: FSWatcher;
+  private nudge: (() => void) | null = null;
+
+  constructor(private readonly file: string) {
+    const name = basename(file);
+    // The folder, because the file may come, go, or be another one each time.
+    this.events = watch(dirname(file), {
+      depth: 0,
+      ignoreInitial: true,
+      ignored: (path) => path !== dirname(file) && !basename(path).startsWith(name) && !/^\.\./.test(basename(path)),
+    });
+    this.events.on("all", () => this.nudge?.());
+    this.events.on("error", () => {});
+  }
+
+  read(): Desired | null {
+    return readFlag(this.file);
+  }
+
+  /** After `ms`, or earlier when something happened there. */
+  async wait(ms: number, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return;
+    await new Promise<void>((resolve) => {
+      const wake = () => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", wake);
+        this.nudge = null;
+        resolve();
+      };
+      const timer = setTimeout(wake, ms);
+      this.nudge = wake;
+      signal.addEventListener("abort", wake, { once: true });
+    });
+  }
+
+  /** Resolves once the flag says so, or the signal is aborted. */
+  async until(desired: Desired, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && this.read() !== desired) await this.wait(POLL_MS, signal);
+  }
+
+  /** Resolves once the flag says something else, or the signal is aborted. */
+  async unless(desired: Desired, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && this.read() === desired) await this.wait(POLL_MS, signal);
+  }
+
+  async close(): Promise<void> {
+    await this.events.close();
+  }
+}
+
+function target(file: string): string {
+  try {
+    return realpathSync(file);
+  } catch {
+    return file;
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return /^(ENOENT|ENOTDIR)$/.test(codeOf(error));
+}
+
+function codeOf(error: unknown): string {
+  return String((error as { code?: unknown } | null)?.code ?? error);
+}

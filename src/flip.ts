@@ -1,0 +1,75 @@
+// The flip: moves the writes from one store to the other, in either direction, and knows neither engine.
+//
+//   approach ── reserve ── close the old gate ── drain every link ── decide ── open the new gate ── publish
+//         no pause    │◄───────────────────────── pause ────────────────────────────►│
+//
+// One of the two stores decides: the commit of its step is the flip, and until then everything can be taken
+// back. So the decider's step comes first: arriving there, it opens and decides in one transaction; leaving it,
+// it records the decision and then the other store opens. Until the decision a failure, the deadline or the
+// operator's change of mind leads to a retreat: the old gate opens again. A decision whose outcome is unknown is
+// nobody's to guess: both gates stay closed and InDoubt is thrown (recovery.ts goes on from the records).
+import { unless } from "./retry.js";
+import { type Gate, InDoubt, type Marks } from "./store/store.js";
+
+export interface Drainable {
+  approach(signal: AbortSignal): Promise<void>;
+  drain(signal: AbortSignal): Promise<void>;
+}
+
+export interface FlipPlan {
+  /** The store that has the writes, under `epoch`. */
+  readonly from: Gate;
+  readonly to: Gate;
+  readonly epoch: number;
+  /** Every link from `from` to `to`; nobody else may be moving them. */
+  readonly links: readonly Drainable[];
+  /** Aborted at the deadline or when the flip is no longer wanted; its reason is the answer. */
+  readonly signal: AbortSignal;
+  /** Tells the world; must not wait for a disk. */
+  readonly publish: (state: "paused" | "flipped" | "retreated") => void;
+}
+
+export type FlipResult =
+  | { readonly flipped: true; readonly epoch: number; readonly pauseMs: number }
+  | { readonly flipped: false; readonly reason: string; readonly pauseMs: number };
+
+/** @throws InDoubt when the decision's outcome is unknown, or whatever kept the old gate from opening again */
+export async function flip(plan: FlipPlan): Promise<FlipResult> {
+  const { from, to, epoch, signal } = plan;
+  const next = epoch + 1;
+  let closedAtMs: number | null = null;
+  let marks: Marks = new Map();
+  const sinceClosedMs = () => (closedAtMs === null ? 0 : performance.now() - closedAtMs);
+  try {
+    await Promise.all(plan.links.map((link) => unless(signal, link.approach(signal))));
+    await unless(signal, to.reserve(signal));
+    closedAtMs = await unless(signal, from.close(next, signal));
+    plan.publish("paused");
+    await Promise.all(plan.links.map((link) => unless(signal, link.drain(signal))));
+    marks = await unless(signal, from.marks());
+    signal.throwIfAborted();
+    await decide(plan, next, marks);
+  } catch (error) {
+    to.abandon();
+    if (error instanceof InDoubt) throw error;
+    await from.reopen(epoch);
+    const pauseMs = sinceClosedMs();
+    plan.publish("retreated");
+    return { flipped: false, reason: reasonOf(error), pauseMs };
+  }
+  if (!to.decides) await to.open(next, marks);
+  plan.publish("flipped");
+  const pauseMs = sinceClosedMs();
+  if (to.decides) await from.left(next);
+  return { flipped: true, epoch: next, pauseMs };
+}
+
+/** The decider's step: once it resolves, the flip has happened. */
+async function decide({ from, to }: FlipPlan, epoch: number, marks: Marks): Promise<void> {
+  if (to.decides) await to.open(epoch, marks);
+  else await from.left(epoch);
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,54 @@
+// Where links stop for a flip: every follower of a period parks what it holds here, at a point between two
+// windows, and waits until the flip is over. A period is the time between two flips, in one direction.
+
+/** What a follower has in hand while it is parked. */
+export class Handover<T> {
+  private readonly stop = new AbortController();
+  private readonly parked: T[] = [];
+  private readonly all: Promise<void>;
+  private readonly over: Promise<void>;
+  private allParked: () => void = () => {};
+  private end: () => void = () => {};
+
+  constructor(private readonly count: number) {
+    this.all = new Promise((resolve) => {
+      this.allParked = resolve;
+    });
+    this.over = new Promise((resolve) => {
+      this.end = resolve;
+    });
+  }
+
+  /** Aborted when followers are to stop and park. */
+  get stopping(): AbortSignal {
+    return this.stop.signal;
+  }
+
+  /** The follower's side: resolves once the flip is over, whatever came of it. */
+  async park(held: T, signal: AbortSignal): Promise<void> {
+    this.parked.push(held);
+    if (this.parked.length === this.count) this.allParked();
+    await Promise.race([this.over, aborted(signal)]);
+  }
+
+  /** Stops the followers; resolves to what they hold. @throws the signal's reason */
+  async take(signal: AbortSignal): Promise<readonly T[]> {
+    this.stop.abort();
+    await Promise.race([this.all, aborted(signal)]);
+    signal.throwIfAborted();
+    return this.parked;
+  }
+
+  /** Ends the period: parked followers go home. */
+  release(): void {
+    this.stop.abort();
+    this.end();
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}

@@ -1,0 +1,170 @@
+// The start of a sidecar: finds out from both stores' own records who has the writes, finishes or takes back a
+// flip that a crash cut short, and refuses stores that do not belong together. The rules are recovery.ts's; here
+// they meet the stores.
+import type { Logger } from "pino";
+import type { PostgresConfig } from "./config.js";
+import { SwitchbackError } from "./errors.js";
+import { type HomeRecord, type HomeStep, recover } from "./recovery.js";
+import type { Route } from "./status.js";
+import { connectPostgres } from "./store/postgres/connection.js";
+import { Control, type FollowedTable, type SourceRecord } from "./store/postgres/control.js";
+import { claimRecord, PostgresGate } from "./store/postgres/gate.js";
+import { SqliteGate } from "./store/sqlite/gate.js";
+import type { SqliteSource } from "./store/sqlite/source.js";
+
+interface Known {
+  readonly source: SqliteSource;
+  readonly record: SourceRecord;
+  readonly tables: readonly FollowedTable[];
+}
+
+const AWAY = { sqlite: "home", paused: "leaving", postgres: "away" } as const;
+
+/**
+ * Sets both stores' doors right. Resolves to the route, which is never `paused`.
+ * @throws SwitchbackError SPLIT, TARGET_FOREIGN, SQLITE_REWOUND; both stores stay closed then
+ */
+export async function resume(
+  postgres: PostgresConfig,
+  owner: string,
+  sources: readonly SqliteSource[],
+  log: Logger,
+): Promise<Route> {
+  const client = await connectPostgres(postgres, { name: "switchback recovery" });
+  try {
+    const control = new Control(client);
+    const names = sources.map(({ name }) => name);
+    const found = await claimRecord(client, names, owner);
+    const known = await readKnown(control, sources);
+    refuseStrangers(sources, known, found);
+    const gates = known.map(({ source }) => new SqliteGate([source]));
+    try {
+      const homes = gates.flatMap((gate) => gate.doors());
+      const plan = recover({ writes: AWAY[found.writes], epoch: found.epoch }, homes);
+      if (plan.writes === null) {
+        for (const i of plan.close) await gates[i]?.shut(0, found.epoch);
+        throw split(known[plan.home], homes[plan.home], found);
+      }
+      const away = await PostgresGate.open(
+        postgres,
+        owner,
+        known.map(({ source, tables }) => ({ name: source.name, tables, target: null })),
+      );
+      try {
+        if (plan.away === "reopen") {
+          log.warn({ epoch: plan.epoch }, "a revert was cut short before it was decided; PostgreSQL takes the writes again");
+          await away.reopen(plan.epoch);
+        }
+        for (const [i, step] of plan.homes.entries()) {
+          const [one, gate] = [known[i], gates[i]];
+          if (one && gate) await carryOut(step, one, gate, away, plan.epoch, log);
+        }
+      } finally {
+        await away.dispose();
+      }
+      for (const one of plan.writes === "away" ? known : []) checkCopy(one);
+      const route = await control.route();
+      return { writes: plan.writes === "home" ? "sqlite" : "postgres", epoch: plan.epoch, changedAt: route.changedAt };
+    } finally {
+      for (const gate of gates) gate.dispose();
+    }
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
+async function carryOut(
+  step: HomeStep,
+  { source, tables }: Known,
+  gate: SqliteGate,
+  away: PostgresGate,
+  epoch: number,
+  log: Logger,
+): Promise<void> {
+  const note = (text: string) => log.warn({ source: source.name, epoch }, text);
+  switch (step) {
+    case "none":
+      return;
+    case "reopen":
+      note("a cutover was cut short before it was decided; SQLite takes the writes again");
+      return gate.reopen(epoch);
+    case "left":
+      note("a cutover was cut short after it was decided; PostgreSQL has the writes");
+      source.know(tables.map(({ mapping }) => mapping));
+      return gate.left(epoch);
+    case "open":
+      note("a revert was cut short after it was decided; SQLite takes the writes");
+      source.know(tables.map(({ mapping }) => mapping));
+      return gate.open(epoch, await away.marks());
+  }
+}
+
+async function readKnown(control: Control, sources: readonly SqliteSource[]): Promise<Known[]> {
+  const known: Known[] = [];
+  for (const source of sources) {
+    const record = await control.source(source.name);
+    if (!record) continue;
+    if (source.recordedIdentity() !== record.identity) {
+      throw new SwitchbackError(
+        "TARGET_FOREIGN",
+        `source ${source.name} in this database was copied from another SQLite file (${record.file}), not from ${source.file}`,
+        { source: source.name, file: source.file },
+      );
+    }
+    known.push({ source, record, tables: await control.followed(source.name) });
+  }
+  return known;
+}
+
+/** A file that this database knows nothing of may come in only while the writes are in SQLite, its own too. */
+function refuseStrangers(
+  sources: readonly SqliteSource[],
+  known: readonly Known[],
+  found: { writes: string; epoch: number },
+): void {
+  for (const source of sources) {
+    if (known.some((one) => one.source === source)) continue;
+    const where = { source: source.name, file: source.file };
+    if (found.writes !== "sqlite") {
+      throw new SwitchbackError(
+        "WRITES_AWAY",
+        `source ${source.name} is new, and can be added only while writes go to SQLite; they go to ${found.writes}`,
+        where,
+      );
+    }
+    if (source.recordedIdentity() === null) continue;
+    const gate = new SqliteGate([source]);
+    const [door] = gate.doors();
+    gate.dispose();
+    if (door?.closed) {
+      throw new SwitchbackError(
+        "SPLIT",
+        `${source.file} has moved its writes to a PostgreSQL database (epoch ${door.epoch}), but not to this one`,
+        where,
+      );
+    }
+  }
+}
+
+/** While the file is a copy nobody logs anything in it. */
+function checkCopy({ source, record, tables }: Known): void {
+  source.attach(tables.map(({ mapping }) => mapping));
+  const newest = source.position();
+  const same = record.position === 0 || record.mark === null || source.markAt(record.position) === record.mark;
+  if (newest === record.position && same) return;
+  throw new SwitchbackError(
+    "SPLIT",
+    `${source.file} was written to while PostgreSQL had the writes, or is a backup: its change log ends at ${newest}, not at ${record.position}`,
+    { source: source.name, file: source.file },
+  );
+}
+
+function split(known: Known | undefined, home: HomeRecord | undefined, found: { writes: string; epoch: number }): Error {
+  const file = known?.source.file ?? "";
+  return new SwitchbackError(
+    "SPLIT",
+    `PostgreSQL records that writes go to ${found.writes} (epoch ${found.epoch}), but ${file} is ` +
+      `${home?.closed ? "closed" : "open"} under epoch ${home?.epoch}`,
+    { source: known?.source.name ?? "", file },
+  );
+}

@@ -1,0 +1,281 @@
+// PostgreSQL's door for the application's writes, for every source of this database together: the fence's body,
+// the route, and what must be there while applications write (foreign keys, sequences, triggers, capture) and
+// must not be there while only we do. Its record decides who has the writes.
+//
+// Two sessions. One closes, reopens and records; statements on it are answered in order, so that what was given
+// up is undone after it. The other holds the flip's one transaction and is cut off when the flip is given up:
+// what was not committed then never will be.
+import type pg from "pg";
+import type { PostgresConfig } from "../../config.js";
+import { SwitchbackError } from "../../errors.js";
+import type { TableMapping } from "../../mapping/mapping.js";
+import { pause } from "../../retry.js";
+import { sql } from "../../sql.js";
+import { type Gate, InDoubt, type Marks } from "../store.js";
+import { installCapture, restCapture } from "./capture.js";
+import { connectPostgres, postgresError, sqlState } from "./connection.js";
+import { closedFence, Control, type FollowedTable } from "./control.js";
+import { targetName } from "./merge.js";
+import { buildTargetSchema } from "./schema.js";
+import { alignSequences, readMarks, readSequences, type Sequence } from "./sequences.js";
+import type { PostgresTarget } from "./target.js";
+
+/** A lock that is not free soon is tried again later: whoever queues behind us must not wait long. */
+const LOCK_MS = 50;
+const LOCK_PAUSE_MS = 100;
+
+export interface GateSource {
+  readonly name: string;
+  readonly tables: readonly FollowedTable[];
+  /** Where the source's windows are applied; null while PostgreSQL has the writes. */
+  readonly target: PostgresTarget | null;
+}
+
+export interface GateRecord {
+  readonly writes: "sqlite" | "paused" | "postgres";
+  readonly epoch: number;
+}
+
+export class PostgresGate implements Gate {
+  readonly decides = true;
+  private flip: pg.Client | null = null;
+  private sequences: readonly Sequence[] = [];
+  private aligned = new Map<string, bigint>();
+  private readonly touched = new Map<string, Set<string>>();
+
+  private constructor(
+    private readonly config: PostgresConfig,
+    private readonly owner: string,
+    private readonly sources: readonly GateSource[],
+    private readonly client: pg.Client,
+  ) {}
+
+  static async open(
+    config: PostgresConfig,
+    owner: string,
+    sources: readonly GateSource[],
+  ): Promise<PostgresGate> {
+    return new PostgresGate(config, owner, sources, await connectPostgres(config, { name: "switchback gate" }));
+  }
+
+  async prepare(): Promise<void> {
+    await this.guard(async () => {
+      const control = new Control(this.client);
+      for (const { name, tables } of this.sources) {
+        await installCapture(this.client, tables);
+        for (const foreignKey of foreignKeys(tables)) {
+          const { table, name: key, definition } = foreignKey;
+          await control.keepSuspended(name, table, "foreign key", key, definition);
+        }
+      }
+      this.sequences = await readSequences(this.client, this.mappings());
+    });
+  }
+
+  async reserve(signal: AbortSignal): Promise<void> {
+    await this.guard(async () => {
+      const client = await connectPostgres(this.config, { name: "switchback flip" });
+      this.flip = client;
+      const suspended = await new Control(client).suspended(this.sources.map(({ name }) => name));
+      await this.lock(client, suspended.length > 0, signal);
+      await this.assertOwner(client);
+      this.aligned = await alignSequences(client, this.sequences, new Map());
+      for (const { name, target } of this.sources) {
+        const tables = new Set<string>();
+        this.touched.set(name, tables);
+        target?.join(client, tables);
+      }
+    });
+  }
+
+  abandon(): void {
+    for (const { target } of this.sources) target?.leave();
+    // Cut off, not asked: a server that does not answer must not keep the source closed.
+    (this.flip as { connection?: { stream?: { destroy(): void } } } | null)?.connection?.stream?.destroy();
+    this.flip = null;
+  }
+
+  async open(epoch: number, marks: Marks): Promise<void> {
+    const client = this.flip;
+    if (!client) throw new Error("open before reserve");
+    await this.guard(async () => {
+      const stale = this.sequences.filter(({ source, table, sequence }) => {
+        const mark = marks.get(source)?.get(table) ?? 0n;
+        return this.touched.get(source)?.has(table) || mark > (this.aligned.get(sequence) ?? 0n);
+      });
+      await alignSequences(client, stale, marks);
+      const names = this.sources.map(({ name }) => name);
+      const suspended = await new Control(client).suspended(names);
+      const text = suspended.map(({ definition }) => definition).join(";\n");
+      if (text !== "") await client.query(text);
+      await client.query("DELETE FROM switchback.suspended WHERE source = ANY ($1)", [names]);
+      await client.query(sql("postgres/fence-open"));
+      await setRoute(client, "postgres", epoch, ["sqlite", epoch - 1]);
+    });
+    await commit(client);
+    for (const { target } of this.sources) target?.leave();
+    this.flip = null;
+    await client.end().catch(() => {});
+  }
+
+  async close(epoch: number, signal: AbortSignal): Promise<number> {
+    return this.guard(async () => {
+      const since = await this.lock(this.client, true, signal);
+      await this.client.query(closedFence(epoch));
+      await setRoute(this.client, "paused", epoch - 1, ["postgres", epoch - 1]);
+      await this.client.query("COMMIT");
+      return since;
+    });
+  }
+
+  async reopen(epoch: number): Promise<void> {
+    await this.guard(async () => {
+      // What a close that was given up left behind.
+      await this.client.query("ROLLBACK");
+      await begin(this.client);
+      await this.client.query(sql("postgres/fence-open"));
+      await this.client.query(
+        "UPDATE switchback.route SET writes = 'postgres', changed_at = now() WHERE epoch = $1 AND writes IN ('paused', 'postgres')",
+        [epoch],
+      );
+      await this.client.query("COMMIT");
+    });
+  }
+
+  async marks(): Promise<Marks> {
+    return this.guard(async () =>
+      readMarks(this.client, await readSequences(this.client, this.mappings())),
+    );
+  }
+
+  async left(epoch: number): Promise<void> {
+    await this.guard(async () => {
+      await begin(this.client);
+      await this.assertOwner(this.client);
+      await setRoute(this.client, "sqlite", epoch, ["paused", epoch - 1]);
+    });
+    await commit(this.client);
+  }
+
+  /** Takes out of the way what would disturb or slow an exact copy, once the writes are elsewhere. */
+  async rest(signal: AbortSignal): Promise<void> {
+    for (const { name, tables } of this.sources) {
+      await restCapture(this.client, tables);
+      await this.guard(() =>
+        this.patiently(this.client, signal, () =>
+          new Control(this.client).suspend(
+            name,
+            tables.map(({ mapping }) => mapping),
+          ),
+        ),
+      );
+      await this.client.query("COMMIT");
+    }
+  }
+
+  async dispose(): Promise<void> {
+    this.abandon();
+    await this.client.end().catch(() => {});
+  }
+
+  private mappings(): { source: string; mapping: TableMapping }[] {
+    return this.sources.flatMap(({ name, tables }) => tables.map(({ mapping }) => ({ source: name, mapping })));
+  }
+
+  /** Begins a transaction and, if asked to, keeps everybody from writing; resolves to when that was so. */
+  private async lock(client: pg.Client, tables: boolean, signal: AbortSignal): Promise<number> {
+    const names = this.mappings().map(({ mapping }) => targetName(mapping));
+    await this.patiently(client, signal, async () => {
+      if (tables && names.length > 0)
+        await client.query(`LOCK TABLE ${names.join(", ")} IN SHARE ROW EXCLUSIVE MODE`);
+    });
+    return performance.now();
+  }
+
+  /** Begins a transaction and works in it; tries again while others hold locks that it needs. */
+  private async patiently(client: pg.Client, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
+    for (;;) {
+      signal.throwIfAborted();
+      try {
+        await begin(client);
+        await client.query(`SET LOCAL lock_timeout = ${LOCK_MS}`);
+        await work();
+        return;
+      } catch (error) {
+        const state = sqlState(error);
+        await client.query("ROLLBACK");
+        if (state !== "55P03" && state !== "40P01") throw error;
+      }
+      await pause(LOCK_PAUSE_MS, signal).catch(() => {});
+    }
+  }
+
+  /** Holds the sources' records: no other sidecar may have taken them over. */
+  private async assertOwner(client: pg.Client): Promise<void> {
+    const names = this.sources.map(({ name }) => name);
+    const { rowCount } = await client.query(
+      "SELECT 1 FROM switchback.source WHERE name = ANY ($1) AND owner = $2 FOR UPDATE",
+      [names, this.owner],
+    );
+    if (rowCount === names.length) return;
+    throw new SwitchbackError("POSITION_CONFLICT", "another sidecar has taken over");
+  }
+
+  private async guard<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw postgresError(error);
+    }
+  }
+}
+
+/** What PostgreSQL records, once no transaction of an earlier owner can change it any more. */
+export async function claimRecord(
+  client: pg.Client,
+  sources: readonly string[],
+  owner: string,
+): Promise<GateRecord> {
+  // Waits for a flip that may still be committing: it holds these rows.
+  await client.query("UPDATE switchback.source SET owner = $2 WHERE name = ANY ($1)", [sources, owner]);
+  return new Control(client).route();
+}
+
+/** The flip's commit waits for the disk, unlike those of the copy. */
+async function begin(client: pg.Client): Promise<void> {
+  await client.query("BEGIN; SET LOCAL synchronous_commit = on");
+}
+
+async function commit(client: pg.Client): Promise<void> {
+  try {
+    await client.query("COMMIT");
+  } catch (error) {
+    const state = sqlState(error);
+    if (state !== null && !/^(08|57|58)/.test(state)) throw postgresError(error);
+    throw new InDoubt(`PostgreSQL did not say whether it committed: ${(error as Error).message}`);
+  }
+}
+
+async function setRoute(
+  client: pg.Client,
+  writes: GateRecord["writes"],
+  epoch: number,
+  [from, fromEpoch]: readonly [GateRecord["writes"], number],
+): Promise<void> {
+  const { rowCount } = await client.query(
+    `UPDATE switchback.route SET writes = $1, epoch = $2, changed_at = clock_timestamp()
+      WHERE writes = $3 AND epoch = $4`,
+    [writes, epoch, from, fromEpoch],
+  );
+  if (rowCount !== 1) {
+    throw new SwitchbackError("POSITION_CONFLICT", `the route is not ${from} under epoch ${fromEpoch} any more`);
+  }
+}
+
+function foreignKeys(tables: readonly FollowedTable[]): { table: string; name: string; definition: string }[] {
+  const { tables: built } = buildTargetSchema(tables.map(({ mapping }) => mapping));
+  return built.flatMap(({ mapping, foreignKeys: keys }) => {
+    const made = tables.find(({ name }) => name === mapping.table.name)?.made ?? false;
+    return made ? keys.map(({ name, sql: definition }) => ({ table: mapping.table.name, name, definition })) : [];
+  });
+}

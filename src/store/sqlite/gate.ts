@@ -1,0 +1,222 @@
+// The SQLite files' door for the application's writes, all files of one target together.
+//
+// Every captured write inserts into the change log, so one trigger on the log is a fence for every table. The
+// trigger is made beforehand; what closes the door is a row, so that closing and opening change no schema and
+// keep no application waiting for it to be parsed again. The row's table is read by every write, the message
+// names the epoch that closes it. Our own writes pass: see _switchback_applying in sql/sqlite/install.sql.
+//
+// While the writes are in the other store, the application's own triggers on captured tables rest, word for
+// word, in a table of ours: what they would do was already done where the write was made.
+import { open as openFile } from "node:fs/promises";
+import type Database from "better-sqlite3";
+import { SwitchbackError } from "../../errors.js";
+import { sql } from "../../sql.js";
+import { type Gate, type Marks, type Position, SourceChanged } from "../store.js";
+import { recordStep, schemaVersion } from "./capture.js";
+import { openSqlite, sqliteError } from "./connection.js";
+import { restTriggers, wakeTriggers } from "./resting.js";
+import type { SqliteSource } from "./source.js";
+import { immediately } from "./transaction.js";
+
+const FENCE = "_switchback_fence";
+/** Opening again and recording are never given up; this long they may wait for a lock before they say so. */
+const PATIENCE_MS = 30_000;
+
+/** What a file records about its door. */
+export interface Door {
+  readonly closed: boolean;
+  readonly epoch: number;
+  /** How far the file has come as a copy of the other store. */
+  readonly position: Position;
+}
+
+interface File {
+  readonly source: SqliteSource;
+  readonly db: Database.Database;
+}
+
+export class SqliteGate implements Gate {
+  readonly decides = false;
+  private readonly files: readonly File[];
+
+  constructor(sources: readonly SqliteSource[]) {
+    this.files = sources.map((source) => {
+      const db = openSqlite(source.file, { readonly: false });
+      // A door that a power cut could open or close again would be none.
+      db.pragma("synchronous = FULL");
+      return { source, db };
+    });
+  }
+
+  doors(): Door[] {
+    return this.files.map((file) => guard(file, () => readDoor(file.db)));
+  }
+
+  async prepare(epoch: number): Promise<void> {
+    const fence = fenceTrigger(epoch);
+    await this.each(patience(), ({ db, source }) => {
+      const present = db
+        .prepare("SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND name = ?")
+        .pluck()
+        .get(FENCE);
+      if (present === fence) return;
+      changeSchema(db, source, () => {
+        db.exec(sql("sqlite/install"));
+        db.exec(`DROP TRIGGER IF EXISTS ${FENCE}`);
+        db.exec(fence);
+      });
+    });
+  }
+
+  /** What the application has not made durable yet is, so that the closing commit has less to wait for. */
+  async reserve(): Promise<void> {
+    for (const { source } of this.files) {
+      const wal = await openFile(`${source.file}-wal`, "r+").catch(() => null);
+      await wal?.datasync().catch(() => {});
+      await wal?.close();
+    }
+  }
+
+  abandon(): void {
+    // Nothing was taken.
+  }
+
+  async close(_epoch: number, signal: AbortSignal): Promise<number> {
+    let since = Number.POSITIVE_INFINITY;
+    await this.each(signal, ({ db, source }) => {
+      since = Math.min(since, performance.now());
+      if (!source.accepts(schemaVersion(db))) throw new SourceChanged();
+      db.exec("INSERT OR IGNORE INTO _switchback_fenced VALUES (1)");
+      db.exec("UPDATE _switchback_route SET writes = 'paused'");
+    });
+    return since;
+  }
+
+  /** Closes at once whatever the file's state: for a file that must not be written to. */
+  async shut(index: number, epoch: number): Promise<void> {
+    const file = this.files[index];
+    if (!file) return;
+    await immediately(file.db, patience(), () => {
+      file.db.exec(sql("sqlite/install"));
+      file.db.exec(`DROP TRIGGER IF EXISTS ${FENCE}`);
+      file.db.exec(fenceTrigger(epoch));
+      file.db.exec("INSERT OR IGNORE INTO _switchback_fenced VALUES (1)");
+    });
+  }
+
+  async reopen(epoch: number): Promise<void> {
+    await this.each(patience(), ({ db }) => {
+      db.exec("DELETE FROM _switchback_fenced");
+      setRoute(db, "sqlite", epoch);
+    });
+  }
+
+  async marks(): Promise<Marks> {
+    return new Map(this.files.map((file) => [file.source.name, guard(file, () => readMarks(file))]));
+  }
+
+  async open(epoch: number, marks: Marks): Promise<void> {
+    await this.each(patience(), ({ db, source }) => {
+      changeSchema(db, source, () => wakeTriggers(db));
+      const mine = marks.get(source.name) ?? new Map<string, bigint>();
+      for (const table of source.captures.filter(({ autoincrement }) => autoincrement)) {
+        raiseMark(db, table.name, mine.get(table.name));
+      }
+      setRoute(db, "sqlite", epoch);
+      db.exec("DELETE FROM _switchback_fenced");
+    });
+  }
+
+  async left(epoch: number): Promise<void> {
+    await this.each(patience(), ({ db, source }) => {
+      changeSchema(db, source, () =>
+        restTriggers(
+          db,
+          source.captures.map(({ name }) => name),
+        ),
+      );
+      setRoute(db, "postgres", epoch);
+    });
+  }
+
+  dispose(): void {
+    for (const { db } of this.files) db.close();
+  }
+
+  private async each(signal: AbortSignal, work: (file: File) => void): Promise<void> {
+    for (const file of this.files) {
+      try {
+        await immediately(file.db, signal, () => work(file));
+      } catch (error) {
+        if (signal.aborted || error instanceof SourceChanged) throw error;
+        throw sqliteError(error, { source: file.source.name, file: file.source.file });
+      }
+    }
+  }
+}
+
+function patience(): AbortSignal {
+  const stop = new AbortController();
+  const busy = new SwitchbackError("SQLITE_BUSY", "another connection has held the write lock for too long");
+  setTimeout(() => stop.abort(busy), PATIENCE_MS).unref();
+  return stop.signal;
+}
+
+function guard<T>({ source }: File, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw sqliteError(error, { source: source.name, file: source.file });
+  }
+}
+
+function fenceTrigger(epoch: number): string {
+  return (
+    `CREATE TRIGGER ${FENCE} BEFORE INSERT ON _switchback_log BEGIN ` +
+    "SELECT RAISE(IGNORE) FROM _switchback_applying; " +
+    `SELECT RAISE(ABORT, 'switchback: writes have moved to PostgreSQL (epoch ${epoch})') FROM _switchback_fenced; END`
+  );
+}
+
+function readDoor(db: Database.Database): Door {
+  const row = db
+    .prepare(
+      `SELECT EXISTS (SELECT 1 FROM _switchback_fenced) AS closed, epoch,
+              (SELECT position FROM _switchback_position) AS position
+         FROM _switchback_route`,
+    )
+    .get() as { closed: bigint; epoch: bigint; position: bigint };
+  return { closed: row.closed === 1n, epoch: Number(row.epoch), position: Number(row.position) };
+}
+
+function setRoute(db: Database.Database, writes: string, epoch: number): void {
+  db.prepare("UPDATE _switchback_route SET writes = ?, epoch = ?").run(writes, epoch);
+}
+
+/** Runs a change of ours to the schema so that it is known for ours, also after a crash. */
+function changeSchema(db: Database.Database, source: SqliteSource, work: () => void): void {
+  const before = schemaVersion(db);
+  work();
+  const after = schemaVersion(db);
+  if (after === before) return;
+  recordStep(db, before, after);
+  if (source.accepts(before)) source.accept(after);
+}
+
+function readMarks({ source, db }: File): Map<string, bigint> {
+  const counted = source.captures.filter(({ autoincrement }) => autoincrement).map(({ name }) => name);
+  if (counted.length === 0) return new Map();
+  const rows = db.prepare("SELECT name, seq FROM sqlite_sequence").all() as { name: string; seq: unknown }[];
+  // Anybody may write anything into sqlite_sequence; what is no number says nothing.
+  return new Map(
+    rows.flatMap(({ name, seq }) => (typeof seq === "bigint" && counted.includes(name) ? [[name, seq]] : [])),
+  );
+}
+
+function raiseMark(db: Database.Database, table: string, mark: bigint | undefined): void {
+  if (mark === undefined) return;
+  const { changes } = db
+    .prepare("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?")
+    .run(mark, table);
+  if (changes === 0) db.prepare("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)").run(table, mark);
+}

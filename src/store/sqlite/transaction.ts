@@ -1,0 +1,34 @@
+// Write transactions that must get their turn beside a busy application: short tries, so that this process goes
+// on answering meanwhile.
+import { setTimeout as sleep } from "node:timers/promises";
+import type Database from "better-sqlite3";
+
+/** One try; waiting for a lock stops everything else in this process. */
+const TRY_MS = 10;
+const PAUSE_MS = 1;
+
+/**
+ * Runs `work` in a BEGIN IMMEDIATE transaction; `work` must not be asynchronous.
+ * @throws the signal's reason when it is aborted before the lock was had, or whatever `work` throws
+ */
+export async function immediately<T>(db: Database.Database, signal: AbortSignal, work: () => T): Promise<T> {
+  const patienceMs = Number(db.pragma("busy_timeout", { simple: true }));
+  db.pragma(`busy_timeout = ${TRY_MS}`);
+  try {
+    for (;;) {
+      signal.throwIfAborted();
+      try {
+        return db.transaction(work).immediate();
+      } catch (error) {
+        if (!isBusy(error)) throw error;
+      }
+      await sleep(PAUSE_MS);
+    }
+  } finally {
+    if (db.open) db.pragma(`busy_timeout = ${patienceMs}`);
+  }
+}
+
+export function isBusy(error: unknown): boolean {
+  return /^SQLITE_BUSY/.test(String((error as { code?: unknown } | null)?.code));
+}

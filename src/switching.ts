@@ -1,0 +1,210 @@
+// Decides when to flip and carries it out: the flag says what the operator wants, the preconditions say whether
+// it may be, flip.ts does it, and the answer goes to whoever asked. One flip at a time, in either direction.
+import type { Logger } from "pino";
+import { SwitchbackError } from "./errors.js";
+import { type Desired, FlagWatch } from "./flag.js";
+import { type FlipResult, flip } from "./flip.js";
+import type { Handover } from "./handover.js";
+import { Life } from "./life.js";
+import type { FlipResult as Counted } from "./metrics.js";
+import { unless } from "./retry.js";
+import type { Problem, Route } from "./status.js";
+import { type Gate, InDoubt } from "./store/store.js";
+
+/** Everything a flip in one direction needs of the sidecar. */
+export interface Direction<T> {
+  readonly to: Desired;
+  /** Why the flip may not be now, or null. */
+  obstacle(): Promise<string | null>;
+  /** The gates, ready for a flip; called while the links run. */
+  gates(): Promise<{ from: Gate; to: Gate }>;
+  readonly handover: Handover<T>;
+  link(held: T): { approach(signal: AbortSignal): Promise<void>; drain(signal: AbortSignal): Promise<void> };
+  /** Told when the flip begins, for the phase. */
+  begin(): void;
+}
+
+export interface SwitchingOptions {
+  readonly flagFile: string;
+  readonly routeFile: string;
+  readonly timeoutMs: number;
+  readonly log: Logger;
+  readonly route: () => Route;
+  readonly publish: (route: Omit<Route, "changedAt">, durable: boolean) => void;
+  readonly count: (result: Counted, pauseMs: number | null) => void;
+}
+
+/** A refused flip is looked at again this soon while the flag stays. */
+const AGAIN_MS = 1_000;
+/** After a retreat the application gets some peace before the next try. */
+const AFTER_RETREAT_MS: readonly number[] = [2_000, 5_000, 15_000, 60_000];
+
+export class Switching {
+  private readonly flag: FlagWatch;
+  private readonly life: Life;
+  private refused: Problem | null = null;
+  private retreats = 0;
+  private notBeforeMs = 0;
+  private unreadable: Problem | null = null;
+
+  constructor(private readonly options: SwitchingOptions) {
+    this.flag = new FlagWatch(options.flagFile);
+    this.life = new Life(options.routeFile);
+  }
+
+  /** From now on commands see that a sidecar runs. */
+  live(): void {
+    this.life.start();
+  }
+
+  problems(): Problem[] {
+    return [this.unreadable, this.refused].filter((problem) => problem !== null);
+  }
+
+  async close(): Promise<void> {
+    this.life.stop();
+    await this.flag.close();
+  }
+
+  /**
+   * Waits until the flag asks for this direction, and flips; returns once a flip was tried, when the followers go
+   * home. @throws SwitchbackError FLIP_IN_DOUBT and whatever keeps the store that had the writes from reopening
+   */
+  async serve<T>(direction: Direction<T>, signal: AbortSignal): Promise<void> {
+    try {
+      while (!signal.aborted) {
+        if (!(await this.wanted(direction.to, signal))) continue;
+        if (await this.attempt(direction, signal)) return;
+      }
+    } finally {
+      direction.handover.release();
+    }
+  }
+
+  private async wanted(to: Desired, signal: AbortSignal): Promise<boolean> {
+    let desired: Desired | null = null;
+    try {
+      desired = this.flag.read();
+      this.unreadable = desired
+        ? null
+        : problemOf("FLAG_UNREADABLE", `the flag ${this.options.flagFile} holds neither sqlite nor postgres`);
+    } catch (error) {
+      if (!(error instanceof SwitchbackError)) throw error;
+      this.unreadable = problemOf("FLAG_UNREADABLE", error.message);
+    }
+    if (desired !== to) {
+      this.refused = null;
+      this.retreats = 0;
+      this.notBeforeMs = 0;
+    }
+    if (desired === to && performance.now() >= this.notBeforeMs) return true;
+    await this.flag.wait(100, signal);
+    return false;
+  }
+
+  /** True when the links were stopped for it. */
+  private async attempt<T>(direction: Direction<T>, signal: AbortSignal): Promise<boolean> {
+    const { options } = this;
+    const stop = this.stopSignal(direction.to, signal);
+    try {
+      const obstacle = await unless(stop.signal, direction.obstacle());
+      if (obstacle !== null) {
+        this.refuse(direction.to, obstacle);
+        await this.flag.wait(AGAIN_MS, signal);
+        return false;
+      }
+      options.log.info({ to: direction.to }, `moving the writes to ${nameOf(direction.to)}`);
+      direction.begin();
+      const gates = await unless(stop.signal, direction.gates());
+      const held = await direction.handover.take(stop.signal);
+      const { epoch } = options.route();
+      const result = await flip({
+        ...gates,
+        epoch,
+        links: held.map((one) => direction.link(one)),
+        signal: stop.signal,
+        publish: (state) => this.publish(direction.to, epoch, state),
+      });
+      this.conclude(direction.to, result);
+      return true;
+    } catch (error) {
+      if (signal.aborted) return true;
+      if (error instanceof InDoubt) throw new SwitchbackError("FLIP_IN_DOUBT", error.message, {}, { cause: error });
+      // Nothing was closed yet: whatever failed is the reason.
+      this.conclude(direction.to, { flipped: false, reason: (error as Error).message, pauseMs: 0 });
+      return true;
+    } finally {
+      stop.clear();
+    }
+  }
+
+  /** Aborted at the deadline, when the flag is withdrawn, and when the sidecar stops. */
+  private stopSignal(to: Desired, signal: AbortSignal): { signal: AbortSignal; clear: () => void } {
+    const stop = new AbortController();
+    const watching = new AbortController();
+    const { timeoutMs } = this.options;
+    const timer = setTimeout(
+      () => stop.abort(new Error(`it was not done within ${timeoutMs / 1_000} s`)),
+      timeoutMs,
+    );
+    const quit = () => stop.abort(new Error("the sidecar was told to stop"));
+    signal.addEventListener("abort", quit, { once: true });
+    this.flag
+      .unless(to, watching.signal)
+      .then(() => stop.abort(new Error("the flag was withdrawn")))
+      .catch(() => {});
+    const clear = () => {
+      clearTimeout(timer);
+      watching.abort();
+      signal.removeEventListener("abort", quit);
+    };
+    return { signal: stop.signal, clear };
+  }
+
+  private refuse(to: Desired, reason: string): void {
+    const { options } = this;
+    if (this.refused?.message !== reason) {
+      options.log.warn({ to }, `the writes cannot move to ${nameOf(to)} now: ${reason}`);
+      options.count("refused", null);
+    }
+    this.refused = problemOf("FLIP_REFUSED", reason);
+    this.life.answer({ to, flipped: false, epoch: options.route().epoch, pauseMs: 0, reason });
+  }
+
+  private conclude(to: Desired, result: FlipResult): void {
+    const { options, life } = this;
+    const { epoch } = options.route();
+    if (result.flipped) {
+      this.refused = null;
+      this.retreats = 0;
+      this.notBeforeMs = 0;
+      options.count("flipped", result.pauseMs);
+      options.log.info({ to, epoch, pauseMs: result.pauseMs }, `the writes go to ${nameOf(to)}`);
+      life.answer({ to, flipped: true, epoch, pauseMs: result.pauseMs });
+      return;
+    }
+    const { reason, pauseMs } = result;
+    this.refused = problemOf("FLIP_RETREATED", reason);
+    this.notBeforeMs = performance.now() + (AFTER_RETREAT_MS[Math.min(this.retreats, AFTER_RETREAT_MS.length - 1)] ?? 0);
+    this.retreats++;
+    options.count("retreated", pauseMs);
+    options.log.warn({ to, pauseMs }, `the writes stay where they were: ${reason}`);
+    life.answer({ to, flipped: false, epoch, pauseMs, reason });
+  }
+
+  private publish(to: Desired, epoch: number, state: "paused" | "flipped" | "retreated"): void {
+    const { publish } = this.options;
+    if (state === "paused") publish({ writes: "paused", epoch }, false);
+    else if (state === "flipped") publish({ writes: to, epoch: epoch + 1 }, false);
+    else publish({ writes: to === "postgres" ? "sqlite" : "postgres", epoch }, false);
+  }
+}
+
+export function nameOf(store: Desired): string {
+  return store === "postgres" ? "PostgreSQL" : "SQLite";
+}
+
+function problemOf(code: "FLIP_REFUSED" | "FLIP_RETREATED" | "FLAG_UNREADABLE", message: string): Problem {
+  const { kind } = new SwitchbackError(code, message);
+  return { code, message, hint: kind.hint };
+}

@@ -1,0 +1,232 @@
+// One source while PostgreSQL has the writes: keeps its SQLite file an exact, warm copy over the link with its
+// roles swapped, and knows what stands in the way of going back.
+import type { Logger } from "pino";
+import { counted } from "./commands/command.js";
+import type { PostgresConfig, SourceConfig } from "./config.js";
+import { SwitchbackError } from "./errors.js";
+import type { Handover } from "./handover.js";
+import { LagClock } from "./lag.js";
+import { type Held, Link } from "./link.js";
+import type { SourceMetrics } from "./metrics.js";
+import { problem } from "./reconcile.js";
+import type { Problem, SourceStatus } from "./status.js";
+import { installCapture, lostCapture } from "./store/postgres/capture.js";
+import { connectPostgres } from "./store/postgres/connection.js";
+import { Control, type FollowedTable } from "./store/postgres/control.js";
+import { PostgresSource } from "./store/postgres/source.js";
+import { readStrangers } from "./store/postgres/strangers.js";
+import { SqliteTarget } from "./store/sqlite/target.js";
+import type { RefusedRow, Window } from "./store/store.js";
+
+export interface WayBackOptions {
+  readonly source: SourceConfig;
+  readonly postgres: PostgresConfig;
+  readonly log: Logger;
+  readonly metrics: SourceMetrics;
+}
+
+const SAMPLE_MS = 200;
+/** How often it is looked whether PostgreSQL's tables still are what they were. */
+const CHECK_MS = 5_000;
+
+export class WayBack {
+  readonly name: string;
+  private readonly lag = new LagClock();
+  private held: Held = { position: 0, tables: new Map() };
+  private tables: readonly FollowedTable[] = [];
+  private newest = 0;
+  private standing = new Map<string, Problem>();
+  private checkedMs = 0;
+  private sampling = false;
+
+  constructor(private readonly options: WayBackOptions) {
+    this.name = options.source.name;
+  }
+
+  /** Follows until the signal is aborted or the flip back is over. */
+  async follow(
+    owner: string,
+    tables: readonly FollowedTable[],
+    signal: AbortSignal,
+    ready: () => void,
+    handover: Handover<Link>,
+  ): Promise<void> {
+    const { postgres, source: config } = this.options;
+    const source = await PostgresSource.open(postgres, this.name, owner);
+    const stop = () => void source.cancel().catch(() => {});
+    const target = new SqliteTarget(
+      this.name,
+      config.sqlite,
+      owner,
+      tables.map(({ mapping }) => mapping),
+    );
+    const client = await connectPostgres(postgres, { name: `switchback watch ${this.name}` });
+    const sampler = setInterval(() => void this.sample(source), SAMPLE_MS);
+    signal.addEventListener("abort", stop, { once: true });
+    try {
+      source.follow(tables);
+      await this.begin(new Control(client), target, tables);
+      const link = new Link(source, target, this.held, {
+        advanced: (window, seconds) => this.advanced(window, seconds),
+        copied: () => {},
+        refused: (rows) => this.refused(rows),
+      });
+      await this.check(client);
+      await this.sample(source);
+      ready();
+      await link.run(AbortSignal.any([signal, handover.stopping]), () => this.idle(client));
+      if (!signal.aborted) await handover.park(link, signal);
+    } finally {
+      signal.removeEventListener("abort", stop);
+      clearInterval(sampler);
+      target.close();
+      await source.close();
+      await client.end().catch(() => {});
+    }
+  }
+
+  /** Where both stores stand; a file that is behind what it once confirmed is not the file that was kept. */
+  private async begin(control: Control, target: SqliteTarget, tables: readonly FollowedTable[]): Promise<void> {
+    const record = await control.source(this.name);
+    const reached = target.claim();
+    if (record && reached < record.consumed) {
+      throw new SwitchbackError(
+        "SQLITE_REWOUND",
+        `${this.options.source.sqlite} holds ${reached} of PostgreSQL's changes, but ${record.consumed} were carried to it`,
+        { source: this.name, file: this.options.source.sqlite },
+      );
+    }
+    this.tables = tables;
+    this.held = { position: record?.consumed ?? 0, tables: new Map() };
+    const quarantined = target.quarantined();
+    for (const { name } of tables) {
+      this.held.tables.set(name, {
+        pending: [],
+        copied: [],
+        total: 0,
+        rows: 0,
+        quarantined: quarantined.get(name) ?? 0,
+      });
+    }
+  }
+
+  private async idle(client: Parameters<typeof lostCapture>[0]): Promise<void> {
+    if (performance.now() - this.checkedMs > CHECK_MS) await this.check(client);
+  }
+
+  /** Looks whether capture, fences and columns are what they were; mends what can be mended, and says so. */
+  private async check(client: Parameters<typeof lostCapture>[0]): Promise<void> {
+    this.checkedMs = performance.now();
+    const control = new Control(client);
+    const mappings = this.tables.map(({ mapping }) => mapping);
+    const lost = await lostCapture(client, this.tables);
+    if (lost.length > 0) {
+      await installCapture(client, this.tables);
+      for (const table of lost)
+        this.raise("CAPTURE_LOST", `the triggers on ${table} in PostgreSQL had vanished; what changed meanwhile is unknown`, table);
+    }
+    for (const mapping of await control.unfenced(mappings)) {
+      await control.transaction(() => control.fence(mapping));
+      this.options.log.warn({ source: this.name, table: mapping.table.name }, "the fence was gone; it is back");
+    }
+    for (const { table, column } of await readStrangers(client, this.tables)) {
+      this.raise("TARGET_CHANGED", `the column ${column} of ${table} in PostgreSQL has no counterpart in SQLite`, table);
+    }
+    const verified = await control.verification(this.name);
+    if (verified?.equal) this.forgive(Date.parse(verified.at));
+  }
+
+  /** A comparison that found everything equal outdates what was unknown before it. */
+  private forgive(verifiedAtMs: number): void {
+    for (const [key, found] of this.standing) {
+      const since = this.since.get(key) ?? Number.POSITIVE_INFINITY;
+      if (found.code === "CAPTURE_LOST" && verifiedAtMs > since) this.standing.delete(key);
+    }
+  }
+
+  private readonly since = new Map<string, number>();
+
+  private raise(code: "CAPTURE_LOST" | "TARGET_CHANGED", message: string, table: string): void {
+    const key = `${code} ${message}`;
+    if (this.standing.has(key)) return;
+    this.since.set(key, Date.now());
+    this.standing.set(key, problem(code, message, this.name, table));
+    this.options.log.warn({ source: this.name, code, table }, message);
+    this.options.metrics.add("switchback_errors_total", 1, { code });
+  }
+
+  private async sample(source: PostgresSource): Promise<void> {
+    if (this.sampling) return;
+    this.sampling = true;
+    try {
+      this.newest = Math.max(this.held.position, await source.newest());
+      this.lag.saw(this.newest);
+    } catch {
+      // The loop meets the same error and reports it.
+    } finally {
+      this.sampling = false;
+    }
+    const { metrics } = this.options;
+    metrics.set("switchback_position", this.newest);
+    metrics.set("switchback_applied_position", this.held.position);
+    metrics.set("switchback_change_log_rows", Math.max(0, this.newest - this.held.position));
+    metrics.set("switchback_lag_changes", Math.max(0, this.newest - this.held.position));
+    metrics.set("switchback_lag_seconds", this.lag.seconds(this.held.position));
+    for (const [table, { quarantined }] of this.held.tables)
+      metrics.set("switchback_quarantined_rows", quarantined, { table });
+  }
+
+  private advanced(window: Window, seconds: number): void {
+    const { metrics } = this.options;
+    this.newest = Math.max(this.newest, window.to);
+    metrics.set("switchback_applied_position", window.to);
+    metrics.set("switchback_last_apply_timestamp_seconds", Date.now() / 1_000);
+    metrics.observe("switchback_apply_seconds", seconds);
+    for (const { table, changes } of window.tables)
+      metrics.add("switchback_changes_applied_total", changes, { direction: "to_sqlite", table });
+  }
+
+  private refused(rows: readonly RefusedRow[]): void {
+    for (const { table, key, column, reason } of rows.slice(0, 5))
+      this.options.log.warn({ source: this.name, table, key, column }, `quarantined: ${reason}`);
+    this.options.metrics.add("switchback_errors_total", rows.length, { code: "QUARANTINED" });
+  }
+
+  problems(): Problem[] {
+    const quarantined = [...this.held.tables].filter(([, held]) => held.quarantined > 0);
+    return [
+      ...this.standing.values(),
+      ...quarantined.map(([table, held]) =>
+        problem(
+          "QUARANTINED",
+          `${counted(held.quarantined, "row")} of ${table} cannot be held by SQLite`,
+          this.name,
+          table,
+        ),
+      ),
+    ];
+  }
+
+  status(): SourceStatus {
+    return {
+      name: this.name,
+      position: this.newest,
+      applied: this.held.position,
+      lag: {
+        changes: Math.max(0, this.newest - this.held.position),
+        seconds: Math.round(this.lag.seconds(this.held.position) * 1_000) / 1_000,
+      },
+      tables: this.tables.map(({ name, mapping, ranges, estimated }) => {
+        const copied = ranges.reduce((sum, { rows }) => sum + (rows ?? 0), 0);
+        return {
+          name,
+          target: `${mapping.schema}.${mapping.target}`,
+          state: "streaming" as const,
+          copied,
+          estimated: Math.max(estimated, copied),
+          quarantined: this.held.tables.get(name)?.quarantined ?? 0,
+        };
+      }),
+    };
+  }
+}

@@ -1,0 +1,13 @@
+-- $1 table numbers, $2 the tables' quoted names, in the same order. What stands of each table's capture: its
+-- function, and those of its triggers that call it unconditionally, as `type enabled old-table new-table`.
+SELECT w.id,
+       p.prosrc AS body,
+       coalesce(p.prosecdef, false) AS definer,
+       coalesce(p.proconfig, '{}') AS settings,
+       (SELECT coalesce(json_object_agg(t.tgname, concat_ws(' ', t.tgtype, t.tgenabled, t.tgoldtable, t.tgnewtable)), '{}')
+          FROM pg_catalog.pg_trigger t
+         WHERE t.tgrelid = to_regclass(w.name) AND t.tgfoid = p.oid AND t.tgname ~ '^switchback_capture_'
+           AND t.tgqual IS NULL AND t.tgattr::text = '') AS triggers
+  FROM unnest($1::int[], $2::text[]) AS w(id, name)
+  LEFT JOIN pg_catalog.pg_proc p
+    ON p.pronamespace = to_regnamespace('switchback') AND p.proname = 'capture_' || w.id;

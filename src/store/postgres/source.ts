@@ -1,0 +1,232 @@
+// PostgreSQL as a source: the sessions that read it on the way back, when to read, and how far it was read. What a
+// window is made of stands in window.ts, how changes come into the log in capture.ts.
+//
+// A position on the way back is a count: how many of PostgreSQL's changes of this source were carried over. It is
+// stored in PostgreSQL and moves in the transaction that takes the changes out of the log.
+import { setTimeout as later } from "node:timers/promises";
+import type pg from "pg";
+import type { PostgresConfig } from "../../config.js";
+import { SwitchbackError } from "../../errors.js";
+import { sql } from "../../sql.js";
+import type { Position, Scope, Source, Window } from "../store.js";
+import type { CapturedTable } from "./capture.js";
+import { connectPostgres, postgresError } from "./connection.js";
+import { targetName } from "./merge.js";
+import type { Reading } from "./select.js";
+import { type Request, readNarrow, readWide } from "./window.js";
+
+const NEWEST = `SELECT consumed + (SELECT count(*) FROM switchback.change WHERE t = ANY ($2)) AS newest
+  FROM switchback.source WHERE name = $1`;
+/** A policy that hid rows from us would look like deletions: with this it is an error. */
+const SESSION = "SET row_security = off; SET random_page_cost = 1.1";
+/** The log is read from end to end: what was taken out of it must not pile up until autovacuum's next minute. */
+const VACUUM_CHANGES = 20_000;
+const VACUUM = "VACUUM (SKIP_LOCKED) switchback.change";
+
+export class PostgresSource implements Source {
+  private tables: readonly CapturedTable[] = [];
+  private readings: ReadonlyMap<number, Reading> | null = null;
+  /** A notification came that no window has followed. */
+  private notified = false;
+  private open = false;
+  private taken = 0;
+  private vacuuming: Promise<void> = Promise.resolve();
+  private readonly wakers = new Set<() => void>();
+  private lost = false;
+
+  private constructor(
+    private readonly config: PostgresConfig,
+    private readonly source: string,
+    private readonly owner: string,
+    private readonly narrow: pg.Client,
+    private readonly wide: pg.Client,
+    private readonly listener: pg.Client,
+  ) {
+    listener.on("notification", () => {
+      this.notified = true;
+      this.wake();
+    });
+    listener.on("end", () => {
+      this.lost = true;
+      this.wake();
+    });
+  }
+
+  /** @throws SwitchbackError POSTGRES_* */
+  static async open(config: PostgresConfig, source: string, owner: string): Promise<PostgresSource> {
+    const opened: pg.Client[] = [];
+    const connect = async (role: string, pipelined: boolean) => {
+      const client = await connectPostgres(config, {
+        name: `switchback ${role} ${source}`,
+        pipeline: pipelined,
+      });
+      opened.push(client);
+      await client.query(SESSION);
+      return client;
+    };
+    try {
+      const [narrow, wide] = [await connect("read", true), await connect("read", false)];
+      const listener = await connect("listen", false);
+      const made = new PostgresSource(config, source, owner, narrow, wide, listener);
+      await listener.query("LISTEN switchback");
+      return made;
+    } catch (error) {
+      await Promise.allSettled(opened.map((client) => client.end()));
+      throw postgresError(error);
+    }
+  }
+
+  /** Names the tables whose changes the next windows carry. */
+  follow(tables: readonly CapturedTable[]): void {
+    this.tables = tables;
+    this.readings = null;
+  }
+
+  /** The count of changes carried over and those that wait. */
+  async newest(): Promise<Position> {
+    try {
+      const { rows } = await this.listener.query<{ newest: string }>(NEWEST, [
+        this.source,
+        this.tables.map(({ id }) => id),
+      ]);
+      return Number(rows[0]?.newest ?? 0);
+    } catch (error) {
+      throw postgresError(error);
+    }
+  }
+
+  /**
+   * Everything captured and not yet carried over, as PostgreSQL stands now; null when there is nothing. The window's
+   * transaction is open until it is closed, and only one window is open at a time. Nothing on this way is quarantined
+   * in the target's stead, so the scope has no say.
+   * @throws SwitchbackError POSITION_CONFLICT when `after` is not the position, or the owner changed; POSTGRES_*
+   */
+  async window(after: Position, _scope: Scope): Promise<Window | null> {
+    if (this.open) throw new Error("a window is open already");
+    // What is notified from here on may be in the window or not; what was notified before is.
+    this.notified = false;
+    this.open = true;
+    try {
+      this.checkListener();
+      const window = await this.read({
+        source: this.source,
+        owner: this.owner,
+        after,
+        readings: await this.readingsOf(),
+      });
+      if (!window) this.open = false;
+      return window && { ...window, close: (applied) => this.closeWindow(window, applied) };
+    } catch (error) {
+      this.open = false;
+      throw error;
+    }
+  }
+
+  async wait(ms: number, signal: AbortSignal): Promise<void> {
+    this.checkListener();
+    if (!this.notified && !signal.aborted) await this.woken(ms, signal);
+    this.notified = false;
+    this.checkListener();
+  }
+
+  /** Ends a statement under way from a session of its own; the statement fails and its transaction with it. */
+  async cancel(): Promise<void> {
+    const sessions = [this.narrow, this.wide, this.listener] as readonly (pg.Client & {
+      processID?: number;
+    })[];
+    const client = await connectPostgres(this.config, { name: "switchback cancel" });
+    try {
+      await client.query("SELECT pg_cancel_backend(pid) FROM unnest($1::int[]) AS pid", [
+        sessions.flatMap(({ processID }) => processID ?? []),
+      ]);
+    } finally {
+      await client.end().catch(() => {});
+    }
+  }
+
+  /** Ends the sessions; a window that is still open is rolled back. */
+  async close(): Promise<void> {
+    await Promise.allSettled([this.narrow, this.wide, this.listener].map((client) => client.end()));
+  }
+
+  private async read(request: Request): Promise<Window | null> {
+    if (request.readings.size === 0) return null;
+    const window = await readNarrow(this.narrow, request);
+    if (window !== "wide") return window;
+    await this.vacuuming;
+    return readWide(this.wide, request);
+  }
+
+  private async closeWindow(window: Window, applied: boolean): Promise<void> {
+    try {
+      await window.close(applied);
+    } finally {
+      this.open = false;
+    }
+    if (!applied) return;
+    this.taken += window.changes;
+    if (this.taken < VACUUM_CHANGES) return;
+    this.taken = 0;
+    // Nobody waits for it, and the server vacuums by itself if it fails.
+    this.vacuuming = this.vacuuming
+      .then(() => this.wide.query(VACUUM))
+      .then(
+        () => {},
+        () => {},
+      );
+  }
+
+  /** How the followed tables are read; looked up once. */
+  private async readingsOf(): Promise<ReadonlyMap<number, Reading>> {
+    if (this.readings) return this.readings;
+    const { tables } = this;
+    const columns = tables.flatMap(({ mapping }) =>
+      mapping.key.map(({ target }) => ({ place: targetName(mapping), name: target })),
+    );
+    try {
+      const { rows } = await this.wide.query<{ type: string }>(sql("postgres/key-types"), [
+        columns.map(({ place }) => place),
+        columns.map(({ name }) => name),
+      ]);
+      if (rows.length !== columns.length) {
+        throw new SwitchbackError("TARGET_MISMATCH", "a followed table has lost a column of its key");
+      }
+      let at = 0;
+      const readings = tables.map(({ id, mapping }): [number, Reading] => {
+        const keyTypes = mapping.key.map(() => rows[at++]?.type ?? "");
+        return [id, { id, mapping, keyTypes }];
+      });
+      this.readings = new Map(readings);
+      return this.readings;
+    } catch (error) {
+      throw postgresError(error);
+    }
+  }
+
+  private async woken(ms: number, signal: AbortSignal): Promise<void> {
+    const over = new AbortController();
+    let waker = () => {};
+    const called = new Promise<void>((resolve) => {
+      waker = resolve;
+    });
+    this.wakers.add(waker);
+    signal.addEventListener("abort", waker, { once: true });
+    try {
+      await Promise.race([called, later(ms, undefined, { signal: over.signal }).catch(() => {})]);
+    } finally {
+      over.abort();
+      this.wakers.delete(waker);
+      signal.removeEventListener("abort", waker);
+    }
+  }
+
+  private wake(): void {
+    for (const waker of this.wakers) waker();
+  }
+
+  private checkListener(): void {
+    if (this.lost) {
+      throw new SwitchbackError("POSTGRES_UNREACHABLE", "PostgreSQL: the session that listens has ended");
+    }
+  }
+}

@@ -22,7 +22,8 @@ export function encodeRow(columns: readonly ColumnMapping[], values: readonly Sq
   return { row, column: null, reason: "" };
 }
 
-function encodeValue(column: ColumnMapping, value: SqliteValue): string | null | Refusal {
+/** One value by its column's codec; a NULL that the target refuses and a value too large for a string are refused. */
+export function encodeValue(column: ColumnMapping, value: SqliteValue): string | null | Refusal {
   if (value === null) {
     return column.notNull ? new Refusal("is NULL, and the target column refuses NULL") : null;
   }

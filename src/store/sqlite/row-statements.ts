@@ -1,0 +1,216 @@
+// The statements that read and write one table's rows by key, prepared once, and what SQLite says of a row that
+// it cannot hold. Values are SQLite's own here; what PostgreSQL holds is replay.ts's business.
+//
+// Every write says OR ABORT: the table's own DDL may say REPLACE or ROLLBACK, and would evict rows or end the
+// transaction.
+import Database from "better-sqlite3";
+import type { SqliteValue } from "../../mapping/codec.js";
+import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
+import { columnOf, quote, type Table } from "../../schema.js";
+import { exactList, fromTable, readExact } from "./select.js";
+
+/** UPDATEs differ by the columns they set; beyond this many the cache begins anew. */
+const UPDATES_MAX = 128;
+
+/** Why SQLite cannot hold a row, in words for the operator. */
+export interface Fault {
+  readonly column: string | null;
+  readonly reason: string;
+}
+
+/** What became of a write: `collided` when another row has one of the row's unique values at the moment. */
+export type Outcome = "written" | { readonly kind: "collided" | "refused"; readonly fault: Fault };
+
+export interface PresentRow {
+  /** In the order of `mapping.columns`. */
+  readonly values: readonly SqliteValue[];
+  /** The rowid where it is reachable and no column of the mapping; else null. */
+  readonly rowid: bigint | null;
+}
+
+export class RowStatements {
+  /** Where the columns that can be written stand in `mapping.columns`. */
+  readonly writable: readonly number[];
+  /** Where the columns that SQLite computes stand. */
+  readonly computed: readonly number[];
+  private readonly rowidSource: string | null;
+  private readonly finding: Database.Statement<unknown[]>;
+  private readonly deleting: Database.Statement<unknown[]>;
+  private readonly inserting: Database.Statement<unknown[]>;
+  private readonly updates = new Map<string, Database.Statement<unknown[]>>();
+  private readonly match: string;
+  /** How often each key value is bound. */
+  private readonly uses: readonly number[];
+
+  constructor(
+    private readonly db: Database.Database,
+    private readonly mapping: TableMapping,
+  ) {
+    const { table, columns } = mapping;
+    const places = columns.map((_, i) => i);
+    this.computed = places.filter((i) => isComputed(table, columns[i]));
+    this.writable = places.filter((i) => !this.computed.includes(i));
+    this.rowidSource = hiddenRowid(mapping);
+    const terms = mapping.key.map((column) => keyTerms(table, column));
+    this.match = terms.flat().join(" AND ");
+    this.uses = terms.map((list) => list.length);
+    const rowid = this.rowidSource === null ? "NULL" : `r.${this.rowidSource}`;
+    this.finding = this.prepare(
+      `SELECT ${exactList(columns)}, ${rowid} FROM ${fromTable(table)} WHERE ${this.match}`,
+    ).raw();
+    this.deleting = this.prepare(`DELETE FROM ${fromTable(table)} WHERE ${this.match}`);
+    this.inserting = this.prepare(this.insertion("ABORT"));
+  }
+
+  /** The row with that key, byte for byte. */
+  find(key: readonly SqliteValue[]): PresentRow | null {
+    const row = this.finding.get(...this.bound(key)) as unknown[] | undefined;
+    if (!row) return null;
+    const count = this.mapping.columns.length;
+    return { values: readExact(row, count), rowid: row[count + 1] as bigint | null };
+  }
+
+  delete(key: readonly SqliteValue[]): void {
+    this.deleting.run(...this.bound(key));
+  }
+
+  /** `values` are those of the writable columns; a null `rowid` lets SQLite choose one. */
+  insert(values: readonly SqliteValue[], rowid: bigint | null): Outcome {
+    return this.write(this.inserting, this.rowidSource === null ? values : [...values, rowid]);
+  }
+
+  /**
+   * As `insert`, in the place of the rows that hold its unique values, provided that `yields` says of each one's
+   * key that it may go. Slow: it is meant for collisions that `insert` has met.
+   */
+  insertOver(
+    values: readonly SqliteValue[],
+    rowid: bigint | null,
+    yields: (key: readonly SqliteValue[]) => boolean,
+  ): Outcome {
+    const { table, key } = this.mapping;
+    const columns = key.map((_, i) => `k${i}`).join(", ");
+    const old = key.map((column) => `OLD.${column.source}`).join(", ");
+    // REPLACE tells nobody what it evicts, but with recursive triggers it fires those for DELETE.
+    this.db.pragma("recursive_triggers = ON");
+    this.db.exec(`SAVEPOINT switchback_over;
+      CREATE TABLE temp._switchback_evicted (${columns});
+      CREATE TEMP TRIGGER _switchback_evicting AFTER DELETE ON main.${quote(table.name)}
+      BEGIN INSERT INTO _switchback_evicted VALUES (${old}); END`);
+    const replacing = this.prepare(this.insertion("REPLACE"));
+    const outcome = this.write(replacing, this.rowidSource === null ? values : [...values, rowid]);
+    const evicted = this.prepare("SELECT * FROM temp._switchback_evicted").raw().all() as SqliteValue[][];
+    const agreed = outcome === "written" && evicted.every(yields);
+    if (agreed) {
+      this.db.exec("DROP TRIGGER temp._switchback_evicting; DROP TABLE temp._switchback_evicted");
+    } else {
+      this.db.exec("ROLLBACK TO switchback_over");
+    }
+    this.db.exec("RELEASE switchback_over");
+    if (agreed) return "written";
+    const fault = { column: null, reason: "SQLite refuses it: another row holds one of its unique values" };
+    return { kind: "collided", fault };
+  }
+
+  /** Sets the columns at `places` of `mapping.columns`, in place. */
+  update(key: readonly SqliteValue[], places: readonly number[], values: readonly SqliteValue[]): Outcome {
+    const name = places.join();
+    let statement = this.updates.get(name);
+    if (!statement) {
+      if (this.updates.size === UPDATES_MAX) this.updates.clear();
+      const sets = places.map((i) => `${this.source(i)} = ?`).join(", ");
+      statement = this.prepare(
+        `UPDATE OR ABORT ${fromTable(this.mapping.table)} SET ${sets} WHERE ${this.match}`,
+      );
+      this.updates.set(name, statement);
+    }
+    return this.write(statement, [...values, ...this.bound(key)]);
+  }
+
+  private write(statement: Database.Statement<unknown[]>, parameters: readonly SqliteValue[]): Outcome {
+    try {
+      statement.run(...parameters);
+      return "written";
+    } catch (error) {
+      const outcome = outcomeOf(error, this.mapping.table);
+      if (outcome === null) throw error;
+      return outcome;
+    }
+  }
+
+  private insertion(policy: "ABORT" | "REPLACE"): string {
+    const written = this.writable.map((i) => this.source(i));
+    const targets = this.rowidSource === null ? written : [...written, this.rowidSource];
+    const marks = targets.map(() => "?").join(", ");
+    return `INSERT OR ${policy} INTO ${quote(this.mapping.table.name)} (${targets.join(", ")}) VALUES (${marks})`;
+  }
+
+  private bound(key: readonly SqliteValue[]): SqliteValue[] {
+    return key.flatMap((value, i) => (this.uses[i] === 2 ? [value, value] : [value]));
+  }
+
+  private source(place: number): string {
+    const column = this.mapping.columns[place];
+    if (!column) throw new Error(`table ${this.mapping.table.name} has no mapped column ${place}`);
+    return column.source;
+  }
+
+  private prepare(text: string): Database.Statement<unknown[]> {
+    return this.db.prepare<unknown[]>(text).safeIntegers();
+  }
+}
+
+function isComputed(table: Table, column: ColumnMapping | undefined): boolean {
+  return column != null && column.column !== null && columnOf(table, column.column).generated !== "no";
+}
+
+/** The rowid's alias where the table has a rowid that is no column: a row put back must keep it. */
+function hiddenRowid({ table, key }: TableMapping): string | null {
+  if (table.withoutRowid || table.integerPrimaryKey !== null) return null;
+  return key.some((column) => column.column === null) ? null : table.rowidAlias;
+}
+
+/**
+ * SQL that finds a key's column. Equality in the collation of the primary key's index finds the row through that
+ * index; where it is not binary, a second equality keeps it from finding another row.
+ */
+function keyTerms(table: Table, column: ColumnMapping): string[] {
+  const source = `r.${column.source}`;
+  if (column.column === null) return [`${source} = ?`];
+  const own = columnOf(table, column.column).collation;
+  const index = table.indexes.find(({ origin }) => origin === "pk");
+  const collation = index?.terms.find((term) => term.column === column.column)?.collation ?? own;
+  const equal = collation === own ? `${source} = ?` : `${source} COLLATE ${quote(collation)} = ?`;
+  return collation === "BINARY" ? [equal] : [equal, `${source} COLLATE BINARY = ?`];
+}
+
+/** Errors of an expression in a CHECK, an index or a generated column that only this row's values bring about. */
+const OF_THE_VALUES = /malformed JSON|bad JSON path|JSON path error|integer overflow|pattern too complex/;
+
+/** What an error says of the row that was written; null when it is not about the row. */
+function outcomeOf(error: unknown, table: Table): Outcome | null {
+  if (!(error instanceof Database.SqliteError)) return null;
+  const fault = { column: columnIn(error.message, table), reason: `SQLite refuses it: ${error.message}` };
+  switch (error.code) {
+    case "SQLITE_CONSTRAINT_UNIQUE":
+    case "SQLITE_CONSTRAINT_PRIMARYKEY":
+    case "SQLITE_CONSTRAINT_ROWID":
+      return { kind: "collided", fault };
+    case "SQLITE_CONSTRAINT_CHECK":
+    case "SQLITE_CONSTRAINT_NOTNULL":
+    case "SQLITE_CONSTRAINT_DATATYPE":
+    case "SQLITE_MISMATCH":
+    case "SQLITE_TOOBIG":
+      return { kind: "refused", fault };
+    default:
+      return error.code === "SQLITE_ERROR" && OF_THE_VALUES.test(error.message)
+        ? { kind: "refused", fault }
+        : null;
+  }
+}
+
+/** The one column that the message names, as `table.column` at its end. */
+function columnIn(message: string, table: Table): string | null {
+  const named = table.columns.filter(({ name }) => message.endsWith(` ${table.name}.${name}`));
+  return named[0]?.name ?? null;
+}

@@ -1,0 +1,209 @@
+// The application's SQLite file as a target, while PostgreSQL has the writes: windows of changes, each applied
+// in one transaction together with the position it leads to (I1, I2). It owns the connection, the transaction,
+// the record of whose file this is, and the quarantine; what a row becomes is replay.ts.
+//
+// A row in `_switchback_applying`, there and gone within the transaction, lets its writes pass the fence and
+// keeps them out of the log.
+import { setImmediate as nextTurn, setTimeout as pause } from "node:timers/promises";
+import Database from "better-sqlite3";
+import { SwitchbackError, type Where } from "../../errors.js";
+import type { TableMapping } from "../../mapping/mapping.js";
+import type { Applied, EncodedRow, Position, RefusedRow, TableWindow, Target, Window } from "../store.js";
+import { openSqlite, sqliteError } from "./connection.js";
+import { TableReplay } from "./replay.js";
+import { batchesOf } from "./row-batches.js";
+
+/** A lock is waited for in short steps, between which the process goes on. */
+const BUSY_STEP_MS = 250;
+const BUSY_PAUSE_MS = 20;
+/** Longer than any reader of a rollback-journal file should take. */
+const BUSY_MAX_MS = 10_000;
+
+export class SqliteTarget implements Target {
+  private readonly db: Database.Database;
+  private readonly where: Where;
+  private readonly tables = new Map<string, TableReplay>();
+  private readonly mappings: ReadonlyMap<string, TableMapping>;
+
+  /** @throws SwitchbackError as openSqlite */
+  constructor(
+    source: string,
+    file: string,
+    private readonly owner: string,
+    mappings: readonly TableMapping[],
+  ) {
+    this.where = { source, file };
+    this.mappings = new Map(mappings.map((mapping) => [mapping.table.name, mapping]));
+    this.db = openSqlite(file, { readonly: false });
+    // What foreign keys do has been done in PostgreSQL already; doing it here again would touch other rows.
+    this.db.pragma("foreign_keys = OFF");
+    // PostgreSQL forgets the changes once they are committed here.
+    this.db.pragma("synchronous = FULL");
+    // Rows that wait for their place must not fill the memory.
+    this.db.pragma("temp_store = FILE");
+  }
+
+  /**
+   * Takes the file over for this owner: whoever had it before can move it no more. The position it has reached.
+   * @throws SwitchbackError NOT_INSTALLED, SQLITE_BUSY
+   */
+  claim(): Position {
+    try {
+      const position = this.db
+        .prepare("UPDATE _switchback_position SET owner = ? RETURNING position")
+        .pluck()
+        .get(this.owner);
+      if (position === undefined) {
+        throw new SwitchbackError("NOT_INSTALLED", "the file has no record of a position", this.where);
+      }
+      return Number(position);
+    } catch (error) {
+      throw this.explained(error);
+    }
+  }
+
+  /**
+   * Applies a window in one transaction. Rows that SQLite cannot hold go to quarantine and fail nothing.
+   * @throws SwitchbackError POSITION_CONFLICT when another owner took the file over, SQLITE_BUSY when a lock was
+   *   not to be had, and others of connection.ts; the file is then as it was
+   */
+  async apply(window: Window): Promise<Applied> {
+    this.db.pragma(`busy_timeout = ${BUSY_STEP_MS}`);
+    try {
+      await this.patiently("BEGIN IMMEDIATE");
+      this.advance(window.to);
+      this.db.exec("INSERT INTO _switchback_applying VALUES (1)");
+      const quarantine = new Quarantine(this.db, this.quarantined());
+      for (const table of window.tables) await this.applyTable(table, quarantine);
+      this.db.exec("DELETE FROM _switchback_applying");
+      await this.patiently("COMMIT");
+      return { refused: quarantine.refused, mended: quarantine.mended };
+    } catch (error) {
+      if (this.db.inTransaction) this.db.exec("ROLLBACK");
+      throw this.explained(error);
+    }
+  }
+
+  /** Rows in quarantine, a table. */
+  quarantined(): Map<string, number> {
+    const rows = this.db
+      .prepare("SELECT table_name, count(*) FROM _switchback_quarantine GROUP BY table_name")
+      .raw()
+      .all() as [string, bigint][];
+    return new Map(rows.map(([table, count]) => [table, Number(count)]));
+  }
+
+  close(): void {
+    this.db.close();
+  }
+
+  private advance(to: Position): void {
+    const { changes } = this.db
+      .prepare("UPDATE _switchback_position SET position = ? WHERE owner = ?")
+      .run(to, this.owner);
+    if (changes === 0) {
+      throw new SwitchbackError("POSITION_CONFLICT", "another sidecar took the SQLite file over", this.where);
+    }
+  }
+
+  private async applyTable(window: TableWindow, quarantine: Quarantine): Promise<void> {
+    const replay = this.replay(window.table);
+    replay.reset();
+    const naming = quarantine.has(window.table);
+    for (const key of window.touched) quarantine.leave(window.table, key);
+    for (const row of window.refused) quarantine.refuse(row);
+    for await (const keys of batchesOf(window.gone)) {
+      for (const key of keys) {
+        if (naming) quarantine.leave(window.table, replay.nameOf(key));
+        replay.remove(key);
+      }
+      await nextTurn();
+    }
+    for await (const rows of batchesOf(window.rows)) {
+      for (const row of rows) this.applyRow(replay, row, naming, quarantine);
+      await nextTurn();
+    }
+    await replay.place(
+      (row) => quarantine.refuse(row),
+      (key) => quarantine.holds(window.table, key),
+      () => nextTurn(),
+    );
+  }
+
+  private applyRow(replay: TableReplay, row: EncodedRow, naming: boolean, quarantine: Quarantine): void {
+    if (naming) quarantine.leave(replay.table, replay.nameOf(replay.keyOf(row)));
+    const fault = replay.write(row);
+    if (fault === null) return;
+    quarantine.refuse({ table: replay.table, key: replay.nameOf(replay.keyOf(row)), ...fault });
+  }
+
+  private replay(table: string): TableReplay {
+    const ready = this.tables.get(table);
+    if (ready) return ready;
+    const mapping = this.mappings.get(table);
+    if (!mapping) throw new Error(`table ${table} has no mapping`);
+    const made = new TableReplay(this.db, mapping, this.tables.size);
+    this.tables.set(table, made);
+    return made;
+  }
+
+  /** In rollback-journal mode readers hold up a COMMIT; it may be repeated, and new readers wait for it. */
+  private async patiently(statement: string): Promise<void> {
+    const until = performance.now() + BUSY_MAX_MS;
+    for (;;) {
+      try {
+        this.db.exec(statement);
+        return;
+      } catch (error) {
+        const busy = error instanceof Database.SqliteError && error.code.startsWith("SQLITE_BUSY");
+        if (!busy || performance.now() > until) throw error;
+        await pause(BUSY_PAUSE_MS);
+      }
+    }
+  }
+
+  /** What SQLite says, for the operator; errors of whoever reads the window pass as they are. */
+  private explained(error: unknown): unknown {
+    return error instanceof Database.SqliteError ? sqliteError(error, this.where) : error;
+  }
+}
+
+/** What enters and leaves quarantine during a window, in the file and for the caller. */
+class Quarantine {
+  readonly refused: RefusedRow[] = [];
+  readonly mended = new Map<string, number>();
+  private readonly leaving: Database.Statement<unknown[]>;
+  private readonly entering: Database.Statement<unknown[]>;
+  private readonly looking: Database.Statement<unknown[]>;
+
+  constructor(
+    db: Database.Database,
+    private readonly before: ReadonlyMap<string, number>,
+  ) {
+    this.leaving = db.prepare("DELETE FROM _switchback_quarantine WHERE table_name = ? AND key = ?");
+    this.looking = db.prepare("SELECT 1 FROM _switchback_quarantine WHERE table_name = ? AND key = ?");
+    this.entering = db.prepare("INSERT INTO _switchback_quarantine VALUES (?, ?, ?, ?)");
+  }
+
+  /** True when rows of the table were in quarantine before the window. */
+  has(table: string): boolean {
+    return (this.before.get(table) ?? 0) > 0;
+  }
+
+  /** True when the row with that key is in quarantine now. */
+  holds(table: string, key: string): boolean {
+    return this.looking.get(table, key) !== undefined;
+  }
+
+  leave(table: string, key: string): void {
+    const { changes } = this.leaving.run(table, key);
+    if (changes > 0) this.mended.set(table, (this.mended.get(table) ?? 0) + changes);
+  }
+
+  /** A key is in quarantine once. */
+  refuse(row: RefusedRow): void {
+    this.leave(row.table, row.key);
+    this.entering.run(row.table, row.key, row.column, row.reason);
+    this.refused.push(row);
+  }
+}

@@ -81,7 +81,7 @@ export const COMMANDS: readonly CommandEntry[] = [
     name: "run",
     summary: "the sidecar: backfill if needed, then follow every change",
     description:
-      "Serves HTTP and keeps PostgreSQL exact at every commit, for as long as it runs. SIGTERM and SIGINT stop it cleanly (exit code 0); it resumes where it stopped.",
+      "Serves HTTP and keeps the copy exact at every commit, for as long as it runs; flips the writes when the flag says so. SIGTERM and SIGINT stop it cleanly (exit code 0); it resumes where it stopped.",
     examples: ["switchback run --config switchback.yaml", "SWITCHBACK_HTTP=off switchback run"],
     needs: BOTH,
     embedded: true,
@@ -113,6 +113,34 @@ export const COMMANDS: readonly CommandEntry[] = [
     embedded: true,
     level: "warn",
     load: async () => (await import("./commands/verify.js")).verify,
+  },
+  {
+    name: "cutover",
+    summary: "move the writes to PostgreSQL, and say how long they paused",
+    description:
+      "Sets the flag to postgres and waits for the running sidecar's answer. It flips when the copy is streaming, close behind, verified (`switchback verify`) and without quarantined rows; when it cannot in time, SQLite takes the writes again and nothing is lost (exit code 1, with the reason).",
+    examples: ["switchback cutover", "switchback cutover --timeout 2s --json"],
+    options: [
+      { flags: "--timeout <duration>", help: "give up after this long; default: cutover.timeout, 10s" },
+    ],
+    needs: BOTH,
+    embedded: true,
+    level: "warn",
+    load: async () => (await import("./commands/flip.js")).cutover,
+  },
+  {
+    name: "revert",
+    summary: "move the writes back to SQLite, with everything written meanwhile",
+    description:
+      "Sets the flag to sqlite and waits for the running sidecar's answer, like `cutover` in the other direction. Rows that SQLite cannot hold stand in the way, and are named.",
+    examples: ["switchback revert"],
+    options: [
+      { flags: "--timeout <duration>", help: "give up after this long; default: cutover.timeout, 10s" },
+    ],
+    needs: BOTH,
+    embedded: true,
+    level: "warn",
+    load: async () => (await import("./commands/flip.js")).revert,
   },
   {
     name: "teardown",
@@ -150,7 +178,9 @@ Examples:
   switchback check --sqlite data/app.db --postgres postgres://app@db/app
   switchback plan --sqlite data/app.db --write switchback.yaml
   switchback run --config switchback.yaml
-  switchback verify --json
+  switchback verify
+  switchback cutover
+  switchback revert
 `;
 
 export const HELP_REFERENCE = `

@@ -17,7 +17,9 @@ export function readFlag(file: string): Desired | null {
     text = readFileSync(file, "utf8").trim();
   } catch (error) {
     if (isMissing(error)) return "sqlite";
-    throw new SwitchbackError("FLAG_UNREADABLE", `the flag ${file} cannot be read: ${codeOf(error)}`, { file });
+    throw new SwitchbackError("FLAG_UNREADABLE", `the flag ${file} cannot be read: ${codeOf(error)}`, {
+      file,
+    });
   }
   if (text === "") return "sqlite";
   return text === "sqlite" || text === "postgres" ? text : null;
@@ -32,7 +34,9 @@ export function writeFlag(file: string, desired: Desired): void {
     renameSync(next, place);
   } catch (error) {
     rmSync(next, { force: true });
-    throw new SwitchbackError("FLAG_READ_ONLY", `the flag ${file} cannot be written: ${codeOf(error)}`, { file });
+    throw new SwitchbackError("FLAG_READ_ONLY", `the flag ${file} cannot be written: ${codeOf(error)}`, {
+      file,
+    });
   }
 }
 
@@ -47,7 +51,8 @@ export class FlagWatch {
     this.events = watch(dirname(file), {
       depth: 0,
       ignoreInitial: true,
-      ignored: (path) => path !== dirname(file) && !basename(path).startsWith(name) && !/^\.\./.test(basename(path)),
+      ignored: (path) =>
+        path !== dirname(file) && !basename(path).startsWith(name) && !/^\.\./.test(basename(path)),
     });
     this.events.on("all", () => this.nudge?.());
     this.events.on("error", () => {});

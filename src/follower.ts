@@ -2,8 +2,9 @@
 // indexes, then follows the changes. It may be started again after any failure and goes on from the stores'
 // own records. When the file's tables change their shape it looks again and copies what it must.
 import type { Logger } from "pino";
-import { counted, type Finding } from "./commands/command.js";
+import type { Finding } from "./commands/command.js";
 import type { PostgresConfig, SourceConfig } from "./config.js";
+import type { Handover } from "./handover.js";
 import { LagClock } from "./lag.js";
 import { type Held, isComplete, Link } from "./link.js";
 import type { TableMapping } from "./mapping/mapping.js";
@@ -11,6 +12,7 @@ import type { SourceMetrics } from "./metrics.js";
 import type { PhaseEvent } from "./phase.js";
 import type { Progress } from "./progress.js";
 import { problem, reconcile } from "./reconcile.js";
+import { gaugeLag, lagOf, noteRefused, quarantineProblems } from "./report.js";
 import type { Problem, SourceStatus, TableStatus } from "./status.js";
 import { buildKeys } from "./store/postgres/build.js";
 import { Control, type FollowedTable, type Verification } from "./store/postgres/control.js";
@@ -18,7 +20,7 @@ import { targetName } from "./store/postgres/merge.js";
 import type { TargetTable } from "./store/postgres/schema.js";
 import { PostgresTarget } from "./store/postgres/target.js";
 import { SqliteSource } from "./store/sqlite/source.js";
-import { type RefusedRow, SourceChanged, type Window } from "./store/store.js";
+import { SourceChanged, type Window } from "./store/store.js";
 
 export interface FollowerOptions {
   readonly source: SourceConfig;
@@ -31,6 +33,13 @@ export interface FollowerOptions {
   readonly event: (event: PhaseEvent) => void;
   /** Told now and then what the target's records say of the last comparison. */
   readonly verified: (found: Verification | null) => void;
+}
+
+/** What a follower has in hand when it stops for a flip. */
+export interface InHand {
+  readonly name: string;
+  readonly link: Link;
+  readonly target: PostgresTarget;
 }
 
 /** How often the source's position is looked at for the lag, also while the target is away. */
@@ -50,7 +59,8 @@ const QUIET_BITES = 5;
 
 export class Follower {
   readonly name: string;
-  private readonly source: SqliteSource;
+  /** The application's file; open for as long as the sidecar lives. */
+  readonly source: SqliteSource;
   private target: PostgresTarget | null = null;
   private link: Link | null = null;
   private held: Held = { position: 0, tables: new Map() };
@@ -65,6 +75,9 @@ export class Follower {
   private readonly unanalyzed: string[] = [];
   private recordsReadMs = 0;
   private newest = 0;
+  private followed: readonly FollowedTable[] = [];
+  /** While the writes are in the other store there is nothing to see here. */
+  private resting = false;
 
   constructor(private readonly options: FollowerOptions) {
     this.name = options.source.name;
@@ -74,15 +87,32 @@ export class Follower {
   }
 
   /**
-   * Brings the target to the source's present and then follows it until aborted; throws what it cannot mend.
-   * `ready` is called once both sides are open and agree, before anything is copied.
+   * Brings the target to the source's present and then follows it until aborted or until a flip is over; throws
+   * what it cannot mend. `ready` is called once both sides are open and agree, before anything is copied.
    */
-  async follow(owner: string, signal: AbortSignal, ready: () => void): Promise<void> {
-    await this.cycle(owner, signal, ready, async (link) => {
+  async follow(
+    owner: string,
+    signal: AbortSignal,
+    ready: () => void,
+    handover: Handover<InHand>,
+  ): Promise<void> {
+    this.resting = false;
+    await this.cycle(owner, signal, ready, async (link, target) => {
       this.options.event({ kind: "copied" });
       this.analyze();
-      await link.run(signal, () => this.idle());
+      await link.run(AbortSignal.any([signal, handover.stopping]), () => this.idle());
+      if (!signal.aborted) await handover.park({ name: this.name, link, target }, signal);
     });
+  }
+
+  /** The writes are in the other store: what is known of the tables stays, their lag says nothing. */
+  rest(): void {
+    this.resting = true;
+  }
+
+  /** What is recorded of the followed tables. */
+  get tables(): readonly FollowedTable[] {
+    return this.followed;
   }
 
   /** The same, but ends once the target equals the source at one position. */
@@ -102,7 +132,7 @@ export class Follower {
     owner: string,
     signal: AbortSignal,
     ready: () => void,
-    then: (link: Link) => Promise<void>,
+    then: (link: Link, target: PostgresTarget) => Promise<void>,
   ): Promise<void> {
     const target = await PostgresTarget.open(this.options.postgres, this.name, owner, this.options.workers);
     this.target = target;
@@ -119,7 +149,7 @@ export class Follower {
           ready();
           if (!signal.aborted) await this.copy(link, target, signal);
           if (!signal.aborted) await this.finish(target, signal);
-          if (!signal.aborted) await then(link);
+          if (!signal.aborted) await then(link, target);
           return;
         } catch (error) {
           if (!(error instanceof SourceChanged)) throw error;
@@ -150,6 +180,7 @@ export class Follower {
     this.warn(found.findings);
     this.mappings = found.mappings;
     this.targets = found.targets;
+    this.followed = found.followed;
     this.standing.clear();
     for (const problem of found.problems) this.raise(problem);
     for (const news of found.healed) this.announce(news);
@@ -171,7 +202,7 @@ export class Follower {
     this.link = new Link(this.source, target, this.held, {
       advanced: (window, seconds) => this.advanced(window, seconds),
       copied: (table) => this.copied(table),
-      refused: (rows) => this.refused(rows),
+      refused: (rows) => noteRefused(rows, this.name, this.options.log, this.options.metrics),
     });
     this.sample();
     return this.link;
@@ -262,7 +293,7 @@ export class Follower {
   }
 
   private sample(): void {
-    if (this.link === null) return;
+    if (this.link === null || this.resting) return;
     try {
       this.newest = this.source.position();
       this.lag.saw(this.newest);
@@ -270,18 +301,13 @@ export class Follower {
       // The loop meets the same error and reports it.
     }
     const { metrics } = this.options;
-    metrics.set("switchback_position", this.newest);
-    metrics.set("switchback_applied_position", this.held.position);
-    metrics.set("switchback_lag_changes", Math.max(0, this.newest - this.held.position));
-    metrics.set("switchback_lag_seconds", this.lag.seconds(this.held.position));
+    gaugeLag(metrics, this.newest, this.held, this.lag);
     metrics.set("switchback_sqlite_wal_bytes", this.source.walBytes());
     try {
       metrics.set("switchback_change_log_rows", this.source.logRows());
     } catch {
       // As above.
     }
-    for (const [table, held] of this.held.tables)
-      metrics.set("switchback_quarantined_rows", held.quarantined, { table });
   }
 
   private advanced(window: Window, seconds: number): void {
@@ -308,16 +334,6 @@ export class Follower {
     this.options.metrics.set("switchback_backfill_estimated_rows", estimated, { table });
   }
 
-  private refused(rows: readonly RefusedRow[]): void {
-    for (const row of rows.slice(0, 5)) {
-      const { table, key, column, reason } = row;
-      this.options.log.warn({ source: this.name, table, key, column }, `quarantined: ${reason}`);
-    }
-    if (rows.length > 5)
-      this.options.log.warn({ source: this.name }, `quarantined ${rows.length - 5} more rows`);
-    this.options.metrics.add("switchback_errors_total", rows.length, { code: "QUARANTINED" });
-  }
-
   private warn(findings: readonly Finding[]): void {
     for (const { severity, table, column, message } of findings) {
       if (severity !== "note") this.options.log.warn({ source: this.name, table, column }, message);
@@ -337,25 +353,11 @@ export class Follower {
 
   /** What stands in the way of a flip, besides the sidecar's own state. */
   problems(): Problem[] {
-    const quarantined = [...this.held.tables].filter(([, held]) => held.quarantined > 0);
-    return [
-      ...this.standing.values(),
-      ...quarantined.map(([table, held]) =>
-        problem(
-          "QUARANTINED",
-          `${counted(held.quarantined, "row")} of ${table} cannot be held by PostgreSQL`,
-          this.name,
-          table,
-        ),
-      ),
-    ];
+    return [...this.standing.values(), ...quarantineProblems(this.held, this.name, "PostgreSQL")];
   }
 
   status(): SourceStatus {
-    const lag = {
-      changes: Math.max(0, this.newest - this.held.position),
-      seconds: round(this.lag.seconds(this.held.position)),
-    };
+    const lag = lagOf(this.newest, this.held, this.lag);
     const tables = this.mappings.map((mapping): TableStatus => {
       const held = this.held.tables.get(mapping.table.name);
       const state = this.states.get(mapping.table.name);
@@ -375,8 +377,4 @@ export class Follower {
     clearInterval(this.sampler);
     await this.source.close();
   }
-}
-
-function round(seconds: number): number {
-  return Math.round(seconds * 1_000) / 1_000;
 }

@@ -68,7 +68,7 @@ export async function reconcile(sides: Sides): Promise<Reconciled> {
   if (config.target === "adopt") await inspectChanged(sides, changed);
 
   const lost = file.missingTriggers(mappings.filter((mapping) => known.has(mapping.table.name)));
-  const moved = record !== null && record.version >= 0 && record.version !== version;
+  const moved = record !== null && record.version >= 0 && !file.isOurStep(record.version, version);
   for (const table of tables) {
     const before = known.get(table.mapping.table.name);
     if (!before || changed.includes(table)) continue;
@@ -89,6 +89,8 @@ export async function reconcile(sides: Sides): Promise<Reconciled> {
   }
 
   const captured = file.capture(mappings, version);
+  // A file that joins later starts under the epoch that the others have reached.
+  if (!record) file.setEpoch((await control.route()).epoch);
   const claimed = await control.claim(
     { name: config.name, identity: captured.identity, file: config.sqlite, schema: config.schema },
     sides.owner,

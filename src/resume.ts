@@ -48,11 +48,14 @@ export async function resume(
       const away = await PostgresGate.open(
         postgres,
         owner,
-        known.map(({ source, tables }) => ({ name: source.name, tables, target: null })),
+        known.map(({ source, tables }) => ({ name: source.name, tables })),
       );
       try {
         if (plan.away === "reopen") {
-          log.warn({ epoch: plan.epoch }, "a revert was cut short before it was decided; PostgreSQL takes the writes again");
+          log.warn(
+            { epoch: plan.epoch },
+            "a revert was cut short before it was decided; PostgreSQL takes the writes again",
+          );
           await away.reopen(plan.epoch);
         }
         for (const [i, step] of plan.homes.entries()) {
@@ -64,7 +67,11 @@ export async function resume(
       }
       for (const one of plan.writes === "away" ? known : []) checkCopy(one);
       const route = await control.route();
-      return { writes: plan.writes === "home" ? "sqlite" : "postgres", epoch: plan.epoch, changedAt: route.changedAt };
+      return {
+        writes: plan.writes === "home" ? "sqlite" : "postgres",
+        epoch: plan.epoch,
+        changedAt: route.changedAt,
+      };
     } finally {
       for (const gate of gates) gate.dispose();
     }
@@ -150,7 +157,8 @@ function refuseStrangers(
 function checkCopy({ source, record, tables }: Known): void {
   source.attach(tables.map(({ mapping }) => mapping));
   const newest = source.position();
-  const same = record.position === 0 || record.mark === null || source.markAt(record.position) === record.mark;
+  const same =
+    record.position === 0 || record.mark === null || source.markAt(record.position) === record.mark;
   if (newest === record.position && same) return;
   throw new SwitchbackError(
     "SPLIT",
@@ -159,7 +167,11 @@ function checkCopy({ source, record, tables }: Known): void {
   );
 }
 
-function split(known: Known | undefined, home: HomeRecord | undefined, found: { writes: string; epoch: number }): Error {
+function split(
+  known: Known | undefined,
+  home: HomeRecord | undefined,
+  found: { writes: string; epoch: number },
+): Error {
   const file = known?.source.file ?? "";
   return new SwitchbackError(
     "SPLIT",

@@ -4,10 +4,11 @@ import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, wr
 import { dirname } from "node:path";
 import type { Route } from "./status.js";
 
-export function publishRoute(file: string, route: Route): void {
+/** `durable` waits for the disk; in the pause of a flip nobody has time for that, and it is done again afterwards. */
+export function publishRoute(file: string, route: Route, durable: boolean): void {
   const text = `${JSON.stringify(route)}\n`;
   try {
-    if (readFileSync(file, "utf8") === text) return;
+    if (!durable && readFileSync(file, "utf8") === text) return;
   } catch {
     // Not there yet.
   }
@@ -16,7 +17,7 @@ export function publishRoute(file: string, route: Route): void {
   const descriptor = openSync(next, "w", 0o644);
   try {
     writeSync(descriptor, text);
-    fsyncSync(descriptor);
+    if (durable) fsyncSync(descriptor);
   } finally {
     closeSync(descriptor);
   }

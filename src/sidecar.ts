@@ -1,21 +1,26 @@
-// Wires one sidecar: the lock on the target, one follower a source, the route, and the answers that the server
-// gives. It decides what a failure means: try again, stop at the start, or halt and wait for the operator. It
-// closes in the reverse order of opening.
+// Wires one sidecar: the lock on the target, for each source a follower on the way out and one on the way back,
+// the gates, the route, and the answers that the server gives. Its life is a row of periods: between two flips the
+// links run in one direction. It decides what a failure means: try again, stop at the start, or halt and wait for
+// the operator. It closes in the reverse order of opening.
 import type { Logger } from "pino";
 import type { Config, PostgresConfig } from "./config.js";
 import { ERRORS, isRetryable, SwitchbackError } from "./errors.js";
 import { Follower } from "./follower.js";
-import { createMetrics, type Metrics } from "./metrics.js";
+import { createMetrics, type FlipResult as FlipOutcome, type Metrics } from "./metrics.js";
+import { awayPeriod, homePeriod, together } from "./periods.js";
 import { next, type Phase, type PhaseEvent, STARTING, slowest } from "./phase.js";
 import type { Progress } from "./progress.js";
+import { resume } from "./resume.js";
 import { type Backoff, Outage, pause, pauseMs } from "./retry.js";
 import { publishRoute } from "./route.js";
 import type { Problem, Route, Status } from "./status.js";
 import { connectPostgres } from "./store/postgres/connection.js";
 import { Control, type Verification as Recorded } from "./store/postgres/control.js";
 import { lockTarget } from "./store/postgres/lock.js";
+import { Switching } from "./switching.js";
 import { type Verdict, Verification } from "./verification.js";
 import { VERSION } from "./version.js";
+import { WayBack } from "./way-back.js";
 
 /** A server that comes back is met within a second or so: a copy that lags costs more than a few connects. */
 const RECONNECT: Backoff = { firstMs: 100, mostMs: 2_000 };
@@ -27,6 +32,8 @@ export class Sidecar {
   private currentRoute: Route = { writes: "sqlite", epoch: 0 };
   private outage: Problem | null = null;
   private readonly checks = new Map<string, Recorded>();
+  private readonly waysBack: readonly WayBack[];
+  private readonly switching: Switching;
 
   constructor(
     private readonly config: Config,
@@ -48,12 +55,38 @@ export class Sidecar {
         }),
     );
     this.phases = this.followers.map(() => STARTING);
+    this.waysBack = config.sources.map(
+      (source) => new WayBack({ source, postgres, log, metrics: this.metrics.source(source.name) }),
+    );
+    this.switching = new Switching({
+      flagFile: config.flagFile,
+      routeFile: config.routeFile,
+      timeoutMs: config.cutover.timeoutMs,
+      log,
+      route: () => this.currentRoute,
+      publish: (route, durable) => this.publish({ ...route, changedAt: new Date().toISOString() }, durable),
+      count: (result, pauseMs) => this.countFlip(result, pauseMs),
+    });
   }
 
-  /** Brings every target to its source's present, once. @throws the first failure that lasts */
+  /**
+   * Brings every target to its source's present, once.
+   * @throws the first failure that lasts; WRITES_AWAY when the target has the writes
+   */
   async backfill(signal: AbortSignal): Promise<void> {
     try {
-      await this.locked(signal, (follower, owner, inner) => follower.backfill(owner, inner));
+      await this.locked(signal, async (owner, inner) => {
+        const { writes, epoch } = await this.resume(owner);
+        if (writes !== "sqlite")
+          throw new SwitchbackError(
+            "WRITES_AWAY",
+            `writes go to PostgreSQL (epoch ${epoch}): there is nothing to copy`,
+          );
+        await together(
+          inner,
+          this.followers.map((follower) => (stop) => follower.backfill(owner, stop)),
+        );
+      });
     } catch (error) {
       // What fails because we were told to stop is no failure.
       signal.throwIfAborted();
@@ -62,25 +95,24 @@ export class Sidecar {
   }
 
   /**
-   * Follows until aborted. A store that goes away is waited for; what only the operator can mend halts the
-   * sidecar, which goes on answering. Failures before everything was once ready are thrown.
+   * Follows until aborted, in whichever direction, and flips when the flag says so. A store that goes away is
+   * waited for; what only the operator can mend halts the sidecar, which goes on answering. Failures before
+   * everything was once ready are thrown.
    */
   async run(signal: AbortSignal): Promise<void> {
     const outage = new Outage(this.log, "following the source");
-    const ready = () => {
-      outage.recovered();
-      this.outage = null;
-    };
     let started = false;
     for (let tries = 1; !signal.aborted; tries++) {
+      const ready = () => {
+        started = true;
+        tries = 0;
+        outage.recovered();
+        this.outage = null;
+      };
       try {
-        await this.locked(signal, async (follower, owner, inner) => {
-          await follower.follow(owner, inner, () => {
-            publishRoute(this.config.routeFile, this.currentRoute);
-            started = true;
-            tries = 0;
-            ready();
-          });
+        await this.locked(signal, async (owner, inner) => {
+          this.publish(await this.resume(owner), true);
+          while (!inner.aborted) await this.period(owner, inner, ready);
         });
         return;
       } catch (error) {
@@ -95,6 +127,31 @@ export class Sidecar {
     }
   }
 
+  /** The time until the next flip, or the next that was tried in vain. */
+  private async period(owner: string, signal: AbortSignal, ready: () => void): Promise<void> {
+    let waiting = this.followers.length;
+    const { config, postgres, log, followers, waysBack, switching } = this;
+    const away = this.currentRoute.writes === "postgres";
+    await (away ? awayPeriod : homePeriod)(
+      {
+        ...{ config, postgres, owner, log, followers, waysBack, switching },
+        status: () => this.status(),
+        route: () => this.currentRoute,
+        on: (event) => {
+          for (const i of followers.keys()) this.on(i, event);
+        },
+        ready: () => {
+          waiting -= 1;
+          if (waiting > 0) return;
+          switching.live();
+          ready();
+        },
+      },
+      signal,
+    );
+    publishRoute(config.routeFile, this.currentRoute, true);
+  }
+
   private async halt(error: unknown, signal: AbortSignal): Promise<void> {
     const problem = describe(error);
     this.log.error({ err: error, code: problem.code }, `halted: ${problem.message}`);
@@ -102,56 +159,58 @@ export class Sidecar {
     await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
   }
 
-  /** Runs every follower under the target's lock; the first that fails stops the others. */
+  /** Works under the target's lock; ends when the lock is lost. */
   private async locked(
     signal: AbortSignal,
-    work: (follower: Follower, owner: string, signal: AbortSignal) => Promise<void>,
+    work: (owner: string, signal: AbortSignal) => Promise<void>,
   ): Promise<void> {
     const lock = await lockTarget(this.postgres);
-    const inner = new AbortController();
-    const stop = () => inner.abort();
-    signal.addEventListener("abort", stop, { once: true });
+    const losing = new AbortController();
     const lost = lock.lost.then(() => {
       throw new SwitchbackError("POSTGRES_UNREACHABLE", "the session that holds the target's lock was lost");
     });
     try {
-      await this.installControl();
-      const done = Promise.all(
-        this.followers.map(async (follower) => {
-          try {
-            await work(follower, lock.owner, inner.signal);
-          } catch (error) {
-            inner.abort();
-            throw error;
-          }
-        }),
-      );
-      // Whoever fails first decides; the others are still waited for, so that nothing writes unlocked.
+      const done = work(lock.owner, AbortSignal.any([signal, losing.signal]));
+      // Work is waited for in any case, so that nothing writes unlocked.
       try {
         await Promise.race([done, lost]);
       } finally {
-        inner.abort();
+        losing.abort();
         await done.catch(() => {});
       }
     } finally {
       lost.catch(() => {});
-      signal.removeEventListener("abort", stop);
       await lock.release();
     }
   }
 
-  private async installControl(): Promise<void> {
+  /** Installs what is missing, and finds out from the stores who has the writes. */
+  private async resume(owner: string): Promise<Route> {
     const client = await connectPostgres(this.postgres, { name: "switchback setup" });
     try {
       const control = new Control(client);
       if (!(await control.installed())) await control.install();
-      this.currentRoute = await control.route();
       for (const { name } of this.followers) this.noteVerification(name, await control.verification(name));
     } finally {
       await client.end().catch(() => {});
     }
+    const sources = this.followers.map(({ source }) => source);
+    this.currentRoute = await resume(this.postgres, owner, sources, this.log);
+    return this.currentRoute;
+  }
+
+  /** Tells the world where writes go. */
+  private publish(route: Route, durable: boolean): void {
+    this.currentRoute = route;
+    publishRoute(this.config.routeFile, route, durable);
+    for (const { name } of this.followers) this.metrics.source(name).route(route.writes, route.epoch);
+  }
+
+  private countFlip(result: FlipOutcome, pauseMs: number | null): void {
     for (const { name } of this.followers) {
-      this.metrics.source(name).route(this.currentRoute.writes, this.currentRoute.epoch);
+      const metrics = this.metrics.source(name);
+      metrics.add("switchback_flips_total", 1, { result });
+      if (pauseMs !== null) metrics.set("switchback_cutover_pause_seconds", pauseMs / 1_000);
     }
   }
 
@@ -170,16 +229,18 @@ export class Sidecar {
 
   status(): Status {
     const phase = slowest(this.phases);
-    const problems = this.followers.flatMap((follower) => follower.problems());
+    const sides = this.currentRoute.writes === "postgres" ? this.waysBack : this.followers;
+    const problems = sides.flatMap((side) => side.problems());
     return {
       version: VERSION,
       phase: phase.name,
       route: this.currentRoute,
-      sources: this.followers.map((follower) => follower.status()),
+      sources: sides.map((side) => side.status()),
       verify: this.verified(),
       problems: [
         ...(phase.name === "halted" ? [phase.problem] : []),
         ...(this.outage ? [this.outage] : []),
+        ...this.switching.problems(),
         ...problems,
       ],
     };
@@ -193,7 +254,7 @@ export class Sidecar {
   ready(): { ready: boolean; why: string[] } {
     const { phase, sources } = this.status();
     const why: string[] = [];
-    if (phase !== "streaming") why.push(`the phase is ${phase}`);
+    if (phase !== "streaming" && phase !== "reverse_streaming") why.push(`the phase is ${phase}`);
     if (this.outage) why.push(this.outage.message);
     for (const { name, lag } of sources) {
       if (lag.seconds * 1_000 > this.config.cutover.maxLagMs) why.push(`${name} is ${lag.seconds} s behind`);
@@ -244,6 +305,7 @@ export class Sidecar {
   }
 
   async close(): Promise<void> {
+    await this.switching.close();
     for (const follower of this.followers) await follower.close();
     this.metrics.close();
   }

@@ -129,7 +129,8 @@ export class Switching {
       return true;
     } catch (error) {
       if (signal.aborted) return true;
-      if (error instanceof InDoubt) throw new SwitchbackError("FLIP_IN_DOUBT", error.message, {}, { cause: error });
+      if (error instanceof InDoubt)
+        throw new SwitchbackError("FLIP_IN_DOUBT", error.message, {}, { cause: error });
       // Nothing was closed yet: whatever failed is the reason.
       this.conclude(direction.to, { flipped: false, reason: (error as Error).message, pauseMs: 0 });
       return true;
@@ -185,7 +186,8 @@ export class Switching {
     }
     const { reason, pauseMs } = result;
     this.refused = problemOf("FLIP_RETREATED", reason);
-    this.notBeforeMs = performance.now() + (AFTER_RETREAT_MS[Math.min(this.retreats, AFTER_RETREAT_MS.length - 1)] ?? 0);
+    this.notBeforeMs =
+      performance.now() + (AFTER_RETREAT_MS[Math.min(this.retreats, AFTER_RETREAT_MS.length - 1)] ?? 0);
     this.retreats++;
     options.count("retreated", pauseMs);
     options.log.warn({ to, pauseMs }, `the writes stay where they were: ${reason}`);

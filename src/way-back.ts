@@ -1,7 +1,6 @@
 // One source while PostgreSQL has the writes: keeps its SQLite file an exact, warm copy over the link with its
 // roles swapped, and knows what stands in the way of going back.
 import type { Logger } from "pino";
-import { counted } from "./commands/command.js";
 import type { PostgresConfig, SourceConfig } from "./config.js";
 import { SwitchbackError } from "./errors.js";
 import type { Handover } from "./handover.js";
@@ -9,6 +8,7 @@ import { LagClock } from "./lag.js";
 import { type Held, Link } from "./link.js";
 import type { SourceMetrics } from "./metrics.js";
 import { problem } from "./reconcile.js";
+import { gaugeLag, lagOf, noteRefused, quarantineProblems } from "./report.js";
 import type { Problem, SourceStatus } from "./status.js";
 import { installCapture, lostCapture } from "./store/postgres/capture.js";
 import { connectPostgres } from "./store/postgres/connection.js";
@@ -16,7 +16,7 @@ import { Control, type FollowedTable } from "./store/postgres/control.js";
 import { PostgresSource } from "./store/postgres/source.js";
 import { readStrangers } from "./store/postgres/strangers.js";
 import { SqliteTarget } from "./store/sqlite/target.js";
-import type { RefusedRow, Window } from "./store/store.js";
+import type { Window } from "./store/store.js";
 
 export interface WayBackOptions {
   readonly source: SourceConfig;
@@ -69,7 +69,7 @@ export class WayBack {
       const link = new Link(source, target, this.held, {
         advanced: (window, seconds) => this.advanced(window, seconds),
         copied: () => {},
-        refused: (rows) => this.refused(rows),
+        refused: (rows) => noteRefused(rows, this.name, this.options.log, this.options.metrics),
       });
       await this.check(client);
       await this.sample(source);
@@ -86,7 +86,11 @@ export class WayBack {
   }
 
   /** Where both stores stand; a file that is behind what it once confirmed is not the file that was kept. */
-  private async begin(control: Control, target: SqliteTarget, tables: readonly FollowedTable[]): Promise<void> {
+  private async begin(
+    control: Control,
+    target: SqliteTarget,
+    tables: readonly FollowedTable[],
+  ): Promise<void> {
     const record = await control.source(this.name);
     const reached = target.claim();
     if (record && reached < record.consumed) {
@@ -123,14 +127,25 @@ export class WayBack {
     if (lost.length > 0) {
       await installCapture(client, this.tables);
       for (const table of lost)
-        this.raise("CAPTURE_LOST", `the triggers on ${table} in PostgreSQL had vanished; what changed meanwhile is unknown`, table);
+        this.raise(
+          "CAPTURE_LOST",
+          `the triggers on ${table} in PostgreSQL had vanished; what changed meanwhile is unknown`,
+          table,
+        );
     }
     for (const mapping of await control.unfenced(mappings)) {
       await control.transaction(() => control.fence(mapping));
-      this.options.log.warn({ source: this.name, table: mapping.table.name }, "the fence was gone; it is back");
+      this.options.log.warn(
+        { source: this.name, table: mapping.table.name },
+        "the fence was gone; it is back",
+      );
     }
     for (const { table, column } of await readStrangers(client, this.tables)) {
-      this.raise("TARGET_CHANGED", `the column ${column} of ${table} in PostgreSQL has no counterpart in SQLite`, table);
+      this.raise(
+        "TARGET_CHANGED",
+        `the column ${column} of ${table} in PostgreSQL has no counterpart in SQLite`,
+        table,
+      );
     }
     const verified = await control.verification(this.name);
     if (verified?.equal) this.forgive(Date.parse(verified.at));
@@ -167,13 +182,8 @@ export class WayBack {
       this.sampling = false;
     }
     const { metrics } = this.options;
-    metrics.set("switchback_position", this.newest);
-    metrics.set("switchback_applied_position", this.held.position);
+    gaugeLag(metrics, this.newest, this.held, this.lag);
     metrics.set("switchback_change_log_rows", Math.max(0, this.newest - this.held.position));
-    metrics.set("switchback_lag_changes", Math.max(0, this.newest - this.held.position));
-    metrics.set("switchback_lag_seconds", this.lag.seconds(this.held.position));
-    for (const [table, { quarantined }] of this.held.tables)
-      metrics.set("switchback_quarantined_rows", quarantined, { table });
   }
 
   private advanced(window: Window, seconds: number): void {
@@ -186,25 +196,8 @@ export class WayBack {
       metrics.add("switchback_changes_applied_total", changes, { direction: "to_sqlite", table });
   }
 
-  private refused(rows: readonly RefusedRow[]): void {
-    for (const { table, key, column, reason } of rows.slice(0, 5))
-      this.options.log.warn({ source: this.name, table, key, column }, `quarantined: ${reason}`);
-    this.options.metrics.add("switchback_errors_total", rows.length, { code: "QUARANTINED" });
-  }
-
   problems(): Problem[] {
-    const quarantined = [...this.held.tables].filter(([, held]) => held.quarantined > 0);
-    return [
-      ...this.standing.values(),
-      ...quarantined.map(([table, held]) =>
-        problem(
-          "QUARANTINED",
-          `${counted(held.quarantined, "row")} of ${table} cannot be held by SQLite`,
-          this.name,
-          table,
-        ),
-      ),
-    ];
+    return [...this.standing.values(), ...quarantineProblems(this.held, this.name, "SQLite")];
   }
 
   status(): SourceStatus {
@@ -212,10 +205,7 @@ export class WayBack {
       name: this.name,
       position: this.newest,
       applied: this.held.position,
-      lag: {
-        changes: Math.max(0, this.newest - this.held.position),
-        seconds: Math.round(this.lag.seconds(this.held.position) * 1_000) / 1_000,
-      },
+      lag: lagOf(this.newest, this.held, this.lag),
       tables: this.tables.map(({ name, mapping, ranges, estimated }) => {
         const copied = ranges.reduce((sum, { rows }) => sum + (rows ?? 0), 0);
         return {

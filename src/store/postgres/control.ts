@@ -82,9 +82,10 @@ export class Control {
       Record<"name" | "identity" | "file" | "schema" | "position" | "version" | "consumed", string> & {
         mark: string | null;
       }
-    >("SELECT name, identity, file, schema, position, version, mark, consumed FROM switchback.source WHERE name = $1", [
-      name,
-    ]);
+    >(
+      "SELECT name, identity, file, schema, position, version, mark, consumed FROM switchback.source WHERE name = $1",
+      [name],
+    );
     const row = rows[0];
     if (!row) return null;
     const { position, version, consumed } = row;

@@ -6,6 +6,7 @@
 // up is undone after it. The other holds the flip's one transaction and is cut off when the flip is given up:
 // what was not committed then never will be.
 import type pg from "pg";
+import type { Logger } from "pino";
 import type { PostgresConfig } from "../../config.js";
 import { SwitchbackError } from "../../errors.js";
 import type { TableMapping } from "../../mapping/mapping.js";
@@ -14,7 +15,7 @@ import { sql } from "../../sql.js";
 import { type Gate, InDoubt, type Marks } from "../store.js";
 import { installCapture, restCapture } from "./capture.js";
 import { connectPostgres, postgresError, sqlState } from "./connection.js";
-import { closedFence, Control, type FollowedTable } from "./control.js";
+import { Control, closedFence, type FollowedTable } from "./control.js";
 import { targetName } from "./merge.js";
 import { buildTargetSchema } from "./schema.js";
 import { alignSequences, readMarks, readSequences, type Sequence } from "./sequences.js";
@@ -23,12 +24,12 @@ import type { PostgresTarget } from "./target.js";
 /** A lock that is not free soon is tried again later: whoever queues behind us must not wait long. */
 const LOCK_MS = 50;
 const LOCK_PAUSE_MS = 100;
+/** Some seconds of trying deserve a line in the log. */
+const NOTICE_TRIES = 50;
 
 export interface GateSource {
   readonly name: string;
   readonly tables: readonly FollowedTable[];
-  /** Where the source's windows are applied; null while PostgreSQL has the writes. */
-  readonly target: PostgresTarget | null;
 }
 
 export interface GateRecord {
@@ -42,6 +43,7 @@ export class PostgresGate implements Gate {
   private sequences: readonly Sequence[] = [];
   private aligned = new Map<string, bigint>();
   private readonly touched = new Map<string, Set<string>>();
+  private readonly targets = new Map<string, PostgresTarget>();
 
   private constructor(
     private readonly config: PostgresConfig,
@@ -55,7 +57,17 @@ export class PostgresGate implements Gate {
     owner: string,
     sources: readonly GateSource[],
   ): Promise<PostgresGate> {
-    return new PostgresGate(config, owner, sources, await connectPostgres(config, { name: "switchback gate" }));
+    return new PostgresGate(
+      config,
+      owner,
+      sources,
+      await connectPostgres(config, { name: "switchback gate" }),
+    );
+  }
+
+  /** Where a source's windows are applied: within the flip's transaction, from `reserve` on. */
+  feed(source: string, target: PostgresTarget): void {
+    this.targets.set(source, target);
   }
 
   async prepare(): Promise<void> {
@@ -80,16 +92,16 @@ export class PostgresGate implements Gate {
       await this.lock(client, suspended.length > 0, signal);
       await this.assertOwner(client);
       this.aligned = await alignSequences(client, this.sequences, new Map());
-      for (const { name, target } of this.sources) {
+      for (const [name, target] of this.targets) {
         const tables = new Set<string>();
         this.touched.set(name, tables);
-        target?.join(client, tables);
+        target.join(client, tables);
       }
     });
   }
 
   abandon(): void {
-    for (const { target } of this.sources) target?.leave();
+    for (const target of this.targets.values()) target.leave();
     // Cut off, not asked: a server that does not answer must not keep the source closed.
     (this.flip as { connection?: { stream?: { destroy(): void } } } | null)?.connection?.stream?.destroy();
     this.flip = null;
@@ -113,7 +125,7 @@ export class PostgresGate implements Gate {
       await setRoute(client, "postgres", epoch, ["sqlite", epoch - 1]);
     });
     await commit(client);
-    for (const { target } of this.sources) target?.leave();
+    for (const target of this.targets.values()) target.leave();
     this.flip = null;
     await client.end().catch(() => {});
   }
@@ -143,9 +155,7 @@ export class PostgresGate implements Gate {
   }
 
   async marks(): Promise<Marks> {
-    return this.guard(async () =>
-      readMarks(this.client, await readSequences(this.client, this.mappings())),
-    );
+    return this.guard(async () => readMarks(this.client, await readSequences(this.client, this.mappings())));
   }
 
   async left(epoch: number): Promise<void> {
@@ -157,19 +167,36 @@ export class PostgresGate implements Gate {
     await commit(this.client);
   }
 
+  /** True when something stands there that a copy must not meet: as after a retreat, or a start in the middle. */
+  async disturbed(): Promise<boolean> {
+    const tables = this.sources.flatMap((source) => source.tables.map(({ mapping }) => targetName(mapping)));
+    const { rowCount } = await this.client.query(
+      `SELECT 1 FROM pg_catalog.pg_trigger
+        WHERE tgname LIKE 'switchback\\_capture\\_%' AND tgenabled <> 'D' AND tgrelid IN (SELECT to_regclass(x) FROM unnest($1::text[]) AS x) LIMIT 1`,
+      [tables],
+    );
+    return rowCount === 1;
+  }
+
   /** Takes out of the way what would disturb or slow an exact copy, once the writes are elsewhere. */
-  async rest(signal: AbortSignal): Promise<void> {
+  async rest(signal: AbortSignal, log: Logger): Promise<void> {
+    const control = new Control(this.client);
     for (const { name, tables } of this.sources) {
       await restCapture(this.client, tables);
-      await this.guard(() =>
-        this.patiently(this.client, signal, () =>
-          new Control(this.client).suspend(
-            name,
-            tables.map(({ mapping }) => mapping),
-          ),
-        ),
-      );
-      await this.client.query("COMMIT");
+      const mappings = tables.map(({ mapping }) => mapping);
+      await this.guard(async () => {
+        await this.patiently(
+          this.client,
+          signal,
+          () => control.suspend(name, mappings),
+          () =>
+            log.warn(
+              { source: name },
+              "somebody reads a table whose foreign keys must rest; waiting for the lock",
+            ),
+        );
+        await this.client.query("COMMIT");
+      });
     }
   }
 
@@ -179,7 +206,9 @@ export class PostgresGate implements Gate {
   }
 
   private mappings(): { source: string; mapping: TableMapping }[] {
-    return this.sources.flatMap(({ name, tables }) => tables.map(({ mapping }) => ({ source: name, mapping })));
+    return this.sources.flatMap(({ name, tables }) =>
+      tables.map(({ mapping }) => ({ source: name, mapping })),
+    );
   }
 
   /** Begins a transaction and, if asked to, keeps everybody from writing; resolves to when that was so. */
@@ -193,8 +222,13 @@ export class PostgresGate implements Gate {
   }
 
   /** Begins a transaction and works in it; tries again while others hold locks that it needs. */
-  private async patiently(client: pg.Client, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
-    for (;;) {
+  private async patiently(
+    client: pg.Client,
+    signal: AbortSignal,
+    work: () => Promise<void>,
+    waiting: () => void = () => {},
+  ): Promise<void> {
+    for (let tries = 1; ; tries++) {
       signal.throwIfAborted();
       try {
         await begin(client);
@@ -206,6 +240,7 @@ export class PostgresGate implements Gate {
         await client.query("ROLLBACK");
         if (state !== "55P03" && state !== "40P01") throw error;
       }
+      if (tries % NOTICE_TRIES === 0) waiting();
       await pause(LOCK_PAUSE_MS, signal).catch(() => {});
     }
   }
@@ -268,14 +303,21 @@ async function setRoute(
     [writes, epoch, from, fromEpoch],
   );
   if (rowCount !== 1) {
-    throw new SwitchbackError("POSITION_CONFLICT", `the route is not ${from} under epoch ${fromEpoch} any more`);
+    throw new SwitchbackError(
+      "POSITION_CONFLICT",
+      `the route is not ${from} under epoch ${fromEpoch} any more`,
+    );
   }
 }
 
-function foreignKeys(tables: readonly FollowedTable[]): { table: string; name: string; definition: string }[] {
+function foreignKeys(
+  tables: readonly FollowedTable[],
+): { table: string; name: string; definition: string }[] {
   const { tables: built } = buildTargetSchema(tables.map(({ mapping }) => mapping));
   return built.flatMap(({ mapping, foreignKeys: keys }) => {
     const made = tables.find(({ name }) => name === mapping.table.name)?.made ?? false;
-    return made ? keys.map(({ name, sql: definition }) => ({ table: mapping.table.name, name, definition })) : [];
+    return made
+      ? keys.map(({ name, sql: definition }) => ({ table: mapping.table.name, name, definition }))
+      : [];
   });
 }

@@ -3,7 +3,7 @@
 // still the one that was captured: its shape, its identity, a log without gaps that has not gone backwards.
 import { statSync } from "node:fs";
 import type Database from "better-sqlite3";
-import { SwitchbackError } from "../../errors.js";
+import { type ErrorCode, SwitchbackError } from "../../errors.js";
 import type { SqliteValue } from "../../mapping/codec.js";
 import { mappingToJson, type TableMapping } from "../../mapping/mapping.js";
 import type { Schema, Table } from "../../schema.js";
@@ -20,6 +20,7 @@ import { cutRanges, estimateRows } from "./bounds.js";
 import {
   type Captured,
   installCapture,
+  isOurStep,
   logKeyColumns,
   missingTriggers,
   readCapture,
@@ -126,6 +127,17 @@ export class SqliteSource implements HistorySource {
     });
   }
 
+  /** True when nobody but us changed the schema from version `from` to `to`. */
+  isOurStep(from: number, to: number): boolean {
+    return this.guard(() => isOurStep(this.writer, from, to));
+  }
+
+  setEpoch(epoch: number): void {
+    this.guard(() =>
+      this.writer.prepare("UPDATE _switchback_route SET epoch = ? WHERE epoch <> ?").run(epoch, epoch),
+    );
+  }
+
   /** The captured tables. */
   get captures(): readonly Table[] {
     return this.followed.map(({ mapping }) => mapping.table);
@@ -149,10 +161,7 @@ export class SqliteSource implements HistorySource {
     const lost = this.missingTriggers(mappings);
     const [first] = lost;
     if (first !== undefined) {
-      throw new SwitchbackError("CAPTURE_LOST", `${this.file}: the triggers of ${first} are not in place`, {
-        source: this.name,
-        file: this.file,
-      });
+      throw this.unlike("CAPTURE_LOST", `the triggers of ${first} are not in place`);
     }
     this.know(mappings);
   }
@@ -162,12 +171,7 @@ export class SqliteSource implements HistorySource {
     this.guard(() => {
       const version = schemaVersion(this.writer);
       const found = readCapture(this.writer);
-      if (!found) {
-        throw new SwitchbackError("CAPTURE_LOST", `${this.file}: no change log is installed`, {
-          source: this.name,
-          file: this.file,
-        });
-      }
+      if (!found) throw this.unlike("CAPTURE_LOST", "no change log is installed");
       this.captured = { ...found, fresh: [], version };
       this.accepted = new Set([version]);
       this.followed = mappings.map((mapping) => ({ mapping, id: found.ids.get(mapping.table.name) ?? -1 }));
@@ -315,14 +319,6 @@ export class SqliteSource implements HistorySource {
     this.marked = mark === null ? null : { position, mark };
   }
 
-  private rewound(position: Position): SwitchbackError {
-    return new SwitchbackError(
-      "SQLITE_REWOUND",
-      `${this.file}: the change log at ${position} is not the one that was applied, as after restoring a backup`,
-      { source: this.name, file: this.file },
-    );
-  }
-
   private read(after: Position, to: Position, scope: Scope): Promise<Window> {
     // Where an open read blocks the application, the window is read without pause.
     const breathe = this.briefReads
@@ -335,28 +331,26 @@ export class SqliteSource implements HistorySource {
   private checkShape(after: Position, to: Position): void {
     if (!this.accepted.has(schemaVersion(this.reader))) {
       const found = readCapture(this.reader)?.identity;
-      if (found !== this.identity) throw this.replaced("its identity is another");
+      if (found !== this.identity)
+        throw this.unlike("SQLITE_REPLACED", "it is not the file that was captured: its identity is another");
       throw new SourceChanged();
     }
-    if (to < after) {
-      throw new SwitchbackError(
-        "SQLITE_REWOUND",
-        `${this.file}: the change log ends at ${to}, but ${after} was already applied`,
-        { source: this.name, file: this.file },
-      );
-    }
+    if (to < after)
+      throw this.unlike("SQLITE_REWOUND", `the change log ends at ${to}, but ${after} was already applied`);
     if (after > 0 && this.marked?.position === after && markAt(this.reader, after) !== this.marked.mark) {
-      throw this.rewound(after);
+      throw this.unlike(
+        "SQLITE_REWOUND",
+        `the change log at ${after} is not the one that was applied, as after restoring a backup`,
+      );
     }
     const logged = this.reader
       .prepare("SELECT count(*) FROM _switchback_log WHERE seq > ? AND seq <= ?")
       .pluck()
       .get(after, to);
     if (after > 0 && Number(logged) !== to - after) {
-      throw new SwitchbackError(
+      throw this.unlike(
         "LOG_TAMPERED",
-        `${this.file}: the change log has ${logged} rows between ${after} and ${to}, not ${to - after}`,
-        { source: this.name, file: this.file },
+        `the change log has ${logged} rows between ${after} and ${to}, not ${to - after}`,
       );
     }
   }
@@ -365,14 +359,15 @@ export class SqliteSource implements HistorySource {
     const now = performance.now();
     if (now - this.statedAtMs < STAT_MS) return;
     this.statedAtMs = now;
-    if (inodeOf(this.file) !== this.inode) throw this.replaced("another file was moved there");
+    if (inodeOf(this.file) !== this.inode)
+      throw this.unlike(
+        "SQLITE_REPLACED",
+        "it is not the file that was captured: another file was moved there",
+      );
   }
 
-  private replaced(how: string): SwitchbackError {
-    return new SwitchbackError("SQLITE_REPLACED", `${this.file} is not the file that was captured: ${how}`, {
-      source: this.name,
-      file: this.file,
-    });
+  private unlike(code: ErrorCode, what: string): SwitchbackError {
+    return new SwitchbackError(code, `${this.file}: ${what}`, { source: this.name, file: this.file });
   }
 
   private explain(error: unknown): unknown {

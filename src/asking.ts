@@ -1,0 +1,100 @@
+// Asking a running sidecar for a flip, from another process or over HTTP: sets the flag, waits for the answer, and
+// takes the wish back when there is none in time, so that nothing happens later that nobody waits for any more.
+import { readFileSync } from "node:fs";
+import { SwitchbackError } from "./errors.js";
+import { type Desired, readFlag, writeFlag } from "./flag.js";
+import { type Answer, readLife } from "./life.js";
+import { pause } from "./retry.js";
+import type { Route } from "./status.js";
+import { nameOf } from "./switching.js";
+
+export interface AskOptions {
+  readonly flagFile: string;
+  readonly routeFile: string;
+  readonly to: Desired;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** What `cutover --json` and `revert --json` print, and POST /cutover and /revert answer. */
+export interface Outcome {
+  readonly flipped: boolean;
+  readonly epoch: number;
+  readonly pauseMs?: number;
+  readonly reason?: string;
+  /** True when the writes are where they were asked to be, flipped now or before. */
+  readonly there: boolean;
+}
+
+const POLL_MS = 10;
+/** The wish is taken back this long before the timeout, so that the store is open again within it. */
+const MARGIN_MS = 250;
+/** Taking back takes milliseconds, unless PostgreSQL must be asked and does not answer. */
+const SETTLE_MS = 2_000;
+
+/** @throws SwitchbackError NO_SIDECAR, FLAG_READ_ONLY, FLAG_UNREADABLE */
+export async function askForFlip(options: AskOptions): Promise<Outcome> {
+  const { flagFile, routeFile, to, timeoutMs, signal } = options;
+  const life = readLife(routeFile);
+  if (!life) {
+    throw new SwitchbackError("NO_SIDECAR", `no sidecar gives a sign of life beside ${routeFile}`, {
+      file: routeFile,
+    });
+  }
+  const before = life.answer?.n ?? 0;
+  const route = readRoute(routeFile);
+  const wished = readFlag(flagFile);
+  if (route?.writes === to) {
+    if (wished !== to) writeFlag(flagFile, to);
+    return { flipped: false, epoch: route.epoch, reason: `writes already go to ${nameOf(to)}`, there: true };
+  }
+  if (wished !== to) writeFlag(flagFile, to);
+  const marginMs = Math.min(MARGIN_MS, timeoutMs / 4);
+  const answer = await waitFor(options, before, timeoutMs - marginMs);
+  if (answer?.flipped) return { flipped: true, epoch: answer.epoch, pauseMs: answer.pauseMs, there: true };
+  if (answer) {
+    withdraw(options);
+    return refusal(answer);
+  }
+  withdraw(options);
+  const late = await waitFor({ ...options, signal: new AbortController().signal }, before, SETTLE_MS);
+  if (late?.flipped) {
+    // It happened while the wish was being taken back: then it shall stay.
+    writeFlag(flagFile, to);
+    return { flipped: true, epoch: late.epoch, pauseMs: late.pauseMs, there: true };
+  }
+  if (late) return refusal(late);
+  const why = signal.aborted ? "interrupted" : `no answer within ${timeoutMs / 1_000} s`;
+  return {
+    flipped: false,
+    epoch: readRoute(routeFile)?.epoch ?? 0,
+    reason: `${why}; the wish is withdrawn, see \`switchback status\` and the sidecar's log`,
+    there: false,
+  };
+}
+
+function refusal({ epoch, pauseMs, reason }: Answer): Outcome {
+  return { flipped: false, epoch, pauseMs, reason: reason ?? "it said no reason", there: false };
+}
+
+function withdraw({ flagFile, to }: AskOptions): void {
+  writeFlag(flagFile, to === "postgres" ? "sqlite" : "postgres");
+}
+
+async function waitFor(options: AskOptions, after: number, ms: number): Promise<Answer | null> {
+  const until = performance.now() + ms;
+  while (performance.now() < until && !options.signal.aborted) {
+    const answer = readLife(options.routeFile)?.answer;
+    if (answer && answer.n > after && answer.to === options.to) return answer;
+    await pause(POLL_MS, options.signal).catch(() => {});
+  }
+  return null;
+}
+
+function readRoute(file: string): Route | null {
+  try {
+    return JSON.parse(readFileSync(file, "utf8")) as Route;
+  } catch {
+    return null;
+  }
+}

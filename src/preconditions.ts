@@ -1,0 +1,55 @@
+// What must hold before the writes may move, each with its reason in words. Only what the sidecar knows and the
+// target records is looked at; nothing is changed.
+import type { Config, PostgresConfig } from "./config.js";
+import type { Status } from "./status.js";
+import { connectPostgres } from "./store/postgres/connection.js";
+import { Control, type Verification } from "./store/postgres/control.js";
+
+/** Why a cutover may not be now, or null. */
+export async function cutoverObstacle(
+  status: Status,
+  config: Config,
+  postgres: PostgresConfig,
+): Promise<string | null> {
+  if (status.phase !== "streaming") return `the phase is ${status.phase}, not streaming`;
+  const common = standing(status, config);
+  if (common !== null) return common;
+  // Opening a session also shows that the server takes writes.
+  const client = await connectPostgres(postgres, { name: "switchback preconditions" });
+  try {
+    const control = new Control(client);
+    for (const { name } of status.sources) {
+      const unproven = notVerified(name, await control.verification(name), config.cutover.requireVerifyMs);
+      if (unproven !== null) return unproven;
+    }
+    return null;
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
+/** Why a revert may not be now, or null. Going back asks for no comparison: it must be possible in a hurry. */
+export function revertObstacle(status: Status, config: Config): string | null {
+  if (status.phase !== "reverse_streaming") return `the phase is ${status.phase}, not reverse_streaming`;
+  return standing(status, config);
+}
+
+function standing(status: Status, config: Config): string | null {
+  const late = status.sources.find(({ lag }) => lag.seconds * 1_000 > config.cutover.maxLagMs);
+  if (late) {
+    const { name, lag } = late;
+    return `${name} is ${lag.seconds} s behind, and cutover.max_lag is ${config.cutover.maxLagMs / 1_000} s`;
+  }
+  const own = new Set(["FLIP_REFUSED", "FLIP_RETREATED", "FLAG_UNREADABLE"]);
+  const problem = status.problems.find(({ code }) => !own.has(code));
+  return problem ? problem.message : null;
+}
+
+function notVerified(source: string, found: Verification | null, maxAgeMs: number): string | null {
+  if (!found) return `${source} was never verified: run \`switchback verify\``;
+  if (!found.equal) return `the last verification of ${source} found ${found.different} rows that differ`;
+  const ageMs = Date.now() - Date.parse(found.at);
+  if (ageMs <= maxAgeMs) return null;
+  const minutes = (ms: number) => `${Math.round(ms / 60_000)} min`;
+  return `the last verification of ${source} is ${minutes(ageMs)} old, and cutover.require_verify is ${minutes(maxAgeMs)}: run \`switchback verify\``;
+}

@@ -1,0 +1,54 @@
+// What a link's state looks like from outside, in either direction: rows in quarantine as problems and log lines,
+// lag as numbers. It only reads.
+import type { Logger } from "pino";
+import { counted } from "./commands/command.js";
+import type { LagClock } from "./lag.js";
+import type { Held } from "./link.js";
+import type { SourceMetrics } from "./metrics.js";
+import { problem } from "./reconcile.js";
+import type { Problem, SourceStatus } from "./status.js";
+import type { Position, RefusedRow } from "./store/store.js";
+
+/** Refused rows that a log names one by one. */
+const NAMED = 5;
+
+/** Rows that `store` cannot hold stand in the way of a flip, a table at a time. */
+export function quarantineProblems(held: Held, source: string, store: string): Problem[] {
+  const tables = [...held.tables].filter(([, { quarantined }]) => quarantined > 0);
+  return tables.map(([table, { quarantined }]) =>
+    problem(
+      "QUARANTINED",
+      `${counted(quarantined, "row")} of ${table} cannot be held by ${store}`,
+      source,
+      table,
+    ),
+  );
+}
+
+export function noteRefused(
+  rows: readonly RefusedRow[],
+  source: string,
+  log: Logger,
+  metrics: SourceMetrics,
+): void {
+  for (const { table, key, column, reason } of rows.slice(0, NAMED))
+    log.warn({ source, table, key, column }, `quarantined: ${reason}`);
+  if (rows.length > NAMED) log.warn({ source }, `quarantined ${rows.length - NAMED} more rows`);
+  metrics.add("switchback_errors_total", rows.length, { code: "QUARANTINED" });
+}
+
+export function gaugeLag(metrics: SourceMetrics, newest: Position, held: Held, lag: LagClock): void {
+  metrics.set("switchback_position", newest);
+  metrics.set("switchback_applied_position", held.position);
+  metrics.set("switchback_lag_changes", Math.max(0, newest - held.position));
+  metrics.set("switchback_lag_seconds", lag.seconds(held.position));
+  for (const [table, { quarantined }] of held.tables)
+    metrics.set("switchback_quarantined_rows", quarantined, { table });
+}
+
+export function lagOf(newest: Position, held: Held, lag: LagClock): SourceStatus["lag"] {
+  return {
+    changes: Math.max(0, newest - held.position),
+    seconds: Math.round(lag.seconds(held.position) * 1_000) / 1_000,
+  };
+}

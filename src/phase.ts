@@ -10,7 +10,7 @@
 //                        └──────────────────── away ─────────────────────────▲
 //
 //   changed: look again at what there is: the file's tables changed, a flip was given up, the writes came home.
-//   away:    the writes are in PostgreSQL.
+//   away:    the writes are in the other store.
 //
 //   any but stopping ── failed ──► halted               only the operator can go on
 //   any              ── stop ────► stopping

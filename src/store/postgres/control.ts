@@ -254,52 +254,6 @@ export class Control {
     for (const { definition } of rows) await this.query(definition);
   }
 
-  /**
-   * Rests what would disturb exact copies: foreign keys, whose cascades would delete rows that the source kept,
-   * and the tables' own triggers. Each is recorded with the statement that brings it back.
-   */
-  async suspend(source: string, mappings: readonly TableMapping[]): Promise<void> {
-    const { rows } = await this.query<{
-      place: number;
-      kind: "foreign key" | "trigger";
-      name: string;
-      rest: string;
-      definition: string;
-    }>(sql("postgres/disturbing"), [mappings.map(targetName)]);
-    for (const { place, kind, name, rest, definition } of rows) {
-      const table = mappings[place - 1]?.table.name ?? "";
-      await this.keepSuspended(source, table, kind, name, definition);
-      await this.query(rest);
-    }
-  }
-
-  /** Records what is to be there while writes go to PostgreSQL, and is not there now. */
-  async keepSuspended(
-    source: string,
-    table: string,
-    kind: "foreign key" | "trigger",
-    name: string,
-    definition: string,
-  ): Promise<void> {
-    await this.query(
-      `INSERT INTO switchback.suspended (source, table_name, kind, name, definition) VALUES ($1, $2, $3, $4, $5)
-       ON CONFLICT DO NOTHING`,
-      [source, table, kind, name, definition],
-    );
-  }
-
-  /** What is suspended for these sources: foreign keys first, because the application's triggers may rely on them. */
-  async suspended(
-    sources: readonly string[],
-  ): Promise<{ source: string; table: string; definition: string }[]> {
-    const { rows } = await this.query<{ source: string; table: string; definition: string }>(
-      `SELECT source, table_name AS table, definition FROM switchback.suspended
-        WHERE source = ANY ($1) ORDER BY kind, source, table_name, name`,
-      [sources],
-    );
-    return rows;
-  }
-
   async quarantined(
     source: string,
     table: string,

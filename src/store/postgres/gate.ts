@@ -19,6 +19,7 @@ import { Control, closedFence, type FollowedTable } from "./control.js";
 import { targetName } from "./merge.js";
 import { buildTargetSchema } from "./schema.js";
 import { alignSequences, readMarks, readSequences, type Sequence } from "./sequences.js";
+import { keepSuspended, suspend, suspendedStatements } from "./suspended.js";
 import type { PostgresTarget } from "./target.js";
 
 /** A lock that is not free soon is tried again later: whoever queues behind us must not wait long. */
@@ -77,7 +78,7 @@ export class PostgresGate implements Gate {
         await installCapture(this.client, tables);
         for (const foreignKey of foreignKeys(tables)) {
           const { table, name: key, definition } = foreignKey;
-          await control.keepSuspended(name, table, "foreign key", key, definition);
+          await keepSuspended(control, name, table, "foreign key", key, definition);
         }
       }
       this.sequences = await readSequences(this.client, this.mappings());
@@ -88,7 +89,8 @@ export class PostgresGate implements Gate {
     await this.guard(async () => {
       const client = await connectPostgres(this.config, { name: "switchback flip" });
       this.flip = client;
-      const suspended = await new Control(client).suspended(this.sources.map(({ name }) => name));
+      const names = this.sources.map(({ name }) => name);
+      const suspended = await suspendedStatements(new Control(client), names);
       await this.lock(client, suspended.length > 0, signal);
       await this.assertOwner(client);
       this.aligned = await alignSequences(client, this.sequences, new Map());
@@ -117,8 +119,7 @@ export class PostgresGate implements Gate {
       });
       await alignSequences(client, stale, marks);
       const names = this.sources.map(({ name }) => name);
-      const suspended = await new Control(client).suspended(names);
-      const text = suspended.map(({ definition }) => definition).join(";\n");
+      const text = (await suspendedStatements(new Control(client), names)).join(";\n");
       if (text !== "") await client.query(text);
       await client.query("DELETE FROM switchback.suspended WHERE source = ANY ($1)", [names]);
       await client.query(sql("postgres/fence-open"));
@@ -188,7 +189,7 @@ export class PostgresGate implements Gate {
         await this.patiently(
           this.client,
           signal,
-          () => control.suspend(name, mappings),
+          () => suspend(control, name, mappings),
           () =>
             log.warn(
               { source: name },

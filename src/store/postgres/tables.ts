@@ -7,6 +7,7 @@ import type { Range } from "../store.js";
 import type { Control, FollowedTable } from "./control.js";
 import { targetName } from "./merge.js";
 import type { TargetTable } from "./schema.js";
+import { suspend } from "./suspended.js";
 
 export interface Start {
   readonly source: string;
@@ -32,7 +33,7 @@ export async function startTable(
       await control.query(table.create);
     }
     await control.begin(start.source, { ...start, mapping, made: arrival === "make" });
-    if (arrival === "adopt") await control.suspend(start.source, [mapping]);
+    if (arrival === "adopt") await suspend(control, start.source, [mapping]);
     await control.fence(mapping);
   });
 }

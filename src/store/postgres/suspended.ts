@@ -1,0 +1,55 @@
+// What must not be there while only the sidecar writes, and must be there while the application does: foreign
+// keys, whose cascades would delete rows that the source kept, and the tables' own triggers. Each is recorded
+// with the statement that brings it back. The caller holds the transaction.
+import type { TableMapping } from "../../mapping/mapping.js";
+import { sql } from "../../sql.js";
+import type { Control } from "./control.js";
+import { targetName } from "./merge.js";
+
+type Kind = "foreign key" | "trigger";
+
+/** Takes out of the way whatever of that kind stands on these tables now, and records it. */
+export async function suspend(
+  control: Control,
+  source: string,
+  mappings: readonly TableMapping[],
+): Promise<void> {
+  const { rows } = await control.query<{
+    place: number;
+    kind: Kind;
+    name: string;
+    rest: string;
+    definition: string;
+  }>(sql("postgres/disturbing"), [mappings.map(targetName)]);
+  for (const { place, kind, name, rest, definition } of rows) {
+    const table = mappings[place - 1]?.table.name ?? "";
+    await keepSuspended(control, source, table, kind, name, definition);
+    await control.query(rest);
+  }
+}
+
+/** Records what is to be there later; what is recorded already stays as it is. */
+export async function keepSuspended(
+  control: Control,
+  source: string,
+  table: string,
+  kind: Kind,
+  name: string,
+  definition: string,
+): Promise<void> {
+  await control.query(
+    `INSERT INTO switchback.suspended (source, table_name, kind, name, definition) VALUES ($1, $2, $3, $4, $5)
+     ON CONFLICT DO NOTHING`,
+    [source, table, kind, name, definition],
+  );
+}
+
+/** The statements that bring it all back: foreign keys first, because the application's triggers may rely on them. */
+export async function suspendedStatements(control: Control, sources: readonly string[]): Promise<string[]> {
+  const { rows } = await control.query<{ definition: string }>(
+    `SELECT definition FROM switchback.suspended
+      WHERE source = ANY ($1) ORDER BY kind, source, table_name, name`,
+    [sources],
+  );
+  return rows.map(({ definition }) => definition);
+}

@@ -162,6 +162,27 @@ describe("unique values that move", () => {
     expect(h.all("SELECT count(*) FROM _switchback_quarantine")).toEqual([[0]]);
   });
 
+  test("a new row that waits does not take the rowid of one that comes back", async () => {
+    const h = home(`
+      CREATE TABLE t(k TEXT PRIMARY KEY, v INTEGER UNIQUE);
+      INSERT INTO t(rowid, k, v) VALUES (19, 'a', 1), (20, 'b', 2);`);
+    const { refused } = await h.apply({
+      t: {
+        rows: [
+          ["n", "2"],
+          ["b", "1"],
+          ["a", "3"],
+        ],
+      },
+    });
+    expect(refused).toEqual([]);
+    expect(h.all("SELECT rowid, k, v FROM t ORDER BY k")).toEqual([
+      [19, "a", 3],
+      [20, "b", 1],
+      [21, "n", 2],
+    ]);
+  });
+
   test("a long rotation waits in a temporary table", async () => {
     const h = home("CREATE TABLE t(id INTEGER PRIMARY KEY, v INTEGER UNIQUE)");
     const count = 30_000;

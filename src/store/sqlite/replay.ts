@@ -12,6 +12,13 @@ import type { EncodedRow, RefusedRow } from "../store.js";
 import { Deferred, type DeferredRow } from "./deferred.js";
 import { type Fault, type Outcome, type PresentRow, RowStatements } from "./row-statements.js";
 
+/** The rows of one table in quarantine, those of the present window included. */
+export interface TableQuarantine {
+  isEmpty(): boolean;
+  holds(key: string): boolean;
+  refuse(row: RefusedRow): void;
+}
+
 interface Wanted {
   /** Of every column that can be written. */
   readonly values: SqliteValue[];
@@ -87,20 +94,15 @@ export class TableReplay {
   }
 
   /**
-   * Writes what was put off, once every other row of the window has been written. `refuse` is told of rows that
-   * SQLite cannot hold, and `quarantined` answers for a key text: the older version of a row in quarantine
-   * gives way to a row that needs one of its unique values.
+   * Writes what was put off, once every other row of the window has been written. The older version of a row in
+   * quarantine gives way to a row that needs one of its unique values.
    */
-  async place(
-    refuse: (row: RefusedRow) => void,
-    quarantined: (key: string) => boolean,
-    breathe: () => Promise<void>,
-  ): Promise<void> {
-    const yields = (key: readonly SqliteValue[]) => quarantined(keyText(key));
+  async place(quarantine: TableQuarantine, breathe: () => Promise<void>): Promise<void> {
+    const yields = (key: readonly SqliteValue[]) => quarantine.holds(keyText(key));
     const insert = (row: DeferredRow) =>
       this.checked(row.key, row.expected, () => {
         const outcome = this.statements.insert(row.values, row.rowid);
-        if (outcome === "written" || outcome.kind === "refused") return outcome;
+        if (outcome === "written" || outcome.kind === "refused" || quarantine.isEmpty()) return outcome;
         const over = this.statements.insertOver(row.values, row.rowid, yields);
         return over === "written" ? over : outcome;
       });
@@ -108,7 +110,7 @@ export class TableReplay {
       {
         remove: (key) => this.statements.delete(key),
         insert,
-        refuse: (key, fault) => refuse({ table: this.table, key: keyText(key), ...fault }),
+        refuse: (key, fault) => quarantine.refuse({ table: this.table, key: keyText(key), ...fault }),
       },
       breathe,
     );

@@ -21,6 +21,11 @@ export interface Fault {
 /** What became of a write: `collided` when another row has one of the row's unique values at the moment. */
 export type Outcome = "written" | { readonly kind: "collided" | "refused"; readonly fault: Fault };
 
+const COLLIDED: Outcome = {
+  kind: "collided",
+  fault: { column: null, reason: "SQLite refuses it: another row holds one of its unique values" },
+};
+
 export interface PresentRow {
   /** In the order of `mapping.columns`. */
   readonly values: readonly SqliteValue[];
@@ -108,8 +113,7 @@ export class RowStatements {
     }
     this.db.exec("RELEASE switchback_over");
     if (agreed) return "written";
-    const fault = { column: null, reason: "SQLite refuses it: another row holds one of its unique values" };
-    return { kind: "collided", fault };
+    return outcome === "written" ? COLLIDED : outcome;
   }
 
   /** Sets the columns at `places` of `mapping.columns`, in place. */
@@ -209,8 +213,9 @@ function outcomeOf(error: unknown, table: Table): Outcome | null {
   }
 }
 
-/** The one column that the message names, as `table.column` at its end. */
+/** The column that the message names, as `table.column` at its end; null where it names several. */
 function columnIn(message: string, table: Table): string | null {
-  const named = table.columns.filter(({ name }) => message.endsWith(` ${table.name}.${name}`));
-  return named[0]?.name ?? null;
+  const named = table.columns.find(({ name }) => message.endsWith(` ${table.name}.${name}`));
+  const several = named !== undefined && message.endsWith(`, ${table.name}.${named.name}`);
+  return several ? null : (named?.name ?? null);
 }

@@ -10,11 +10,12 @@ import { SwitchbackError, type Where } from "../../errors.js";
 import type { TableMapping } from "../../mapping/mapping.js";
 import type { Applied, EncodedRow, Position, RefusedRow, TableWindow, Target, Window } from "../store.js";
 import { openSqlite, sqliteError } from "./connection.js";
-import { TableReplay } from "./replay.js";
+import { type TableQuarantine, TableReplay } from "./replay.js";
 import { batchesOf } from "./row-batches.js";
 
 /** A lock is waited for in short steps, between which the process goes on. */
 const BUSY_STEP_MS = 250;
+const CLAIM_BUSY_MS = 5_000;
 const BUSY_PAUSE_MS = 20;
 /** Longer than any reader of a rollback-journal file should take. */
 const BUSY_MAX_MS = 10_000;
@@ -48,6 +49,7 @@ export class SqliteTarget implements Target {
    * @throws SwitchbackError NOT_INSTALLED, SQLITE_BUSY
    */
   claim(): Position {
+    this.db.pragma(`busy_timeout = ${CLAIM_BUSY_MS}`);
     try {
       const position = this.db
         .prepare("UPDATE _switchback_position SET owner = ? RETURNING position")
@@ -123,11 +125,7 @@ export class SqliteTarget implements Target {
       for (const row of rows) this.applyRow(replay, row, naming, quarantine);
       await nextTurn();
     }
-    await replay.place(
-      (row) => quarantine.refuse(row),
-      (key) => quarantine.holds(window.table, key),
-      () => nextTurn(),
-    );
+    await replay.place(quarantine.of(window.table), () => nextTurn());
   }
 
   private applyRow(replay: TableReplay, row: EncodedRow, naming: boolean, quarantine: Quarantine): void {
@@ -190,9 +188,13 @@ class Quarantine {
     return (this.before.get(table) ?? 0) > 0;
   }
 
-  /** True when the row with that key is in quarantine now. */
-  holds(table: string, key: string): boolean {
-    return this.looking.get(table, key) !== undefined;
+  /** One table's part, as it is at the moment of asking. */
+  of(table: string): TableQuarantine {
+    return {
+      isEmpty: () => !this.has(table) && !this.refused.some((row) => row.table === table),
+      holds: (key) => this.looking.get(table, key) !== undefined,
+      refuse: (row) => this.refuse(row),
+    };
   }
 
   leave(table: string, key: string): void {

@@ -126,7 +126,7 @@ export class PostgresSource implements Source {
     this.checkListener();
     if (!this.notified && !signal.aborted) await this.woken(ms, signal);
     this.notified = false;
-    this.checkListener();
+    if (!signal.aborted) this.checkListener();
   }
 
   /** Ends a statement under way from a session of its own; the statement fails and its transaction with it. */

@@ -127,7 +127,7 @@ function weight(mapping: TableMapping): string {
     if (codec.name === "bytea") return [`2 * coalesce(octet_length(${own}), 0)`];
     if (codec.name === "numeric") return [`3 * coalesce(pg_column_size(${own}), 0)`];
     // A small document cannot be large as text; a stored size says little once it is compressed.
-    if (/^(jsonb|any)$/.test(codec.name)) {
+    if (codec.type === "jsonb") {
       return [`CASE WHEN pg_column_size(${own}) > 1900 THEN octet_length(${own}::text) ELSE 2000 END`];
     }
     return [];

@@ -4,7 +4,8 @@
 //
 // Statement triggers with transition tables see every row that a statement touched, whichever way: COPY, MERGE,
 // ON CONFLICT, cascades, writing CTEs. They run as their owner, so that the application needs no rights of ours.
-// What the sidecar's own sessions write is not captured.
+// What the sidecar's own sessions write is not captured. Nobody is notified: NOTIFY makes all commits of a database
+// queue for one lock, flush to disk included, and forbids PREPARE TRANSACTION.
 import type pg from "pg";
 import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
 import { pause } from "../../retry.js";
@@ -156,7 +157,13 @@ BEGIN
   IF TG_OP = 'INSERT' THEN
     ${touch} SELECT ${id}, ${key("n")} FROM ${NEW} AS n;
   ELSIF TG_OP = 'UPDATE' THEN
-    ${touch} SELECT ${id}, ${key("n")} FROM ${NEW} AS n UNION SELECT ${id}, ${key("o")} FROM ${OLD} AS o;
+    IF (SELECT count(*) FROM (SELECT FROM ${NEW} LIMIT 2) AS few) = 1 THEN
+      -- One row: without UNION, whose plan may be left over from a statement that touched very many.
+      ${touch} SELECT ${id}, ${key("n")} FROM ${NEW} AS n;
+      ${touch} SELECT ${id}, ${key("o")} FROM ${OLD} AS o, ${NEW} AS n WHERE ${key("o")} IS DISTINCT FROM ${key("n")};
+    ELSE
+      ${touch} SELECT ${id}, ${key("n")} FROM ${NEW} AS n UNION SELECT ${id}, ${key("o")} FROM ${OLD} AS o;
+    END IF;
   ELSIF TG_OP = 'DELETE' THEN
     ${touch} SELECT ${id}, ${key("o")} FROM ${OLD} AS o;
   ELSIF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
@@ -165,9 +172,6 @@ BEGIN
       USING ERRCODE = '0A000', HINT = 'Use DELETE, or READ COMMITTED.';
   ELSE
     ${touch} SELECT ${id}, ${key("t")} FROM ${place} AS t;
-  END IF;
-  IF FOUND THEN
-    PERFORM pg_notify('switchback', '');
   END IF;
   RETURN NULL;
 END

@@ -630,6 +630,33 @@ describe("waiting", () => {
     expect(await waited(source, 10_000, control.signal)).toBeLessThan(50);
   });
 
+  it("asleep after a while, a write wakes it by a notification, and nobody notifies while it is awake", async () => {
+    const { app, source, sidecar } = await open(18, ITEM_DDL, [ITEM]);
+    const sleepers = async () => (await sidecar.query("SELECT 1 FROM switchback.sleeper")).rowCount;
+    let notified = 0;
+    sidecar.on("notification", () => {
+      notified += 1;
+    });
+    await sidecar.query("LISTEN switchback");
+    const copy = new Copy([ITEM]);
+    await app.query("INSERT INTO item VALUES (1, 'a')");
+    await source.wait(10_000, never);
+    await copy.follow(source);
+    expect([await sleepers(), notified]).toEqual([0, 0]);
+
+    const woken = source.wait(60_000, never);
+    for (let tries = 0; (await sleepers()) === 0 && tries < 100; tries++) await pause(50);
+    expect(await sleepers()).toBe(1);
+    // Long enough for the poll behind to be between two looks.
+    await pause(100);
+    const started = performance.now();
+    await app.query("INSERT INTO item VALUES (2, 'b')");
+    await woken;
+    expect(performance.now() - started).toBeLessThan(1_000);
+    expect(await copy.follow(source)).toBeGreaterThan(0);
+    expect([await sleepers(), notified]).toEqual([0, 1]);
+  });
+
   it("a watching session that ended says so at once, and ever after", async () => {
     const { source, sidecar } = await open(18, ITEM_DDL, [ITEM]);
     const woken = codeOf(source.wait(10_000, never));

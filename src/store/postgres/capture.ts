@@ -173,6 +173,7 @@ BEGIN
   ELSE
     ${touch} SELECT ${id}, ${key("t")} FROM ${place} AS t;
   END IF;
+  PERFORM pg_notify('switchback', '') FROM switchback.sleeper LIMIT 1;
   RETURN NULL;
 END
 `;

@@ -6,7 +6,6 @@
 import type pg from "pg";
 import type { PostgresConfig } from "../../config.js";
 import { SwitchbackError } from "../../errors.js";
-import { pause } from "../../retry.js";
 import { sql } from "../../sql.js";
 import type { Position, Scope, Source, Window } from "../store.js";
 import type { CapturedTable } from "./capture.js";
@@ -24,6 +23,16 @@ const LOOK: pg.QueryConfig = {
 /** How often an idle source looks: a twentieth of the time that it has been idle, within these limits. */
 const LOOK_MS_MIN = 2;
 const LOOK_MS_MAX = 20;
+/**
+ * Idle for so long, it sleeps: the next write notifies it, and it looks now and then in case one did not. Under
+ * load nobody notifies, because commits that do queue for one lock.
+ */
+const SLEEP_AFTER_MS = 1_000;
+const SLEEPING_LOOK_MS = 250;
+const SLEEP = "INSERT INTO switchback.sleeper (source) VALUES ($1) ON CONFLICT DO NOTHING";
+const WAKE = "DELETE FROM switchback.sleeper WHERE source = $1";
+/** PREPARE TRANSACTION is refused after a NOTIFY: where it is allowed, nobody may be made to notify. */
+const MAY_SLEEP = "SELECT current_setting('max_prepared_transactions') = '0' AS may";
 /** A policy that hid rows from us would look like deletions: with this it is an error. */
 const SESSION = "SET row_security = off; SET random_page_cost = 1.1";
 /** The log is read from end to end: what was taken out of it must not pile up until autovacuum's next minute. */
@@ -38,6 +47,8 @@ export class PostgresSource implements Source {
   private vacuuming: Promise<void> = Promise.resolve();
   /** When there was last something to read. */
   private busyAt = performance.now();
+  private asleep = false;
+  private nudge: (() => void) | null = null;
 
   private constructor(
     private readonly config: PostgresConfig,
@@ -47,7 +58,11 @@ export class PostgresSource implements Source {
     private readonly wide: pg.Client,
     /** Looks whether there is anything to read, also while a window is open. */
     private readonly watcher: pg.Client,
-  ) {}
+    private readonly maySleep: boolean,
+  ) {
+    watcher.on("notification", () => this.nudge?.());
+    watcher.on("end", () => this.nudge?.());
+  }
 
   /** @throws SwitchbackError POSTGRES_* */
   static async open(config: PostgresConfig, source: string, owner: string): Promise<PostgresSource> {
@@ -64,7 +79,9 @@ export class PostgresSource implements Source {
     try {
       const [narrow, wide] = [await connect("read", true), await connect("read", false)];
       const watcher = await connect("watch", false);
-      return new PostgresSource(config, source, owner, narrow, wide, watcher);
+      await watcher.query("LISTEN switchback");
+      const { rows } = await watcher.query<{ may: boolean }>(MAY_SLEEP);
+      return new PostgresSource(config, source, owner, narrow, wide, watcher, rows[0]?.may ?? false);
     } catch (error) {
       await Promise.allSettled(opened.map((client) => client.end()));
       throw postgresError(error);
@@ -122,13 +139,42 @@ export class PostgresSource implements Source {
       for (const until = performance.now() + ms; !signal.aborted; ) {
         const { rows } = await this.watcher.query<{ some: boolean }>({ ...LOOK, values: [ids] });
         const now = performance.now();
-        if (rows[0]?.some || now >= until) return;
-        const idleMs = Math.min(LOOK_MS_MAX, Math.max(LOOK_MS_MIN, (now - this.busyAt) / 20));
-        await pause(Math.min(idleMs, until - now), signal);
+        const idleMs = now - this.busyAt;
+        if (rows[0]?.some) return await this.awake();
+        if (now >= until) return;
+        if (!this.asleep && this.maySleep && idleMs > SLEEP_AFTER_MS) {
+          this.asleep = true;
+          await this.watcher.query(SLEEP, [this.source]);
+          // What came before the others could see that we sleep.
+          continue;
+        }
+        const lookMs = Math.min(LOOK_MS_MAX, Math.max(LOOK_MS_MIN, idleMs / 20));
+        await this.rest(Math.min(this.asleep ? SLEEPING_LOOK_MS : lookMs, until - now), signal);
       }
     } catch (error) {
       if (!signal.aborted) throw postgresError(error);
     }
+  }
+
+  private async awake(): Promise<void> {
+    if (!this.asleep) return;
+    this.asleep = false;
+    await this.watcher.query(WAKE, [this.source]);
+  }
+
+  /** Waits for a notification, but no longer than this. */
+  private rest(ms: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", wake);
+        this.nudge = null;
+        resolve();
+      };
+      const timer = setTimeout(wake, ms);
+      this.nudge = wake;
+      signal.addEventListener("abort", wake, { once: true });
+    });
   }
 
   /** Ends a statement under way from a session of its own; the statement fails and its transaction with it. */

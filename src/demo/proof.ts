@@ -67,9 +67,9 @@ export function judge(proof: Proof): string[] {
     failures.push("the tills did not write in SQLite, then in PostgreSQL, then in SQLite");
   for (const [name, key] of STORES) {
     const { lost, doubled, unknown } = receipts[key];
-    if (lost > 0) failures.push(`${whole(lost)} acknowledged writes are lost in ${name}`);
-    if (doubled > 0) failures.push(`${whole(doubled)} writes are doubled in ${name}`);
-    if (unknown > 0) failures.push(`${whole(unknown)} writes in ${name} were never acknowledged`);
+    if (lost > 0) failures.push(`acknowledged writes lost in ${name}: ${whole(lost)}`);
+    if (doubled > 0) failures.push(`writes doubled in ${name}: ${whole(doubled)}`);
+    if (unknown > 0) failures.push(`writes in ${name} that were never acknowledged: ${whole(unknown)}`);
   }
   if (!stoppedCleanly) failures.push("the sidecar did not stop cleanly");
   return failures;

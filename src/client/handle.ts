@@ -31,6 +31,8 @@ export interface Prepared {
   execute(params?: readonly Value[]): Promise<Executed>;
 }
 
+/** The process's other work waits at most this long for a row of calls to SQLite. */
+const BREATH_MS = 5;
 const CONFLICT_PAUSE_MS = 64;
 const LOST_PAUSE_MS = 250;
 /** How soon a store whose fence was met is tried again while the route still names it. */
@@ -43,6 +45,7 @@ export class Handle {
   /** Says inside of `transaction` which one is open. */
   private readonly inside = new AsyncLocalStorage<OpenTransaction>();
   private closed = false;
+  private breathedAt = 0;
 
   constructor(private readonly settings: Settings) {
     const sqlite = new SqliteStore({
@@ -74,7 +77,7 @@ export class Handle {
       }
     };
     const asked = { sqlite: record, postgres: async () => postgres && (await postgres.claim()) };
-    this.route = new RouteFollower(settings.route, asked, this.metrics);
+    this.route = new RouteFollower(settings.route, asked, this.metrics, settings.waitMs);
   }
 
   /** Reads the route and reaches the store that it names. @throws ConnectionError */
@@ -194,6 +197,7 @@ export class Handle {
       }
     };
     for (;;) {
+      await this.breathe();
       const name = await patiently(() => this.route.target(kind, patienceMs));
       const began = performance.now();
       try {
@@ -222,6 +226,13 @@ export class Handle {
         );
       }
     }
+  }
+
+  /** SQLite answers without ever waiting: a loop of awaited calls would keep timers and sockets from running. */
+  private async breathe(): Promise<void> {
+    if (performance.now() - this.breathedAt < BREATH_MS) return;
+    await new Promise((resolve) => setImmediate(resolve));
+    this.breathedAt = performance.now();
   }
 
   /** Random, so that two that collided do not meet again. */

@@ -34,6 +34,8 @@ export class RouteFollower {
   private settled = -1;
   /** The store whose fence contradicts `current`. */
   private suspect: StoreName | null = null;
+  /** What the source said when a fence and the other store's record showed that it was not so. */
+  private disproved: Route | null = null;
   private readonly kind: "file" | "http";
   private readAt = Number.NEGATIVE_INFINITY;
   private askedAt = Number.NEGATIVE_INFINITY;
@@ -44,6 +46,8 @@ export class RouteFollower {
     private readonly source: string,
     private readonly asked: Asked,
     private readonly metrics: Metrics,
+    /** How long a call may wait altogether, for the message. */
+    private readonly waitMs: number,
   ) {
     this.kind = /^https?:/.test(source) ? "http" : "file";
   }
@@ -117,16 +121,16 @@ export class RouteFollower {
         void this.askStores();
         const answer = ready();
         if (answer !== null) return answer;
-        if (performance.now() - began >= waitMs) throw this.timeout(waitMs, awaited);
+        if (performance.now() - began >= waitMs) throw this.timeout(awaited);
       }
     });
   }
 
-  private timeout(waitMs: number, awaited: string): ConnectionError {
+  private timeout(awaited: string): ConnectionError {
     const { current, problem } = this;
     const says = current ? `it says ${current.writes} (epoch ${current.epoch})` : "nothing is known of it";
     return new ConnectionError(
-      `waited ${Math.round(Math.max(0, waitMs))} ms for the route ${this.source} ${awaited}; ${says}${problem ? `, and ${problem}` : ""}`,
+      `waited ${this.waitMs} ms for the route ${this.source} ${awaited}; ${says}${problem ? `, and ${problem}` : ""}`,
       { code: "ROUTE_TIMEOUT", store: current?.writes === "paused" ? undefined : current?.writes },
     );
   }
@@ -182,6 +186,10 @@ export class RouteFollower {
 
   /** The source's word: never back to an older epoch. A pause is no new epoch until it ends. */
   private accept(route: Route): void {
+    const known = this.disproved;
+    // An old file of an earlier installation, say: it must change before it counts again.
+    if (known && known.writes === route.writes && known.epoch === route.epoch) return;
+    this.disproved = null;
     if (route.epoch >= this.settled) this.move(route);
   }
 
@@ -192,6 +200,7 @@ export class RouteFollower {
     const proven = this.suspect !== null && this.suspect !== store && this.current?.writes !== store;
     if (!newer && !proven) return false;
     const before = this.last;
+    if (!newer) this.disproved = this.current;
     this.move({ writes: store, epoch: claim.epoch });
     return before !== store;
   }

@@ -18,12 +18,13 @@ type Cut = "never" | "before COMMIT arrives" | "after COMMIT arrived" | "after C
 /** Between client and server; cuts one connection around a COMMIT, then behaves. */
 async function proxy(url: string): Promise<{ url: string; cut(when: Cut): void; cuts(): number }> {
   const target = new URL(url);
+  const serverPort = Number(target.port);
   let when: Cut = "never";
   let cuts = 0;
   let shut = false;
   const server = createServer((near) => {
     if (shut) return void near.destroy();
-    const far: Socket = dial(Number(target.port), target.hostname);
+    const far: Socket = dial(serverPort, target.hostname);
     const end = () => {
       near.destroy();
       far.destroy();

@@ -169,7 +169,6 @@ test("a query does not see an open transaction, PostgreSQL need not be there, an
   });
   ends.push(() => db.close());
   await db.initialize();
-  let seen: unknown;
   let look: () => void = () => {};
   const looked = new Promise<void>((resolve) => {
     look = resolve;
@@ -178,7 +177,7 @@ test("a query does not see an open transaction, PostgreSQL need not be there, an
     await tx.execute("INSERT INTO entry (tag) VALUES ('open')");
     await looked;
   });
-  seen = await db.queryOne("SELECT count(*) AS n FROM entry");
+  const seen = await db.queryOne("SELECT count(*) AS n FROM entry");
   look();
   await open;
   expect(seen).toEqual({ n: 0 });
@@ -197,7 +196,7 @@ test("a query does not see an open transaction, PostgreSQL need not be there, an
 test("the example in Python goes through a flip and back", async () => {
   const { flips } = await in_("sqlite");
   const script = fileURLToPath(new URL("../../deploy/examples/route_writer.py", import.meta.url));
-  // The example writes to `note`: here a view of our entries would hide the fences, so it is told another table.
+  // The example's table is called note.
   const text = execFileSync("sed", ["s/note (body)/entry (tag)/", script], { encoding: "utf8" });
   const child = spawn("/usr/bin/python3", [
     "-u",

@@ -174,7 +174,8 @@ export class PostgresGate implements Gate {
     };
     let left = await writers();
     for (const started = performance.now(); left.size > 0; ) {
-      await pause(everyMs > 0 ? everyMs : WRITER_LOOK_MS, signal);
+      if (signal.aborted) throw stillWriting(signal.reason);
+      await pause(everyMs > 0 ? everyMs : WRITER_LOOK_MS);
       const now = await writers();
       left = new Set([...left].filter((writer) => now.has(writer)));
       if (everyMs === 0 && performance.now() - started > CLOSED_MS) return left.size === 0;
@@ -316,6 +317,14 @@ export async function claimRecord(
   // Waits for a flip that may still be committing: it holds these rows.
   await client.query("UPDATE switchback.source SET owner = $2 WHERE name = ANY ($1)", [sources, owner]);
   return new Control(client).route();
+}
+
+function stillWriting(reason: unknown): SwitchbackError {
+  const message = reason instanceof Error ? reason.message : String(reason);
+  return new SwitchbackError(
+    "POSTGRES_TRANSIENT",
+    `${message}: a transaction that writes to these tables has not ended`,
+  );
 }
 
 /** The flip's commit waits for the disk, unlike those of the copy. */

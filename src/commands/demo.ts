@@ -73,9 +73,11 @@ async function perform(
   const history = await copied(stage);
   const out = await follow(stage);
   const equalLive = await verify(stage);
-  say(`   switchback verify, while the tills write: ${equalLive ? "equal" : "NOT EQUAL"}.\n`);
+  say(`   switchback verify, while the tills write to SQLite: ${equalLive ? "equal" : "NOT EQUAL"}.\n`);
   const cutover = await turn(stage, 0);
   const back = await warmCopy(stage);
+  const equalAway = await verify(stage);
+  say(`   switchback verify, while the tills write to PostgreSQL: ${equalAway ? "equal" : "NOT EQUAL"}.\n`);
   const revert = await turn(stage, 1);
   say("");
   await sleep(AT_HOME_AGAIN_MS);
@@ -88,7 +90,7 @@ async function perform(
     postgres: count(reports, await readReceipts(stage.postgres)),
   };
   const stoppedCleanly = (await stage.sidecar.stop()) === 0;
-  const equal = { live: equalLive, atRest: equalAtRest };
+  const equal = { live: equalLive, away: equalAway, atRest: equalAtRest };
   return { history, out, cutover, back, revert, equal, reports, receipts, stoppedCleanly };
 }
 
@@ -180,7 +182,7 @@ async function warmCopy({ sqlite, signal, say }: Stage): Promise<Proof["back"]> 
   say(`   in ${LAG_MS / 1000} s, visible in SQLite after p50 ${lag.p50Ms} ms, p99 ${lag.p99Ms} ms.`);
   const balance = await watchBalance(sqlite, BALANCE_MS, signal);
   say(
-    `   A reader of SQLite checked the books ${whole(balance.looks)} times: ${whole(balance.states)} different states, ${balance.wrong} out of balance.\n`,
+    `   A reader of SQLite checked the books ${whole(balance.looks)} times: ${whole(balance.states)} different states, ${balance.wrong} out of balance.`,
   );
   return { lag, balance };
 }

@@ -6,7 +6,7 @@ import { type Desired, readFlag, writeFlag } from "./flag.js";
 import { type Answer, readLife } from "./life.js";
 import { pause } from "./retry.js";
 import type { Route } from "./status.js";
-import { nameOf } from "./switching.js";
+import { nameOf, WITHDRAWN } from "./switching.js";
 
 export interface AskOptions {
   readonly flagFile: string;
@@ -63,8 +63,12 @@ export async function askForFlip(options: AskOptions): Promise<Outcome> {
     writeFlag(flagFile, to);
     return { flipped: true, epoch: late.epoch, pauseMs: late.pauseMs, there: true };
   }
+  const limit = `${timeoutMs / 1_000} s`;
+  if (late?.reason === WITHDRAWN) {
+    return refusal({ ...late, reason: signal.aborted ? "interrupted" : `it was not done within ${limit}` });
+  }
   if (late) return refusal(late);
-  const why = signal.aborted ? "interrupted" : `no answer within ${timeoutMs / 1_000} s`;
+  const why = signal.aborted ? "interrupted" : `no answer within ${limit}`;
   return {
     flipped: false,
     epoch: readRoute(routeFile)?.epoch ?? 0,

@@ -34,6 +34,8 @@ export interface SwitchingOptions {
   readonly count: (result: Counted, pauseMs: number | null) => void;
 }
 
+/** The reason of a flip that was given up because nobody wished it any more. */
+export const WITHDRAWN = "the flag was withdrawn";
 /** A refused flip is looked at again this soon while the flag stays. */
 const AGAIN_MS = 1_000;
 /** After a retreat the application gets some peace before the next try. */
@@ -152,7 +154,7 @@ export class Switching {
     signal.addEventListener("abort", quit, { once: true });
     this.flag
       .unless(to, watching.signal)
-      .then(() => stop.abort(new Error("the flag was withdrawn")))
+      .then(() => stop.abort(new Error(WITHDRAWN)))
       .catch(() => {});
     const clear = () => {
       clearTimeout(timer);

@@ -1,6 +1,7 @@
 // Flips as an operator asks for them, and what every place that names the route says afterwards.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import Database from "better-sqlite3";
 import { expect } from "vitest";
 import type { Sidecar } from "./cli.js";
@@ -33,9 +34,14 @@ export async function ask(sidecar: Sidecar, to: Store, timeout = "10s"): Promise
   return { code, document: JSON.parse(stdout || "null") as FlipDocument, stderr };
 }
 
-/** Flips by command, and waits until the links run in the new direction. */
+/** Flips by command, and waits until the links run in the new direction; after a flip they first have to begin. */
 export async function move(sidecar: Sidecar, to: Store, timeout = "10s"): Promise<FlipDocument> {
-  const { code, document, stderr } = await ask(sidecar, to, timeout);
+  let answer = await ask(sidecar, to, timeout);
+  for (let tries = 0; tries < 20 && answer.document?.reason?.startsWith("the phase is starting"); tries++) {
+    await sleep(100);
+    answer = await ask(sidecar, to, timeout);
+  }
+  const { code, document, stderr } = answer;
   expect(code, `${JSON.stringify(document)} ${stderr} ${sidecar.log().slice(-2000)}`).toBe(0);
   expect(document.flipped).toBe(true);
   await sidecar.waitPhase(PHASE[to]);
@@ -51,7 +57,7 @@ export async function verify(sidecar: Sidecar): Promise<void> {
 /** Waits until the store that has the writes holds nothing that the other one lacks. */
 export async function drained(sidecar: Sidecar, to: Store): Promise<void> {
   // The first answers may describe a look from before the last commit.
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  await sleep(300);
   await sidecar.waitFor(
     `a drained backlog while ${to} has the writes`,
     ({ phase, sources }) => phase === PHASE[to] && sources.every(({ lag }) => lag.changes === 0),

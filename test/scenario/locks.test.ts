@@ -1,0 +1,105 @@
+// Somebody's lock in either store stands in the way of a flip: it is given up within its timeout, the store that had
+// the writes takes them again, and once the lock is gone a flip succeeds.
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { Sidecar } from "../support/cli.js";
+import { ask, drained, expectRoute, move, verify } from "../support/flips.js";
+import { differences } from "../support/rows.js";
+import { type TestDatabase, testDatabase } from "../support/servers.js";
+import { type TestFile, testFile } from "../support/sqlite.js";
+
+let file: TestFile;
+let database: TestDatabase;
+let sidecar: Sidecar;
+
+beforeEach(async () => {
+  file = testFile(`
+    CREATE TABLE parent(id INTEGER PRIMARY KEY, v TEXT);
+    CREATE TABLE child(id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parent(id));
+    INSERT INTO parent VALUES (1, 'a'); INSERT INTO child VALUES (1, 1);`);
+  database = await testDatabase(15);
+  sidecar = await Sidecar.streaming({ sqlite: file.path, url: database.url });
+  await verify(sidecar);
+});
+afterEach(async () => {
+  await sidecar.remove();
+  await database.drop();
+  file.remove();
+});
+
+const TIMEOUT = "1500ms";
+/** The command's own start and end come on top. */
+const AT_MOST_MS = 1_500 + 2_500;
+
+async function timed<T>(work: Promise<T>): Promise<T> {
+  const startedMs = performance.now();
+  const result = await work;
+  expect(performance.now() - startedMs).toBeLessThan(AT_MOST_MS);
+  return result;
+}
+
+for (const [what, lock] of [
+  ["a table locked for everybody", "LOCK TABLE child IN ACCESS EXCLUSIVE MODE"],
+  ["a row locked by a transaction", "SELECT 1 FROM switchback.source FOR UPDATE"],
+  ["a table locked for writers", "LOCK TABLE parent IN SHARE MODE"],
+] as const) {
+  test(`a cutover meets ${what}`, async () => {
+    const locker = await database.client();
+    await locker.query(`BEGIN; ${lock}`);
+    const { code, document } = await timed(ask(sidecar, "postgres", TIMEOUT));
+    expect([code, document.flipped]).toEqual([1, false]);
+    const writer = file.writer();
+    writer.exec("UPDATE parent SET v = 'written after the retreat'; INSERT INTO child VALUES (2, 1)");
+    await locker.query("ROLLBACK");
+    await drained(sidecar, "sqlite");
+    await expectRoute(sidecar, file.path, database, "sqlite", 0);
+    expect(await differences(file.path, database.url)).toEqual([]);
+    await move(sidecar, "postgres");
+    await database.query("UPDATE parent SET v = 'away'");
+    await drained(sidecar, "postgres");
+    expect(await differences(file.path, database.url)).toEqual([]);
+  });
+}
+
+test("a revert meets a transaction that does not end", async () => {
+  await move(sidecar, "postgres");
+  const writer = await database.client();
+  await writer.query("BEGIN; UPDATE parent SET v = 'in flight'");
+  const { code, document } = await timed(ask(sidecar, "sqlite", TIMEOUT));
+  expect([code, document.flipped]).toEqual([1, false]);
+  await expectRoute(sidecar, file.path, database, "postgres", 1);
+  await database.query("INSERT INTO child VALUES (2, 1)");
+  await writer.query("COMMIT");
+  await drained(sidecar, "postgres");
+  expect(await differences(file.path, database.url)).toEqual([]);
+  await move(sidecar, "sqlite");
+  expect(file.writer().prepare("SELECT v FROM parent").pluck().get()).toBe("in flight");
+});
+
+test("a cutover and a revert meet a SQLite transaction that does not end", async () => {
+  const holder = file.writer();
+  holder.exec("BEGIN IMMEDIATE; INSERT INTO parent VALUES (2, 'held')");
+  const { code, document } = await timed(ask(sidecar, "postgres", TIMEOUT));
+  expect([code, document.flipped]).toEqual([1, false]);
+  await expectRoute(sidecar, file.path, database, "sqlite", 0);
+  holder.exec("COMMIT");
+  await drained(sidecar, "sqlite");
+  await move(sidecar, "postgres");
+  expect(await database.query("SELECT v FROM parent WHERE id = 2")).toEqual([{ v: "held" }]);
+
+  // Nothing that is followed can be written, but the lock can be taken.
+  holder.exec("BEGIN IMMEDIATE");
+  const back = await ask(sidecar, "sqlite", TIMEOUT);
+  holder.exec("ROLLBACK");
+  expect(back.document).not.toBeNull();
+  await sidecar.waitFor(
+    "an end of it",
+    ({ phase, route }) => /streaming$/.test(phase) && route.writes !== "paused",
+  );
+  const { route } = (await sidecar.status()) ?? { route: { writes: "", epoch: 0 } };
+  await expectRoute(sidecar, file.path, database, route.writes as "sqlite", route.epoch);
+  expect(back.document.flipped).toBe(route.writes === "sqlite");
+  if (!back.document.flipped) await move(sidecar, "sqlite");
+  holder.exec("INSERT INTO parent VALUES (3, 'home')");
+  await drained(sidecar, "sqlite");
+  expect(await differences(file.path, database.url)).toEqual([]);
+});

@@ -24,6 +24,12 @@ export interface Direction<T> {
   begin(): void;
 }
 
+/** The gates and what the links hold, all stopped. */
+interface Plan<T> {
+  readonly gates: { from: Gate; to: Gate };
+  readonly held: readonly T[];
+}
+
 export interface SwitchingOptions {
   readonly flagFile: string;
   readonly routeFile: string;
@@ -108,10 +114,12 @@ export class Switching {
   private async attempt<T>(direction: Direction<T>, signal: AbortSignal): Promise<boolean> {
     const { options } = this;
     const stop = this.stopSignal(direction.to, signal);
+    let plan: Plan<T>;
     try {
       const obstacle = await unless(stop.signal, direction.obstacle());
       if (obstacle !== null) {
         this.refuse(direction.to, obstacle);
+        stop.clear();
         await this.flag.wait(AGAIN_MS, signal);
         return false;
       }
@@ -119,26 +127,43 @@ export class Switching {
       direction.begin();
       const gates = await unless(stop.signal, direction.gates());
       const held = await direction.handover.take(stop.signal);
-      const { epoch } = options.route();
-      const result = await flip({
-        ...gates,
-        epoch,
-        links: held.map((one) => direction.link(one)),
-        signal: stop.signal,
-        publish: (state) => this.publish(direction.to, epoch, state),
-      });
-      this.conclude(direction.to, result);
+      plan = { gates, held };
+    } catch (error) {
+      stop.clear();
+      if (signal.aborted) return true;
+      // Nothing was closed yet: whatever failed is the reason.
+      this.conclude(direction.to, { flipped: false, reason: (error as Error).message, pauseMs: 0 });
+      return true;
+    }
+    try {
+      await this.carryOut(direction, plan, stop.signal);
       return true;
     } catch (error) {
       if (signal.aborted) return true;
       if (error instanceof InDoubt)
         throw new SwitchbackError("FLIP_IN_DOUBT", error.message, {}, { cause: error });
-      // Nothing was closed yet: whatever failed is the reason.
-      this.conclude(direction.to, { flipped: false, reason: (error as Error).message, pauseMs: 0 });
-      return true;
+      throw error;
     } finally {
       stop.clear();
     }
+  }
+
+  /** @throws what leaves a gate in a state that only the stores' records tell */
+  private async carryOut<T>(
+    direction: Direction<T>,
+    { gates, held }: Plan<T>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { epoch } = this.options.route();
+    const result = await flip({
+      ...gates,
+      epoch,
+      links: held.map((one) => direction.link(one)),
+      signal,
+      publish: (state) => this.publish(direction.to, epoch, state),
+      moved: (pauseMs) => this.conclude(direction.to, { flipped: true, epoch: epoch + 1, pauseMs }),
+    });
+    if (!result.flipped) this.conclude(direction.to, result);
   }
 
   /** Aborted at the deadline, when the flag is withdrawn, and when the sidecar stops. */

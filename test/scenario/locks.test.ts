@@ -6,7 +6,7 @@ import { Sidecar } from "../support/cli.js";
 import { ask, drained, expectRoute, move, verify } from "../support/flips.js";
 import { differences } from "../support/rows.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";
-import { type TestFile, testFile } from "../support/sqlite.js";
+import { python, type TestFile, testFile } from "../support/sqlite.js";
 
 let file: TestFile;
 let database: TestDatabase;
@@ -106,4 +106,41 @@ test("a cutover and a revert meet a SQLite transaction that does not end", async
   holder.exec("INSERT INTO parent VALUES (3, 'home')");
   await drained(sidecar, "sqlite");
   expect(await differences(file.path, database.url)).toEqual([]);
+});
+
+/** Writes without a rest, until it is refused; then it keeps the lock until its input ends. */
+const STUBBORN = `
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=5)
+print("ready", flush=True)
+while True:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        db.execute("UPDATE parent SET v = v WHERE id = 1")
+    except sqlite3.Error as error:
+        print(error, flush=True)
+        break
+    db.execute("COMMIT")
+sys.stdin.read()
+db.execute("ROLLBACK")
+`;
+
+test("a refused writer that keeps SQLite's lock holds up neither the cutover's answer nor PostgreSQL", async () => {
+  const stubborn = python(STUBBORN, [file.path]);
+  try {
+    expect(await stubborn.line()).toBe("ready");
+    const { code, document } = await ask(sidecar, "postgres", "5s");
+    expect([code, document]).toEqual([0, { flipped: true, epoch: 1, pauseMs: expect.any(Number) }]);
+    expect(await stubborn.line()).toContain("writes have moved");
+    await database.query("INSERT INTO child VALUES (2, 1)");
+    await sleep(500);
+    expect((await sidecar.get("/healthz")).status).toBe(200);
+    await database.query("INSERT INTO child VALUES (3, 1)");
+    await stubborn.finish();
+    await drained(sidecar, "postgres");
+    await expectRoute(sidecar, file.path, database, "postgres", 1);
+    expect(await differences(file.path, database.url)).toEqual([]);
+  } finally {
+    stubborn.kill();
+  }
 });

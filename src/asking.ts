@@ -63,16 +63,12 @@ export async function askForFlip(options: AskOptions): Promise<Outcome> {
     writeFlag(flagFile, to);
     return { flipped: true, epoch: late.epoch, pauseMs: late.pauseMs, there: true };
   }
-  const limit = `${timeoutMs / 1_000} s`;
-  if (late?.reason === WITHDRAWN) {
-    return refusal({ ...late, reason: signal.aborted ? "interrupted" : `it was not done within ${limit}` });
-  }
-  if (late) return refusal(late);
-  const why = signal.aborted ? "interrupted" : `no answer within ${limit}`;
+  const why = signal.aborted ? "interrupted" : `it was not done within ${timeoutMs / 1_000} s`;
+  if (late) return refusal({ ...late, reason: (late.reason ?? "").replace(WITHDRAWN, why) });
   return {
     flipped: false,
     epoch: readRoute(routeFile)?.epoch ?? 0,
-    reason: `${why}; the wish is withdrawn, see \`switchback status\` and the sidecar's log`,
+    reason: `${why}, and there is no answer yet; the wish is withdrawn, see \`switchback status\` and the sidecar's log`,
     there: false,
   };
 }

@@ -44,15 +44,19 @@ export async function flip(plan: FlipPlan): Promise<FlipResult> {
   const next = epoch + 1;
   let closedAtMs: number | null = null;
   let marks: Marks = new Map();
+  let doing = "applying what there was";
   const sinceClosedMs = () => (closedAtMs === null ? 0 : performance.now() - closedAtMs);
   try {
     await Promise.all(plan.links.map((link) => unless(signal, link.approach(signal))));
+    doing = "making the other store ready";
     await unless(signal, to.reserve(signal));
+    doing = "closing the store";
     closedAtMs = await unless(signal, from.close(next, signal));
     plan.publish("paused");
+    doing = "carrying over the last changes";
     await Promise.all(plan.links.map((link) => unless(signal, link.drain(signal))));
     marks = await unless(signal, from.marks());
-    signal.throwIfAborted();
+    doing = "deciding";
     await decide(plan, next, marks);
   } catch (error) {
     to.abandon();
@@ -60,7 +64,7 @@ export async function flip(plan: FlipPlan): Promise<FlipResult> {
     await from.reopen(epoch);
     const pauseMs = sinceClosedMs();
     plan.publish("retreated");
-    return { flipped: false, reason: reasonOf(error), pauseMs };
+    return { flipped: false, reason: `${reasonOf(error)}, while ${doing}`, pauseMs };
   }
   if (!to.decides) await to.open(next, marks);
   plan.publish("flipped");
@@ -71,9 +75,9 @@ export async function flip(plan: FlipPlan): Promise<FlipResult> {
 }
 
 /** The decider's step: once it resolves, the flip has happened. */
-async function decide({ from, to }: FlipPlan, epoch: number, marks: Marks): Promise<void> {
-  if (to.decides) await to.open(epoch, marks);
-  else await from.left(epoch);
+async function decide({ from, to, signal }: FlipPlan, epoch: number, marks: Marks): Promise<void> {
+  if (to.decides) await to.open(epoch, marks, signal);
+  else await from.left(epoch, signal);
 }
 
 function reasonOf(error: unknown): string {

@@ -9,7 +9,7 @@ import { Life } from "./life.js";
 import type { FlipResult as Counted } from "./metrics.js";
 import { unless } from "./retry.js";
 import type { Problem, Route } from "./status.js";
-import { type Gate, InDoubt } from "./store/store.js";
+import type { Gate } from "./store/store.js";
 
 /** Everything a flip in one direction needs of the sidecar. */
 export interface Direction<T> {
@@ -24,12 +24,6 @@ export interface Direction<T> {
   begin(): void;
 }
 
-/** The gates and what the links hold, all stopped. */
-interface Plan<T> {
-  readonly gates: { from: Gate; to: Gate };
-  readonly held: readonly T[];
-}
-
 export interface SwitchingOptions {
   readonly flagFile: string;
   readonly routeFile: string;
@@ -40,12 +34,13 @@ export interface SwitchingOptions {
   readonly count: (result: Counted, pauseMs: number | null) => void;
 }
 
-/** The reason of a flip that was given up because nobody wished it any more. */
-export const WITHDRAWN = "the flag was withdrawn";
 /** A refused flip is looked at again this soon while the flag stays. */
 const AGAIN_MS = 1_000;
 /** After a retreat the application gets some peace before the next try. */
 const AFTER_RETREAT_MS: readonly number[] = [2_000, 5_000, 15_000, 60_000];
+
+/** The reason of a flip whose flag was set back; whoever set it back knows why. */
+export const WITHDRAWN = "the flag was withdrawn";
 
 export class Switching {
   private readonly flag: FlagWatch;
@@ -112,58 +107,66 @@ export class Switching {
 
   /** True when the links were stopped for it. */
   private async attempt<T>(direction: Direction<T>, signal: AbortSignal): Promise<boolean> {
-    const { options } = this;
-    const stop = this.stopSignal(direction.to, signal);
-    let plan: Plan<T>;
+    const { to } = direction;
+    const stop = this.stopSignal(to, signal);
     try {
-      const obstacle = await unless(stop.signal, direction.obstacle());
-      if (obstacle !== null) {
-        this.refuse(direction.to, obstacle);
-        stop.clear();
+      const gates = await this.approach(direction, stop.signal);
+      if (gates === null) {
         await this.flag.wait(AGAIN_MS, signal);
         return false;
       }
-      options.log.info({ to: direction.to }, `moving the writes to ${nameOf(direction.to)}`);
-      direction.begin();
-      const gates = await unless(stop.signal, direction.gates());
-      const held = await direction.handover.take(stop.signal);
-      plan = { gates, held };
-    } catch (error) {
-      stop.clear();
-      if (signal.aborted) return true;
-      // Nothing was closed yet: whatever failed is the reason.
-      this.conclude(direction.to, { flipped: false, reason: (error as Error).message, pauseMs: 0 });
+      const result = "reason" in gates ? gates : await this.flipped(direction, gates, stop.signal);
+      // Where the writes moved, that was said at once.
+      if (!result.flipped && !signal.aborted) this.conclude(to, result);
       return true;
-    }
-    try {
-      await this.carryOut(direction, plan, stop.signal);
-      return true;
-    } catch (error) {
-      if (signal.aborted) return true;
-      if (error instanceof InDoubt)
-        throw new SwitchbackError("FLIP_IN_DOUBT", error.message, {}, { cause: error });
-      throw error;
     } finally {
       stop.clear();
     }
   }
 
-  /** @throws what leaves a gate in a state that only the stores' records tell */
-  private async carryOut<T>(
+  /** Everything before the pause: null when a precondition does not hold, a result when it failed. */
+  private async approach<T>(
     direction: Direction<T>,
-    { gates, held }: Plan<T>,
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<{ from: Gate; to: Gate; held: readonly T[] } | (FlipResult & { flipped: false }) | null> {
+    const { to } = direction;
+    let doing = "looking at the preconditions";
+    try {
+      const obstacle = await unless(signal, direction.obstacle());
+      if (obstacle !== null) {
+        this.refuse(to, obstacle);
+        return null;
+      }
+      this.options.log.info({ to }, `moving the writes to ${nameOf(to)}`);
+      direction.begin();
+      doing = `making ${nameOf(to)} ready`;
+      const gates = await unless(signal, direction.gates());
+      doing = "stopping the links";
+      return { ...gates, held: await direction.handover.take(signal) };
+    } catch (error) {
+      // Nothing was closed yet: whatever failed is the reason.
+      return { flipped: false, reason: `${(error as Error).message}, while ${doing}`, pauseMs: 0 };
+    }
+  }
+
+  /** The flip. What it throws leaves a store closed: only the stores' records can tell how to go on. */
+  private async flipped<T>(
+    direction: Direction<T>,
+    { from, to, held }: { from: Gate; to: Gate; held: readonly T[] },
+    signal: AbortSignal,
+  ): Promise<FlipResult> {
     const { epoch } = this.options.route();
-    const result = await flip({
-      ...gates,
-      epoch,
-      links: held.map((one) => direction.link(one)),
-      signal,
-      publish: (state) => this.publish(direction.to, epoch, state),
-      moved: (pauseMs) => this.conclude(direction.to, { flipped: true, epoch: epoch + 1, pauseMs }),
-    });
-    if (!result.flipped) this.conclude(direction.to, result);
+    try {
+      return await flip({
+        ...{ from, to, epoch, signal },
+        links: held.map((one) => direction.link(one)),
+        publish: (state) => this.publish(direction.to, epoch, state),
+        moved: (pauseMs) => this.conclude(direction.to, { flipped: true, epoch: epoch + 1, pauseMs }),
+      });
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      throw new SwitchbackError("FLIP_IN_DOUBT", message, {}, { cause: error });
+    }
   }
 
   /** Aborted at the deadline, when the flag is withdrawn, and when the sidecar stops. */

@@ -100,6 +100,10 @@ CREATE TABLE IF NOT EXISTS switchback.change (
   key text[] NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_analyze_threshold = 5000);
 
+-- A row stands here while a sidecar has seen no change for a while: only then does a write wake it with NOTIFY,
+-- whose commits queue for one lock of the whole server.
+CREATE TABLE IF NOT EXISTS switchback.sleeper (source text PRIMARY KEY);
+
 -- Moves the position from exactly p_from to p_to, for its owner only.
 CREATE OR REPLACE FUNCTION switchback.advance(p_source text, p_owner text, p_from bigint, p_to bigint, p_mark text)
 RETURNS void LANGUAGE plpgsql AS $$

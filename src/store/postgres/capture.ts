@@ -4,7 +4,8 @@
 //
 // Statement triggers with transition tables see every row that a statement touched, whichever way: COPY, MERGE,
 // ON CONFLICT, cascades, writing CTEs. They run as their owner, so that the application needs no rights of ours.
-// What the sidecar's own sessions write is not captured.
+// What the sidecar's own sessions write is not captured. Nobody is notified: NOTIFY makes all commits of a database
+// queue for one lock, flush to disk included, and forbids PREPARE TRANSACTION.
 import type pg from "pg";
 import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
 import { pause } from "../../retry.js";
@@ -113,13 +114,13 @@ export async function lostCapture(
   return tables.filter(({ id }) => lost.has(id)).map(({ mapping }) => mapping.table.name);
 }
 
-/** Takes capture off the tables, and what they logged out of the log. Tables that are gone already do no harm. */
-export async function removeCapture(client: pg.ClientBase, tables: readonly CapturedTable[]): Promise<void> {
-  await inBatches(client, tables, ({ id, mapping }) => [
+/** Takes capture off a table, and what it logged out of the log; run inside a transaction. */
+export function removalOfCapture({ id, mapping }: CapturedTable): string {
+  return [
     ...TRIGGERS.map(({ name }) => `DROP TRIGGER IF EXISTS ${name} ON ${targetName(mapping)}`),
     `DROP FUNCTION IF EXISTS ${functionName(id)}()`,
     `DELETE FROM switchback.change WHERE t = ${id}`,
-  ]);
+  ].join("; ");
 }
 
 function functionName(id: number): string {
@@ -156,7 +157,13 @@ BEGIN
   IF TG_OP = 'INSERT' THEN
     ${touch} SELECT ${id}, ${key("n")} FROM ${NEW} AS n;
   ELSIF TG_OP = 'UPDATE' THEN
-    ${touch} SELECT ${id}, ${key("n")} FROM ${NEW} AS n UNION SELECT ${id}, ${key("o")} FROM ${OLD} AS o;
+    IF (SELECT count(*) FROM (SELECT FROM ${NEW} LIMIT 2) AS few) = 1 THEN
+      -- One row: without UNION, whose plan may be left over from a statement that touched very many.
+      ${touch} SELECT ${id}, ${key("n")} FROM ${NEW} AS n;
+      ${touch} SELECT ${id}, ${key("o")} FROM ${OLD} AS o, ${NEW} AS n WHERE ${key("o")} IS DISTINCT FROM ${key("n")};
+    ELSE
+      ${touch} SELECT ${id}, ${key("n")} FROM ${NEW} AS n UNION SELECT ${id}, ${key("o")} FROM ${OLD} AS o;
+    END IF;
   ELSIF TG_OP = 'DELETE' THEN
     ${touch} SELECT ${id}, ${key("o")} FROM ${OLD} AS o;
   ELSIF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
@@ -166,9 +173,7 @@ BEGIN
   ELSE
     ${touch} SELECT ${id}, ${key("t")} FROM ${place} AS t;
   END IF;
-  IF FOUND THEN
-    PERFORM pg_notify('switchback', '');
-  END IF;
+  PERFORM pg_notify('switchback', '') FROM switchback.sleeper LIMIT 1;
   RETURN NULL;
 END
 `;

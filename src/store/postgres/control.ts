@@ -12,8 +12,10 @@ import {
 import { quote } from "../../schema.js";
 import { sql } from "../../sql.js";
 import type { Position, Range } from "../store.js";
+import { removalOfCapture } from "./capture.js";
 import { postgresError } from "./connection.js";
 import { targetName } from "./merge.js";
+import { alignSequences, readSequences } from "./sequences.js";
 
 export type TableState = "copying" | "finishing" | "streaming";
 
@@ -146,7 +148,10 @@ export class Control {
     }));
   }
 
-  /** Starts a table: its record and its ranges, none of them copied. Run inside the transaction that makes the table. */
+  /**
+   * Starts a table, or starts it anew: its record and its ranges, none of them copied. What is suspended for it
+   * stays on record. Run inside the transaction that makes or empties the table.
+   */
   async begin(
     source: string,
     table: {
@@ -158,16 +163,21 @@ export class Control {
     },
   ): Promise<void> {
     const { mapping } = table;
-    await this.query("DELETE FROM switchback.followed WHERE source = $1 AND name = $2", [
+    const { name } = mapping.table;
+    await this.query("DELETE FROM switchback.range WHERE source = $1 AND table_name = $2", [source, name]);
+    await this.query("DELETE FROM switchback.quarantine WHERE source = $1 AND table_name = $2", [
       source,
-      mapping.table.name,
+      name,
     ]);
     await this.query(
       `INSERT INTO switchback.followed (source, name, mapping, ddl, settings, estimated, state, made)
-       VALUES ($1, $2, $3, $4, $5, $6, 'copying', $7)`,
+       VALUES ($1, $2, $3, $4, $5, $6, 'copying', $7)
+       ON CONFLICT (source, name) DO UPDATE
+         SET mapping = excluded.mapping, ddl = excluded.ddl, settings = excluded.settings,
+             estimated = excluded.estimated, state = excluded.state, made = excluded.made`,
       [
         source,
-        mapping.table.name,
+        name,
         JSON.stringify(mappingToJson(mapping)),
         mapping.table.sql,
         table.settings,
@@ -241,12 +251,17 @@ export class Control {
     return mappings.filter((_, i) => !fenced.has(names[i]?.place ?? ""));
   }
 
-  /** Takes everything of ours off a table, puts back what was suspended, and lets its sequences go on after its rows. */
-  async release(source: string, mapping: TableMapping): Promise<void> {
+  /**
+   * Takes everything of ours off a table. While SQLite has the writes, what was suspended comes back and the
+   * table's sequences go on after its rows; while PostgreSQL has them, all of that is as the application left it.
+   */
+  async release(source: string, { id, mapping }: FollowedTable, away: boolean): Promise<void> {
     const table = targetName(mapping);
     if (!(await this.tableExists(mapping))) return;
     await this.query(`DROP TRIGGER IF EXISTS switchback_fence ON ${table}`);
-    await this.query(sql("postgres/align-sequences"), [table]);
+    await this.query(removalOfCapture({ id, mapping }));
+    if (away) return;
+    await alignSequences(this.client, await readSequences(this.client, [{ source, mapping }]), new Map());
     const { rows } = await this.query<{ definition: string }>(
       "SELECT definition FROM switchback.suspended WHERE source = $1 AND table_name = $2 ORDER BY kind, name",
       [source, mapping.table.name],

@@ -3,7 +3,6 @@
 //
 // A position on the way back is a count: how many of PostgreSQL's changes of this source were carried over. It is
 // stored in PostgreSQL and moves in the transaction that takes the changes out of the log.
-import { setTimeout as later } from "node:timers/promises";
 import type pg from "pg";
 import type { PostgresConfig } from "../../config.js";
 import { SwitchbackError } from "../../errors.js";
@@ -17,6 +16,23 @@ import { type Request, readNarrow, readWide } from "./window.js";
 
 const NEWEST = `SELECT consumed + (SELECT count(*) FROM switchback.change WHERE t = ANY ($2)) AS newest
   FROM switchback.source WHERE name = $1`;
+const LOOK: pg.QueryConfig = {
+  name: "switchback_look",
+  text: "SELECT EXISTS (SELECT FROM switchback.change WHERE t = ANY ($1::int[])) AS some",
+};
+/** How often an idle source looks: a twentieth of the time that it has been idle, within these limits. */
+const LOOK_MS_MIN = 2;
+const LOOK_MS_MAX = 20;
+/**
+ * Idle for so long, it sleeps: the next write notifies it, and it looks now and then in case one did not. Under
+ * load nobody notifies, because commits that do queue for one lock.
+ */
+const SLEEP_AFTER_MS = 1_000;
+const SLEEPING_LOOK_MS = 250;
+const SLEEP = "INSERT INTO switchback.sleeper (source) VALUES ($1) ON CONFLICT DO NOTHING";
+const WAKE = "DELETE FROM switchback.sleeper WHERE source = $1";
+/** PREPARE TRANSACTION is refused after a NOTIFY: where it is allowed, nobody may be made to notify. */
+const MAY_SLEEP = "SELECT current_setting('max_prepared_transactions') = '0' AS may";
 /** A policy that hid rows from us would look like deletions: with this it is an error. */
 const SESSION = "SET row_security = off; SET random_page_cost = 1.1";
 /** The log is read from end to end: what was taken out of it must not pile up until autovacuum's next minute. */
@@ -26,13 +42,13 @@ const VACUUM = "VACUUM (SKIP_LOCKED) switchback.change";
 export class PostgresSource implements Source {
   private tables: readonly CapturedTable[] = [];
   private readings: ReadonlyMap<number, Reading> | null = null;
-  /** A notification came that no window has followed. */
-  private notified = false;
   private open = false;
   private taken = 0;
   private vacuuming: Promise<void> = Promise.resolve();
-  private readonly wakers = new Set<() => void>();
-  private lost = false;
+  /** When there was last something to read. */
+  private busyAt = performance.now();
+  private asleep = false;
+  private nudge: (() => void) | null = null;
 
   private constructor(
     private readonly config: PostgresConfig,
@@ -40,16 +56,12 @@ export class PostgresSource implements Source {
     private readonly owner: string,
     private readonly narrow: pg.Client,
     private readonly wide: pg.Client,
-    private readonly listener: pg.Client,
+    /** Looks whether there is anything to read, also while a window is open. */
+    private readonly watcher: pg.Client,
+    private readonly maySleep: boolean,
   ) {
-    listener.on("notification", () => {
-      this.notified = true;
-      this.wake();
-    });
-    listener.on("end", () => {
-      this.lost = true;
-      this.wake();
-    });
+    watcher.on("notification", () => this.nudge?.());
+    watcher.on("end", () => this.nudge?.());
   }
 
   /** @throws SwitchbackError POSTGRES_* */
@@ -66,10 +78,10 @@ export class PostgresSource implements Source {
     };
     try {
       const [narrow, wide] = [await connect("read", true), await connect("read", false)];
-      const listener = await connect("listen", false);
-      const made = new PostgresSource(config, source, owner, narrow, wide, listener);
-      await listener.query("LISTEN switchback");
-      return made;
+      const watcher = await connect("watch", false);
+      await watcher.query("LISTEN switchback");
+      const { rows } = await watcher.query<{ may: boolean }>(MAY_SLEEP);
+      return new PostgresSource(config, source, owner, narrow, wide, watcher, rows[0]?.may ?? false);
     } catch (error) {
       await Promise.allSettled(opened.map((client) => client.end()));
       throw postgresError(error);
@@ -85,7 +97,7 @@ export class PostgresSource implements Source {
   /** The count of changes carried over and those that wait. */
   async newest(): Promise<Position> {
     try {
-      const { rows } = await this.listener.query<{ newest: string }>(NEWEST, [
+      const { rows } = await this.watcher.query<{ newest: string }>(NEWEST, [
         this.source,
         this.tables.map(({ id }) => id),
       ]);
@@ -103,18 +115,16 @@ export class PostgresSource implements Source {
    */
   async window(after: Position, _scope: Scope): Promise<Window | null> {
     if (this.open) throw new Error("a window is open already");
-    // What is notified from here on may be in the window or not; what was notified before is.
-    this.notified = false;
     this.open = true;
     try {
-      this.checkListener();
       const window = await this.read({
         source: this.source,
         owner: this.owner,
         after,
         readings: await this.readingsOf(),
       });
-      if (!window) this.open = false;
+      if (window) this.busyAt = performance.now();
+      else this.open = false;
       return window && { ...window, close: (applied) => this.closeWindow(window, applied) };
     } catch (error) {
       this.open = false;
@@ -122,16 +132,54 @@ export class PostgresSource implements Source {
     }
   }
 
+  /** @throws SwitchbackError POSTGRES_* as soon as the session that looks has ended */
   async wait(ms: number, signal: AbortSignal): Promise<void> {
-    this.checkListener();
-    if (!this.notified && !signal.aborted) await this.woken(ms, signal);
-    this.notified = false;
-    this.checkListener();
+    const ids = this.tables.map(({ id }) => id);
+    try {
+      for (const until = performance.now() + ms; !signal.aborted; ) {
+        const { rows } = await this.watcher.query<{ some: boolean }>({ ...LOOK, values: [ids] });
+        const now = performance.now();
+        const idleMs = now - this.busyAt;
+        if (rows[0]?.some) return await this.awake();
+        if (now >= until) return;
+        if (!this.asleep && this.maySleep && idleMs > SLEEP_AFTER_MS) {
+          this.asleep = true;
+          await this.watcher.query(SLEEP, [this.source]);
+          // What came before the others could see that we sleep.
+          continue;
+        }
+        const lookMs = Math.min(LOOK_MS_MAX, Math.max(LOOK_MS_MIN, idleMs / 20));
+        await this.rest(Math.min(this.asleep ? SLEEPING_LOOK_MS : lookMs, until - now), signal);
+      }
+    } catch (error) {
+      if (!signal.aborted) throw postgresError(error);
+    }
+  }
+
+  private async awake(): Promise<void> {
+    if (!this.asleep) return;
+    this.asleep = false;
+    await this.watcher.query(WAKE, [this.source]);
+  }
+
+  /** Waits for a notification, but no longer than this. */
+  private rest(ms: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", wake);
+        this.nudge = null;
+        resolve();
+      };
+      const timer = setTimeout(wake, ms);
+      this.nudge = wake;
+      signal.addEventListener("abort", wake, { once: true });
+    });
   }
 
   /** Ends a statement under way from a session of its own; the statement fails and its transaction with it. */
   async cancel(): Promise<void> {
-    const sessions = [this.narrow, this.wide, this.listener] as readonly (pg.Client & {
+    const sessions = [this.narrow, this.wide, this.watcher] as readonly (pg.Client & {
       processID?: number;
     })[];
     const client = await connectPostgres(this.config, { name: "switchback cancel" });
@@ -146,7 +194,7 @@ export class PostgresSource implements Source {
 
   /** Ends the sessions; a window that is still open is rolled back. */
   async close(): Promise<void> {
-    await Promise.allSettled([this.narrow, this.wide, this.listener].map((client) => client.end()));
+    await Promise.allSettled([this.narrow, this.wide, this.watcher].map((client) => client.end()));
   }
 
   private async read(request: Request): Promise<Window | null> {
@@ -200,33 +248,6 @@ export class PostgresSource implements Source {
       return this.readings;
     } catch (error) {
       throw postgresError(error);
-    }
-  }
-
-  private async woken(ms: number, signal: AbortSignal): Promise<void> {
-    const over = new AbortController();
-    let waker = () => {};
-    const called = new Promise<void>((resolve) => {
-      waker = resolve;
-    });
-    this.wakers.add(waker);
-    signal.addEventListener("abort", waker, { once: true });
-    try {
-      await Promise.race([called, later(ms, undefined, { signal: over.signal }).catch(() => {})]);
-    } finally {
-      over.abort();
-      this.wakers.delete(waker);
-      signal.removeEventListener("abort", waker);
-    }
-  }
-
-  private wake(): void {
-    for (const waker of this.wakers) waker();
-  }
-
-  private checkListener(): void {
-    if (this.lost) {
-      throw new SwitchbackError("POSTGRES_UNREACHABLE", "PostgreSQL: the session that listens has ended");
     }
   }
 }

@@ -27,13 +27,18 @@ export interface FlipPlan {
   readonly signal: AbortSignal;
   /** Tells the world; must not wait for a disk. */
   readonly publish: (state: "paused" | "flipped" | "retreated") => void;
+  /** Told once the writes have moved: what follows is a record, which may have to wait for the store that was left. */
+  readonly moved?: (pauseMs: number) => void;
 }
 
 export type FlipResult =
   | { readonly flipped: true; readonly epoch: number; readonly pauseMs: number }
   | { readonly flipped: false; readonly reason: string; readonly pauseMs: number };
 
-/** @throws InDoubt when the decision's outcome is unknown, or whatever kept the old gate from opening again */
+/**
+ * @throws InDoubt when the decision's outcome is unknown; whatever kept the old gate from opening again, or a
+ *   decided flip from being finished. In each case only the stores' records say how to go on.
+ */
 export async function flip(plan: FlipPlan): Promise<FlipResult> {
   const { from, to, epoch, signal } = plan;
   const next = epoch + 1;
@@ -64,6 +69,7 @@ export async function flip(plan: FlipPlan): Promise<FlipResult> {
   if (!to.decides) await to.open(next, marks);
   plan.publish("flipped");
   const pauseMs = sinceClosedMs();
+  plan.moved?.(pauseMs);
   if (to.decides) await from.left(next);
   return { flipped: true, epoch: next, pauseMs };
 }

@@ -116,7 +116,8 @@ export class Switching {
         return false;
       }
       const result = "reason" in gates ? gates : await this.flipped(direction, gates, stop.signal);
-      if (!signal.aborted) this.conclude(to, result);
+      // Where the writes moved, that was said at once.
+      if (!result.flipped && !signal.aborted) this.conclude(to, result);
       return true;
     } finally {
       stop.clear();
@@ -160,6 +161,7 @@ export class Switching {
         ...{ from, to, epoch, signal },
         links: held.map((one) => direction.link(one)),
         publish: (state) => this.publish(direction.to, epoch, state),
+        moved: (pauseMs) => this.conclude(direction.to, { flipped: true, epoch: epoch + 1, pauseMs }),
       });
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);

@@ -39,6 +39,13 @@ const AGAIN_MS = 1_000;
 /** After a retreat the application gets some peace before the next try. */
 const AFTER_RETREAT_MS: readonly number[] = [2_000, 5_000, 15_000, 60_000];
 
+/** A flip that neither happened as a whole nor was taken back; the cause is for whoever runs the recovery. */
+class Unfinished extends Error {
+  constructor(override readonly cause: unknown) {
+    super("a flip was not finished");
+  }
+}
+
 export class Switching {
   private readonly flag: FlagWatch;
   private readonly life: Life;
@@ -117,25 +124,40 @@ export class Switching {
       direction.begin();
       const gates = await unless(stop.signal, direction.gates());
       const held = await direction.handover.take(stop.signal);
-      const { epoch } = options.route();
-      const result = await flip({
-        ...gates,
-        epoch,
-        links: held.map((one) => direction.link(one)),
-        signal: stop.signal,
-        publish: (state) => this.publish(direction.to, epoch, state),
-      });
-      this.conclude(direction.to, result);
+      this.conclude(direction.to, await this.flip(direction, gates, held, stop.signal));
       return true;
     } catch (error) {
       if (signal.aborted) return true;
-      if (error instanceof InDoubt)
-        throw new SwitchbackError("FLIP_IN_DOUBT", error.message, {}, { cause: error });
+      if (error instanceof Unfinished) throw error.cause;
       // Nothing was closed yet: whatever failed is the reason.
       this.conclude(direction.to, { flipped: false, reason: (error as Error).message, pauseMs: 0 });
       return true;
     } finally {
       stop.clear();
+    }
+  }
+
+  /** @throws Unfinished: doors may be closed, and only the stores' records tell what is to be done */
+  private async flip<T>(
+    direction: Direction<T>,
+    gates: { from: Gate; to: Gate },
+    held: readonly T[],
+    signal: AbortSignal,
+  ): Promise<FlipResult> {
+    const { epoch } = this.options.route();
+    try {
+      return await flip({
+        ...gates,
+        epoch,
+        links: held.map((one) => direction.link(one)),
+        signal,
+        publish: (state) => this.publish(direction.to, epoch, state),
+      });
+    } catch (error) {
+      const doubt = error instanceof InDoubt;
+      throw new Unfinished(
+        doubt ? new SwitchbackError("FLIP_IN_DOUBT", error.message, {}, { cause: error }) : error,
+      );
     }
   }
 

@@ -45,6 +45,7 @@ export class PostgresGate implements Gate {
   private aligned = new Map<string, bigint>();
   private readonly touched = new Map<string, Set<string>>();
   private readonly targets = new Map<string, PostgresTarget>();
+  private closing: Promise<unknown> = Promise.resolve();
 
   private constructor(
     private readonly config: PostgresConfig,
@@ -132,25 +133,31 @@ export class PostgresGate implements Gate {
   }
 
   async close(epoch: number, signal: AbortSignal): Promise<number> {
-    return this.guard(async () => {
+    const closed = this.guard(async () => {
       const since = await this.lock(this.client, true, signal);
+      signal.throwIfAborted();
+      await this.assertOwner(this.client);
       await this.client.query(closedFence(epoch));
       await setRoute(this.client, "paused", epoch - 1, ["postgres", epoch - 1]);
       await this.client.query("COMMIT");
       return since;
     });
+    this.closing = closed.catch(() => {});
+    return closed;
   }
 
   async reopen(epoch: number): Promise<void> {
     await this.guard(async () => {
-      // What a close that was given up left behind.
+      // A close that was given up shares this session: its statements must not fall among ours.
+      await this.closing;
       await this.client.query("ROLLBACK");
       await begin(this.client);
-      await this.client.query(sql("postgres/fence-open"));
-      await this.client.query(
-        "UPDATE switchback.route SET writes = 'postgres', changed_at = now() WHERE epoch = $1 AND writes IN ('paused', 'postgres')",
-        [epoch],
-      );
+      await this.assertOwner(this.client);
+      const { writes } = await new Control(this.client).route();
+      if (writes === "paused") {
+        await setRoute(this.client, "postgres", epoch, ["paused", epoch]);
+        await this.client.query(sql("postgres/fence-open"));
+      }
       await this.client.query("COMMIT");
     });
   }

@@ -186,7 +186,7 @@ function takeAway(away: Away, step: Extract<Step, { at: "away" }>, by: Owner): v
 
 // ---- scripts: what goes wrong, step by step
 
-const FAULTS = [
+export const FAULTS = [
   "abort before",
   "abort after",
   "fail",
@@ -200,13 +200,14 @@ export type Choice = "go on" | (typeof FAULTS)[number] | (typeof DECISIONS)[numb
 
 /** Every script in turn: plays one, sees where other choices were possible, and goes on from there. */
 export async function everyScript(
+  faults: readonly Choice[],
   faultsMax: number,
   play: (script: Script) => Promise<void>,
 ): Promise<number> {
   const waiting: Choice[][] = [[]];
   let played = 0;
   for (let choices = waiting.pop(); choices; choices = waiting.pop()) {
-    const script = new Script(choices, faultsMax);
+    const script = new Script(choices, faults, faultsMax);
     await play(script);
     played += 1;
     waiting.push(...script.others);
@@ -226,6 +227,7 @@ export class Script {
 
   constructor(
     private readonly given: readonly Choice[],
+    private readonly faults: readonly Choice[],
     private readonly faultsMax: number,
   ) {
     this.gone = new Promise((resolve) => {
@@ -242,7 +244,7 @@ export class Script {
     const given = this.given[this.made.length];
     const faults = this.made.filter((choice) => choice !== "go on").length;
     if (given === undefined && faults < this.faultsMax) {
-      for (const other of [...FAULTS, ...more]) this.others.push([...this.made, other]);
+      for (const other of [...this.faults, ...more]) this.others.push([...this.made, other]);
     }
     const choice = given ?? "go on";
     this.made.push(choice);

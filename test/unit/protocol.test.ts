@@ -5,6 +5,7 @@ import {
   check,
   end,
   everyScript,
+  FAULTS,
   forget,
   normal,
   playFlip,
@@ -22,6 +23,9 @@ interface Limits {
   readonly epochMax: number;
   /** How much may go wrong within one flip or one recovery. */
   readonly faultsMax: number;
+  /** A sidecar, or a session of it, that stops in the middle and goes on when others have taken over. */
+  readonly freezing: boolean;
+  /** An older state of one store is put back. */
   readonly tampering: boolean;
 }
 
@@ -32,7 +36,8 @@ interface Explored {
   readonly refused: number;
 }
 
-async function explore({ sources, epochMax, faultsMax, tampering }: Limits): Promise<Explored> {
+async function explore({ sources, epochMax, faultsMax, freezing, tampering }: Limits): Promise<Explored> {
+  const faults = FAULTS.filter((fault) => freezing || fault !== "freeze");
   const seen = new Map<string, string>();
   const waiting: World[] = [];
   let [plays, refused] = [0, 0];
@@ -58,7 +63,7 @@ async function explore({ sources, epochMax, faultsMax, tampering }: Limits): Pro
       }
     };
     const played = async (how: string, play: (copy: World, script: Script) => Promise<void>) => {
-      plays += await everyScript(faultsMax, async (script) => {
+      plays += await everyScript(faults, faultsMax, async (script) => {
         const copy = structuredClone(world);
         try {
           await play(copy, script);
@@ -119,16 +124,20 @@ function putBack(world: World): void {
 }
 
 const CASES: readonly Limits[] = [
-  { sources: 1, epochMax: 4, faultsMax: 2, tampering: false },
-  { sources: 2, epochMax: 2, faultsMax: 2, tampering: false },
-  { sources: 3, epochMax: 2, faultsMax: 1, tampering: false },
-  { sources: 1, epochMax: 4, faultsMax: 1, tampering: true },
-  { sources: 2, epochMax: 2, faultsMax: 1, tampering: true },
+  { sources: 1, epochMax: 4, faultsMax: 2, freezing: true, tampering: false },
+  { sources: 2, epochMax: 2, faultsMax: 2, freezing: true, tampering: false },
+  { sources: 3, epochMax: 2, faultsMax: 1, freezing: false, tampering: false },
+  { sources: 1, epochMax: 4, faultsMax: 1, freezing: false, tampering: true },
+  { sources: 2, epochMax: 2, faultsMax: 1, freezing: false, tampering: true },
 ];
 
 for (const limits of CASES) {
-  const what = `${limits.sources} sources, up to epoch ${limits.epochMax}, ${limits.faultsMax} faults at a time`;
-  test(`every state of ${what}${limits.tampering ? ", one store put back to an older state" : ""}`, async () => {
+  const also = [limits.freezing && "sidecars that wake up late", limits.tampering && "a backup put back"];
+  const what = [
+    `${limits.sources} sources, up to epoch ${limits.epochMax}, ${limits.faultsMax} faults at a time`,
+    ...also.filter(Boolean),
+  ].join(", ");
+  test(what, async () => {
     const { states, plays, refused } = await explore(limits);
     process.stdout.write(`${what}: ${states} states, ${plays} flips and recoveries, ${refused} refused\n`);
     expect(states).toBeGreaterThan(100);

@@ -5,6 +5,7 @@
 // (W, P] are the same at both positions, so comparing them is exact. The others are exempt at first and looked
 // at again, with a newer view and a newer snapshot, until a view and a snapshot stand at the very same position:
 // then nothing is exempt, and what was proven is equality at that position.
+import { pause } from "./retry.js";
 import type {
   Chunk,
   Difference,
@@ -14,6 +15,7 @@ import type {
   Range,
   RefusedRow,
   Scope,
+  Snapshot,
   TableWindow,
   View,
   Window,
@@ -54,8 +56,8 @@ export interface CompareOptions {
 }
 
 const EVERYTHING: Scope = { copied: () => "all", quarantined: () => false };
-/** Attempts at meeting at one position; each takes a millisecond or two. */
-const PAUSE_MS = 1;
+/** A copy that follows moves every few milliseconds; one that is away does not, and must not be asked all the time. */
+const LOOK_MS = 1;
 /** A file whose tables change again and again is not comparable. */
 const RESTARTS = 3;
 
@@ -126,44 +128,69 @@ async function compareTable(options: CompareOptions, view: View, table: string):
   }
 }
 
-/** Looks at what changed meanwhile, until view and snapshot stand at the same position. */
+/** Looks again at what changed meanwhile, with a view and a snapshot that stand at the very same position. */
 async function settle(
   options: CompareOptions,
   from: Position,
   tables: readonly TableComparison[],
 ): Promise<Comparison> {
   const until = performance.now() + options.settleMs;
-  for (let since = from; ; ) {
+  for (;;) {
     options.signal.throwIfAborted();
-    const view = await options.view();
+    const { view, snapshot } = await meet(options, until);
     const windows: Window[] = [];
     try {
-      const snapshot = await options.source.snapshot(1);
-      try {
-        windows.push(await snapshot.window(since, EVERYTHING));
-        if (view.position < snapshot.position) windows.push(await snapshot.window(view.position, EVERYTHING));
-      } finally {
-        await snapshot.release();
-      }
+      const met = view.position === snapshot.position;
+      const over = performance.now() > until;
+      if (met || over) windows.push(await snapshot.window(from, EVERYTHING));
+      if (!met && over && view.position < snapshot.position)
+        windows.push(await snapshot.window(view.position, EVERYTHING));
+      await snapshot.release();
       const [changed, pending] = windows;
-      for (const window of changed?.tables ?? []) {
+      if (!changed) continue;
+      for (const window of changed.tables) {
         const table = tables.find(({ name }) => name === window.table);
-        if (table)
-          add(
-            table,
-            await view.compareWindow(window, keysOf(pending ?? null, window.table)),
-            options.keysMax,
-          );
+        if (!table) continue;
+        const found = await view.compareWindow(window, keysOf(pending ?? null, window.table));
+        add(table, found, options.keysMax);
       }
-      since = view.position;
-      const inFlight = pending?.changes ?? 0;
-      if (inFlight === 0) return { position: view.position, settled: true, inFlight: 0, tables };
-      if (performance.now() > until) return { position: view.position, settled: false, inFlight, tables };
+      return { position: view.position, settled: met, inFlight: pending?.changes ?? (met ? 0 : 1), tables };
     } finally {
+      await snapshot.release();
       for (const window of windows) await window.close(false);
       await view.close();
     }
-    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+  }
+}
+
+/**
+ * One try at a view and a snapshot of the same position. A copy that follows passes through the positions of its
+ * windows, so a snapshot is held until the copy has reached it or gone beyond. Where an open read blocks the
+ * application nothing is held: the view comes first.
+ */
+async function meet(options: CompareOptions, untilMs: number): Promise<{ view: View; snapshot: Snapshot }> {
+  const { source } = options;
+  if (source.briefReads) {
+    const view = await options.view();
+    try {
+      return { view, snapshot: await source.snapshot(1) };
+    } catch (error) {
+      await view.close();
+      throw error;
+    }
+  }
+  const snapshot = await source.snapshot(1);
+  try {
+    for (;;) {
+      const view = await options.view();
+      if (view.position >= snapshot.position || performance.now() > untilMs || options.signal.aborted)
+        return { view, snapshot };
+      await view.close();
+      await pause(LOOK_MS);
+    }
+  } catch (error) {
+    await snapshot.release();
+    throw error;
   }
 }
 
@@ -177,6 +204,37 @@ function add(table: TableComparison, found: Difference, keysMax: number): void {
   table.extra += found.extra;
   table.different += found.different;
   table.keys.push(...found.keys.slice(0, Math.max(0, keysMax - table.keys.length)));
+}
+
+/** Every row of a view and a snapshot that are known to stand at the same position. */
+export async function compareAt(
+  options: Pick<CompareOptions, "tables" | "signal" | "keysMax">,
+  view: View,
+  snapshot: Snapshot,
+): Promise<TableComparison[]> {
+  const tables: TableComparison[] = [];
+  for (const table of options.tables) {
+    options.signal.throwIfAborted();
+    const refused: RefusedRow[] = [];
+    let rows = 0;
+    async function* chunks(): AsyncGenerator<Chunk> {
+      for await (const chunk of snapshot.read(0, { table, number: 0, lo: null, hi: null })) {
+        rows += chunk.rows;
+        refused.push(...chunk.refused);
+        yield chunk;
+      }
+    }
+    const { keys, ...found } = await view.compareAll(table, chunks(), () => null);
+    const kept = keys.slice(0, options.keysMax);
+    tables.push({
+      name: table,
+      ...found,
+      source: rows + refused.length,
+      refused: refused.length,
+      keys: kept,
+    });
+  }
+  return tables;
 }
 
 export function isEqual(table: TableComparison): boolean {

@@ -204,7 +204,7 @@ export const ERRORS = {
     "switchback",
     "operator",
     4,
-    "Run `switchback revert` first, or name the store to keep with --keep.",
+    "Move the writes to the store that shall stay first, or name the one that has them: --keep postgres gives up the way back.",
   ),
   FLIP_REFUSED: kind(
     "switchback",

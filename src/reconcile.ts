@@ -15,6 +15,8 @@ import type { Problem } from "./status.js";
 import type { Control, FollowedTable, SourceRecord } from "./store/postgres/control.js";
 import { buildTargetSchema, inspectTarget, type TargetTable } from "./store/postgres/schema.js";
 import { leaveTable, reshapeTable, restartTable, type Start, startTable } from "./store/postgres/tables.js";
+import { isOurStep } from "./store/sqlite/capture.js";
+import { setEpoch } from "./store/sqlite/copy-state.js";
 import type { SqliteSource } from "./store/sqlite/source.js";
 import type { Position } from "./store/store.js";
 
@@ -68,7 +70,7 @@ export async function reconcile(sides: Sides): Promise<Reconciled> {
   if (config.target === "adopt") await inspectChanged(sides, changed);
 
   const lost = file.missingTriggers(mappings.filter((mapping) => known.has(mapping.table.name)));
-  const moved = record !== null && record.version >= 0 && !file.isOurStep(record.version, version);
+  const moved = record !== null && record.version >= 0 && !isOurStep(file.database, record.version, version);
   for (const table of tables) {
     const before = known.get(table.mapping.table.name);
     if (!before || changed.includes(table)) continue;
@@ -90,7 +92,7 @@ export async function reconcile(sides: Sides): Promise<Reconciled> {
 
   const captured = file.capture(mappings, version);
   // A file that joins later starts under the epoch that the others have reached.
-  if (!record) file.setEpoch((await control.route()).epoch);
+  if (!record) setEpoch(file.database, (await control.route()).epoch);
   const claimed = await control.claim(
     { name: config.name, identity: captured.identity, file: config.sqlite, schema: config.schema },
     sides.owner,

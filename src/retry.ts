@@ -118,12 +118,15 @@ export async function retry<T>(work: (tries: number) => Promise<T>, options: Ret
   }
 }
 
+/** Work that notices the signal itself may say more than the signal does, if it says so soon. */
+const LAST_WORDS_MS = 50;
+
 /** Waits for the work, but not beyond the signal, whose reason is thrown: work that hangs is left to itself. */
 export function unless<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    const stop = () => reject(signal.reason);
+    const stop = () => setTimeout(() => reject(signal.reason), LAST_WORDS_MS);
     if (signal.aborted) stop();
-    signal.addEventListener("abort", stop, { once: true });
+    else signal.addEventListener("abort", stop, { once: true });
     work.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
   });
 }

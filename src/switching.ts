@@ -9,7 +9,7 @@ import { Life } from "./life.js";
 import type { FlipResult as Counted } from "./metrics.js";
 import { unless } from "./retry.js";
 import type { Problem, Route } from "./status.js";
-import { type Gate, InDoubt } from "./store/store.js";
+import type { Gate } from "./store/store.js";
 
 /** Everything a flip in one direction needs of the sidecar. */
 export interface Direction<T> {
@@ -38,13 +38,6 @@ export interface SwitchingOptions {
 const AGAIN_MS = 1_000;
 /** After a retreat the application gets some peace before the next try. */
 const AFTER_RETREAT_MS: readonly number[] = [2_000, 5_000, 15_000, 60_000];
-
-/** A flip that neither happened as a whole nor was taken back; the cause is for whoever runs the recovery. */
-class Unfinished extends Error {
-  constructor(override readonly cause: unknown) {
-    super("a flip was not finished");
-  }
-}
 
 export class Switching {
   private readonly flag: FlagWatch;
@@ -111,53 +104,60 @@ export class Switching {
 
   /** True when the links were stopped for it. */
   private async attempt<T>(direction: Direction<T>, signal: AbortSignal): Promise<boolean> {
-    const { options } = this;
-    const stop = this.stopSignal(direction.to, signal);
+    const { to } = direction;
+    const stop = this.stopSignal(to, signal);
     try {
-      const obstacle = await unless(stop.signal, direction.obstacle());
-      if (obstacle !== null) {
-        this.refuse(direction.to, obstacle);
+      const gates = await this.approach(direction, stop.signal);
+      if (gates === null) {
         await this.flag.wait(AGAIN_MS, signal);
         return false;
       }
-      options.log.info({ to: direction.to }, `moving the writes to ${nameOf(direction.to)}`);
-      direction.begin();
-      const gates = await unless(stop.signal, direction.gates());
-      const held = await direction.handover.take(stop.signal);
-      this.conclude(direction.to, await this.flip(direction, gates, held, stop.signal));
-      return true;
-    } catch (error) {
-      if (signal.aborted) return true;
-      if (error instanceof Unfinished) throw error.cause;
-      // Nothing was closed yet: whatever failed is the reason.
-      this.conclude(direction.to, { flipped: false, reason: (error as Error).message, pauseMs: 0 });
+      const result = "reason" in gates ? gates : await this.flipped(direction, gates, stop.signal);
+      if (!signal.aborted) this.conclude(to, result);
       return true;
     } finally {
       stop.clear();
     }
   }
 
-  /** @throws Unfinished: doors may be closed, and only the stores' records tell what is to be done */
-  private async flip<T>(
+  /** Everything before the pause: null when a precondition does not hold, a result when it failed. */
+  private async approach<T>(
     direction: Direction<T>,
-    gates: { from: Gate; to: Gate },
-    held: readonly T[],
+    signal: AbortSignal,
+  ): Promise<{ from: Gate; to: Gate; held: readonly T[] } | (FlipResult & { flipped: false }) | null> {
+    const { to } = direction;
+    try {
+      const obstacle = await unless(signal, direction.obstacle());
+      if (obstacle !== null) {
+        this.refuse(to, obstacle);
+        return null;
+      }
+      this.options.log.info({ to }, `moving the writes to ${nameOf(to)}`);
+      direction.begin();
+      const gates = await unless(signal, direction.gates());
+      return { ...gates, held: await direction.handover.take(signal) };
+    } catch (error) {
+      // Nothing was closed yet: whatever failed is the reason.
+      return { flipped: false, reason: (error as Error).message, pauseMs: 0 };
+    }
+  }
+
+  /** The flip. What it throws leaves a store closed: only the stores' records can tell how to go on. */
+  private async flipped<T>(
+    direction: Direction<T>,
+    { from, to, held }: { from: Gate; to: Gate; held: readonly T[] },
     signal: AbortSignal,
   ): Promise<FlipResult> {
     const { epoch } = this.options.route();
     try {
       return await flip({
-        ...gates,
-        epoch,
+        ...{ from, to, epoch, signal },
         links: held.map((one) => direction.link(one)),
-        signal,
         publish: (state) => this.publish(direction.to, epoch, state),
       });
     } catch (error) {
-      const doubt = error instanceof InDoubt;
-      throw new Unfinished(
-        doubt ? new SwitchbackError("FLIP_IN_DOUBT", error.message, {}, { cause: error }) : error,
-      );
+      const message = error instanceof Error ? error.message : String(error);
+      throw new SwitchbackError("FLIP_IN_DOUBT", message, {}, { cause: error });
     }
   }
 

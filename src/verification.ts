@@ -10,11 +10,13 @@ import { keyText } from "./mapping/interchange.js";
 import type { TableMapping } from "./mapping/mapping.js";
 import { pause } from "./retry.js";
 import { connectPostgres } from "./store/postgres/connection.js";
-import { Control } from "./store/postgres/control.js";
+import { Control, type FollowedTable } from "./store/postgres/control.js";
 import { isLocked } from "./store/postgres/lock.js";
 import { openView } from "./store/postgres/view.js";
+import { type Quarantined, quarantinedRows } from "./store/sqlite/copy-state.js";
 import { SqliteSource } from "./store/sqlite/source.js";
 import type { Position } from "./store/store.js";
+import { type AwayOptions, compareAway, touchAway } from "./verification-away.js";
 
 export interface TableVerdict {
   readonly name: string;
@@ -62,6 +64,8 @@ export class Verification {
     private readonly client: pg.Client,
     private readonly control: Control,
     private readonly mappings: ReadonlyMap<string, TableMapping>,
+    /** The followed tables while PostgreSQL has the writes, else null. */
+    private readonly away: readonly FollowedTable[] | null,
   ) {}
 
   static async open(options: VerifyOptions): Promise<Verification> {
@@ -71,7 +75,8 @@ export class Verification {
       const control = new Control(client);
       const file = new SqliteSource(options.source.name, options.source.sqlite, 1);
       opened = file;
-      const followed = (await control.installed()) ? await control.followed(options.source.name) : [];
+      const installed = await control.installed();
+      const followed = installed ? await control.followed(options.source.name) : [];
       // A table that was dropped in SQLite is a problem of its own; there is nothing to compare it with.
       const there = new Set(file.schema().schema.tables.map(({ name }) => name));
       const known = followed.filter(({ name }) => there.has(name));
@@ -80,7 +85,9 @@ export class Verification {
       const mappings = new Map(chosen.map((table) => [table.name, table.mapping]));
       await control.keepLog();
       file.attach(known.map((table) => table.mapping));
-      return new Verification(options, file, client, control, mappings);
+      const { writes } = await control.route();
+      const away = writes === "postgres" ? known : null;
+      return new Verification(options, file, client, control, mappings, away);
     } catch (error) {
       await opened?.close();
       await client.end().catch(() => {});
@@ -89,7 +96,7 @@ export class Verification {
   }
 
   async verify(): Promise<Verdict> {
-    if (!(await isLocked(this.client))) await this.options.catchUp();
+    await this.assertFollowed();
     return this.judge(await this.compare(EXAMPLES));
   }
 
@@ -97,7 +104,7 @@ export class Verification {
   async repair(): Promise<Verdict> {
     let before = Number.POSITIVE_INFINITY;
     for (let round = 0; ; round++) {
-      if (!(await isLocked(this.client))) await this.options.catchUp();
+      await this.assertFollowed();
       const comparison = await this.compare(REPAIR_KEYS);
       const differing = comparison.tables.reduce((sum, t) => sum + t.missing + t.extra + t.different, 0);
       if (differing === 0 || differing >= before || round === REPAIR_ROUNDS) return this.judge(comparison);
@@ -111,12 +118,39 @@ export class Verification {
     await this.client.end().catch(() => {});
   }
 
-  private compare(keysMax: number): Promise<Comparison> {
-    const mappingOf = (name: string) => {
-      const mapping = this.mappings.get(name);
-      if (!mapping) throw new Error(`table ${name} is not compared`);
-      return mapping;
+  /** Somebody must carry changes over, or there is nothing to compare. */
+  private async assertFollowed(): Promise<void> {
+    if (await isLocked(this.client)) return;
+    if (!this.away) return this.options.catchUp();
+    throw new SwitchbackError("NO_SIDECAR", "PostgreSQL has the writes, and no sidecar keeps SQLite warm");
+  }
+
+  private awayOptions(followed: readonly FollowedTable[], keysMax: number): AwayOptions {
+    return {
+      source: this.options.source.name,
+      client: this.client,
+      file: this.file,
+      followed,
+      tables: [...this.mappings.keys()],
+      mappingOf: (name) => this.mappingOf(name),
+      signal: this.options.signal,
+      settleMs: SETTLE_MS,
+      keysMax,
     };
+  }
+
+  private mappingOf(name: string): TableMapping {
+    const mapping = this.mappings.get(name);
+    if (!mapping) throw new Error(`table ${name} is not compared`);
+    return mapping;
+  }
+
+  private async compare(keysMax: number): Promise<Comparison> {
+    const mappingOf = (name: string) => this.mappingOf(name);
+    if (this.away) {
+      const found = await compareAway(this.awayOptions(this.away, keysMax));
+      return { ...found, settled: found.inFlight === 0 };
+    }
     return compare({
       source: this.file,
       view: () => openView(this.client, this.options.source.name, mappingOf),
@@ -132,8 +166,7 @@ export class Verification {
     const { name } = this.options.source;
     const tables: TableVerdict[] = [];
     for (const table of comparison.tables) {
-      const quarantined = await this.control.quarantined(name, table.name, EXAMPLES);
-      const count = await this.control.quarantinedCount(name, table.name);
+      const { count, rows: quarantined } = await this.quarantined(table.name);
       const mapping = this.mappings.get(table.name);
       const named = table.keys
         .slice(0, EXAMPLES)
@@ -163,8 +196,21 @@ export class Verification {
     return { source: name, equal, position: comparison.position, inFlight: comparison.inFlight, tables };
   }
 
+  /** Rows that the store that is the copy cannot hold. */
+  private async quarantined(table: string): Promise<{ count: number; rows: readonly Quarantined[] }> {
+    const { name } = this.options.source;
+    if (this.away) return quarantinedRows(this.file.database, table, EXAMPLES);
+    const rows = await this.control.quarantined(name, table, EXAMPLES);
+    return { count: await this.control.quarantinedCount(name, table), rows };
+  }
+
   /** Logs the differing keys and waits until they are applied. */
   private async touch(tables: readonly TableComparison[]): Promise<void> {
+    if (this.away) {
+      const keys = new Map(tables.map((table) => [table.name, table.keys.map(({ key }) => key)]));
+      await touchAway(this.awayOptions(this.away, REPAIR_KEYS), keys, REPAIR_WAIT_MS);
+      return;
+    }
     let position = 0;
     for (const table of tables) {
       const mapping = this.mappings.get(table.name);

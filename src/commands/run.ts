@@ -1,14 +1,21 @@
 // `run`: the sidecar. Follows every change until it is told to stop, and answers over HTTP meanwhile.
+
+import type { Logger } from "pino";
 import { askForFlip } from "../asking.js";
 import type { PostgresConfig } from "../config.js";
 import { SwitchbackError } from "../errors.js";
 import type { Desired } from "../flag.js";
+import { pause } from "../retry.js";
 import { type HttpServer, type ServerOptions, startServer } from "../server.js";
 import { Sidecar } from "../sidecar.js";
 import { lockTarget } from "../store/postgres/lock.js";
 import { type Context, type ExitCode, requirePostgres } from "./command.js";
 import { documentOf } from "./flip.js";
 import { verdictDocument } from "./verify.js";
+
+/** Stopping cleanly takes a second at most, unless a store hangs. */
+const STOP_MS = 8_000;
+const CLOSE_MS = 2_000;
 
 export async function run(context: Context): Promise<ExitCode> {
   const { config, log, progress, signal } = context;
@@ -42,15 +49,23 @@ export async function run(context: Context): Promise<ExitCode> {
     if (server) log.info({ url: server.url }, `answering at ${server.url}`);
     try {
       signal.addEventListener("abort", () => sidecar.stopping(), { once: true });
-      await sidecar.run(signal);
+      await Promise.race([sidecar.run(signal), patience(signal, log)]);
     } finally {
       await server?.close();
     }
     log.info("stopped");
     return 0;
   } finally {
-    await sidecar.close();
+    await Promise.race([sidecar.close(), pause(CLOSE_MS)]);
   }
+}
+
+/** A server that does not answer keeps nobody from stopping: whatever is cut short, the next start goes on from. */
+async function patience(signal: AbortSignal, log: Logger): Promise<void> {
+  if (!signal.aborted)
+    await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+  await new Promise((resolve) => setTimeout(resolve, STOP_MS).unref());
+  log.warn("PostgreSQL does not answer; stopping without it");
 }
 
 /** Listens; an address that is taken is most often taken by another sidecar, which is then what matters. */

@@ -1,13 +1,16 @@
 // `status`: what the stores themselves record, whether or not a sidecar runs; a running sidecar is asked first.
+import type pg from "pg";
 import type { Config, SourceConfig } from "../config.js";
 import { SwitchbackError } from "../errors.js";
 import { pause } from "../retry.js";
 import type { PhaseName, Problem, SourceStatus, Status } from "../status.js";
+import { changesBeyond } from "../store/postgres/change-log.js";
 import { connectPostgres } from "../store/postgres/connection.js";
-import { Control } from "../store/postgres/control.js";
+import { Control, type FollowedTable } from "../store/postgres/control.js";
 import { isLocked } from "../store/postgres/lock.js";
 import { readCapture } from "../store/sqlite/capture.js";
 import { openSqlite, sqliteError } from "../store/sqlite/connection.js";
+import { quarantinedRows } from "../store/sqlite/copy-state.js";
 import { VERSION } from "../version.js";
 import { type Context, counted, type ExitCode, requirePostgres } from "./command.js";
 
@@ -48,8 +51,10 @@ async function readStores({ config }: Context): Promise<Status> {
     }
     const sources: SourceStatus[] = [];
     const problems: Problem[] = [];
+    const route = await control.route();
+    const away = route.writes !== "sqlite";
     for (const source of config.sources) {
-      const read = await readSource(control, source);
+      const read = await readSource(control, source, away ? client : null);
       sources.push(read.status);
       problems.push(...read.problems);
     }
@@ -65,13 +70,14 @@ async function readStores({ config }: Context): Promise<Status> {
       ? { at: checked[0].at, equal: checked.every((check) => check?.equal === true) }
       : null;
     const tables = sources.flatMap((source) => source.tables);
-    const phase: PhaseName =
-      tables.length === 0
+    const phase: PhaseName = away
+      ? "reverse_streaming"
+      : tables.length === 0
         ? "starting"
         : tables.every((t) => t.state === "streaming")
           ? "streaming"
           : "backfilling";
-    return { version: VERSION, phase, route: await control.route(), sources, verify, problems };
+    return { version: VERSION, phase, route, sources, verify, problems };
   } finally {
     await client.end().catch(() => {});
   }
@@ -80,11 +86,15 @@ async function readStores({ config }: Context): Promise<Status> {
 async function readSource(
   control: Control,
   source: SourceConfig,
+  /** A session, while PostgreSQL has the writes. */
+  away: pg.Client | null,
 ): Promise<{ status: SourceStatus; problems: Problem[] }> {
   const record = await control.source(source.name);
   const followed = await control.followed(source.name);
-  const position = newestPosition(source);
-  const applied = record?.position ?? null;
+  const log = away ? await changesBeyond(away, source.name) : null;
+  const position = log ? log.consumed + log.pending : newestPosition(source);
+  const applied = log ? log.consumed : (record?.position ?? null);
+  const kept = away ? keptOut(source, followed) : null;
   const tables = followed.map((table) => {
     const copied = table.ranges.reduce((sum, range) => sum + (range.rows ?? 0), 0);
     return {
@@ -98,7 +108,7 @@ async function readSource(
             : ("waiting" as const),
       copied,
       estimated: Math.max(table.estimated, copied),
-      quarantined: table.quarantined,
+      quarantined: kept?.get(table.name) ?? table.quarantined,
     };
   });
   const changes = Math.max(0, (position ?? 0) - (applied ?? 0));
@@ -106,12 +116,24 @@ async function readSource(
     .filter((table) => table.quarantined > 0)
     .map((table) => ({
       code: "QUARANTINED",
-      message: `${counted(table.quarantined, "row")} of ${table.name} cannot be held by PostgreSQL`,
+      message: `${counted(table.quarantined, "row")} of ${table.name} cannot be held by ${away ? "SQLite" : "PostgreSQL"}`,
       hint: "Run `switchback verify` for their keys and reasons.",
       source: source.name,
       table: table.name,
     }));
   return { status: { name: source.name, position, applied, lag: { changes, seconds: 0 }, tables }, problems };
+}
+
+/** Rows of each table that the file cannot hold. */
+function keptOut(source: SourceConfig, followed: readonly FollowedTable[]): Map<string, number> {
+  const db = openSqlite(source.sqlite, { readonly: true });
+  try {
+    return new Map(followed.map(({ name }) => [name, quarantinedRows(db, name, 0).count]));
+  } catch (error) {
+    throw sqliteError(error, { source: source.name, file: source.sqlite });
+  } finally {
+    db.close();
+  }
 }
 
 function newestPosition(source: SourceConfig): number | null {

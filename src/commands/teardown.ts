@@ -1,5 +1,6 @@
 // `teardown`: removes everything of switchback's from both stores and keeps the data. While writes go to SQLite
-// nothing can be lost by it: PostgreSQL keeps its copy as ordinary tables.
+// nothing can be lost by it: PostgreSQL keeps its copy as ordinary tables. While they go to PostgreSQL it gives up
+// the way back, and asks to be told that this is meant.
 import type { Config } from "../config.js";
 import { SwitchbackError } from "../errors.js";
 import { connectPostgres } from "../store/postgres/connection.js";
@@ -18,15 +19,18 @@ export async function teardown(context: Context, options: { readonly keep?: stri
     try {
       const control = new Control(client);
       const installed = await control.installed();
-      if (installed) await refuseToLose(control, options.keep);
+      const away = installed && (await refuseToLose(control, options.keep));
       const files = config.sources.map((source) => removeFrom(source.sqlite, source.name));
-      const tables = installed ? await removeFromTarget(control, config) : 0;
+      const tables = installed ? await removeFromTarget(control, config, away) : 0;
       const removed = { sqlite: files.filter(Boolean).length, tables };
       if (context.json) context.out(JSON.stringify(removed));
       else if (!installed && removed.sqlite === 0) context.out("nothing of switchback's was installed");
       else
         context.out(
-          `removed from ${removed.sqlite} SQLite ${removed.sqlite === 1 ? "file" : "files"} and ${tables} PostgreSQL tables; all rows stay where they are`,
+          `removed from ${removed.sqlite} SQLite ${removed.sqlite === 1 ? "file" : "files"} and ${tables} PostgreSQL tables; all rows stay where they are` +
+            (away
+              ? "\nThe way back is given up: the SQLite file is no longer kept up to date, and no longer refuses writes. Let no application open it."
+              : ""),
         );
       return 0;
     } finally {
@@ -37,12 +41,22 @@ export async function teardown(context: Context, options: { readonly keep?: stri
   }
 }
 
-async function refuseToLose(control: Control, keep: string | undefined): Promise<void> {
+/** True when PostgreSQL has the writes, and they may be left there for good. */
+async function refuseToLose(control: Control, keep: string | undefined): Promise<boolean> {
   const { writes, epoch } = await control.route();
-  if (writes === "sqlite" || keep === "postgres") return;
+  if (writes === "paused") {
+    throw new SwitchbackError(
+      "WOULD_LOSE",
+      `a revert is under way or was cut short (epoch ${epoch}): \`switchback run\` finishes it or takes it back`,
+    );
+  }
+  if (writes === "sqlite" && keep !== "postgres") return false;
+  if (writes === "postgres" && keep === "postgres") return true;
   throw new SwitchbackError(
     "WOULD_LOSE",
-    `writes go to ${writes} (epoch ${epoch}): what was written since would exist in PostgreSQL only`,
+    writes === "postgres"
+      ? `PostgreSQL has the writes (epoch ${epoch}): without switchback there is no way back, and SQLite stays as it is now`
+      : "SQLite has the writes: PostgreSQL is only a copy, and would fall behind with the next of them",
   );
 }
 
@@ -61,14 +75,14 @@ function removeFrom(file: string, source: string): boolean {
 }
 
 /** This configuration's sources; the control schema goes with the last source in it. */
-async function removeFromTarget(control: Control, config: Config): Promise<number> {
+async function removeFromTarget(control: Control, config: Config, away: boolean): Promise<number> {
   let tables = 0;
   const mine = config.sources.map(({ name }) => name);
   const others = (await control.sourceNames()).filter((name) => !mine.includes(name));
   await control.transaction(async () => {
     for (const name of mine) {
       for (const table of await control.followed(name)) {
-        await control.release(name, table.mapping);
+        await control.release(name, table, away);
         tables++;
       }
       await control.query("DELETE FROM switchback.source WHERE name = $1", [name]);

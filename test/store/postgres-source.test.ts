@@ -12,7 +12,7 @@ import type { Affinity } from "#switchback/schema.js";
 import {
   installCapture,
   lostCapture,
-  removeCapture,
+  removalOfCapture,
   restCapture,
 } from "#switchback/store/postgres/capture.js";
 import { PostgresSource } from "#switchback/store/postgres/source.js";
@@ -190,10 +190,10 @@ describe("installation", () => {
     await app.query("SET session_replication_role = replica; INSERT INTO t0 VALUES (2)");
     expect(await source.newest()).toBe(1);
     await app.query("DROP TABLE t1");
-    await removeCapture(sidecar, tables);
+    for (const table of tables) await sidecar.query(removalOfCapture(table));
     expect(await triggers(sidecar)).toEqual([]);
     expect(await source.newest()).toBe(0);
-    await removeCapture(sidecar, tables);
+    for (const table of tables) await sidecar.query(removalOfCapture(table));
   });
 
   it("waits for a lock without keeping others waiting", async () => {

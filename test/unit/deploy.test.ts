@@ -10,7 +10,9 @@ import { COMMANDS, HELP_REFERENCE } from "#switchback/cli-commands.js";
 import { loadConfig } from "#switchback/config.js";
 
 const DEPLOY = fileURLToPath(new URL("../../deploy", import.meta.url));
-const files = readdirSync(DEPLOY).map((name) => [name, readFileSync(join(DEPLOY, name), "utf8")] as const);
+const files = readdirSync(DEPLOY, { withFileTypes: true })
+  .filter((entry) => entry.isFile())
+  .map(({ name }) => [name, readFileSync(join(DEPLOY, name), "utf8")] as const);
 const text = (name: string) => files.find(([file]) => file === name)?.[1] ?? "";
 
 test("YAML parses", () => {

@@ -114,13 +114,13 @@ export async function lostCapture(
   return tables.filter(({ id }) => lost.has(id)).map(({ mapping }) => mapping.table.name);
 }
 
-/** Takes capture off the tables, and what they logged out of the log. Tables that are gone already do no harm. */
-export async function removeCapture(client: pg.ClientBase, tables: readonly CapturedTable[]): Promise<void> {
-  await inBatches(client, tables, ({ id, mapping }) => [
+/** Takes capture off a table, and what it logged out of the log; run inside a transaction. */
+export function removalOfCapture({ id, mapping }: CapturedTable): string {
+  return [
     ...TRIGGERS.map(({ name }) => `DROP TRIGGER IF EXISTS ${name} ON ${targetName(mapping)}`),
     `DROP FUNCTION IF EXISTS ${functionName(id)}()`,
     `DELETE FROM switchback.change WHERE t = ${id}`,
-  ]);
+  ].join("; ");
 }
 
 function functionName(id: number): string {

@@ -12,8 +12,10 @@ import {
 import { quote } from "../../schema.js";
 import { sql } from "../../sql.js";
 import type { Position, Range } from "../store.js";
+import { removalOfCapture } from "./capture.js";
 import { postgresError } from "./connection.js";
 import { targetName } from "./merge.js";
+import { alignSequences, readSequences } from "./sequences.js";
 
 export type TableState = "copying" | "finishing" | "streaming";
 
@@ -241,12 +243,17 @@ export class Control {
     return mappings.filter((_, i) => !fenced.has(names[i]?.place ?? ""));
   }
 
-  /** Takes everything of ours off a table, puts back what was suspended, and lets its sequences go on after its rows. */
-  async release(source: string, mapping: TableMapping): Promise<void> {
+  /**
+   * Takes everything of ours off a table. While SQLite has the writes, what was suspended comes back and the
+   * table's sequences go on after its rows; while PostgreSQL has them, all of that is as the application left it.
+   */
+  async release(source: string, { id, mapping }: FollowedTable, away: boolean): Promise<void> {
     const table = targetName(mapping);
     if (!(await this.tableExists(mapping))) return;
     await this.query(`DROP TRIGGER IF EXISTS switchback_fence ON ${table}`);
-    await this.query(sql("postgres/align-sequences"), [table]);
+    await this.query(removalOfCapture({ id, mapping }));
+    if (away) return;
+    await alignSequences(this.client, await readSequences(this.client, [{ source, mapping }]), new Map());
     const { rows } = await this.query<{ definition: string }>(
       "SELECT definition FROM switchback.suspended WHERE source = $1 AND table_name = $2 ORDER BY kind, name",
       [source, mapping.table.name],

@@ -25,6 +25,11 @@ import type { PostgresTarget } from "./target.js";
 /** A lock that is not free soon is tried again later: whoever queues behind us must not wait long. */
 const LOCK_MS = 50;
 const LOCK_PAUSE_MS = 100;
+/** A transaction that writes for longer than this is let end before the door is closed. */
+const LONG_WRITER_MS = 25;
+/** With the door closed the last ones are waited for no longer than this; then it opens again for a while. */
+const CLOSED_MS = 250;
+const WRITER_LOOK_MS = 1;
 /** Some seconds of trying deserve a line in the log. */
 const NOTICE_TRIES = 50;
 
@@ -129,37 +134,77 @@ export class PostgresGate implements Gate {
     await commit(client);
     for (const target of this.targets.values()) target.leave();
     this.flip = null;
-    await client.end().catch(() => {});
+    // Saying goodbye takes milliseconds that nobody must wait for.
+    void client.end().catch(() => {});
   }
 
+  /**
+   * The closed body refuses every statement from its commit on, also in transactions that began earlier; those
+   * that wrote before hold their locks until they end, and are waited for. No lock is asked for, so nobody queues
+   * behind us and nobody deadlocks with us. A transaction that takes long is waited for with the door open.
+   */
   async close(epoch: number, signal: AbortSignal): Promise<number> {
     const closed = this.guard(async () => {
-      const since = await this.lock(this.client, true, signal);
-      signal.throwIfAborted();
-      await this.assertOwner(this.client);
-      await this.client.query(closedFence(epoch));
-      await setRoute(this.client, "paused", epoch - 1, ["postgres", epoch - 1]);
-      await this.client.query("COMMIT");
-      return since;
+      this.sequences = await readSequences(this.client, this.mappings());
+      for (;;) {
+        await this.outlast(signal, LONG_WRITER_MS);
+        signal.throwIfAborted();
+        const since = performance.now();
+        await begin(this.client);
+        await this.assertOwner(this.client);
+        await this.client.query(closedFence(epoch));
+        await setRoute(this.client, "paused", epoch - 1, ["postgres", epoch - 1]);
+        await this.client.query("COMMIT");
+        if (await this.outlast(signal, 0)) return since;
+        await this.openAgain(epoch - 1);
+      }
     });
     this.closing = closed.catch(() => {});
     return closed;
   }
 
+  /**
+   * Waits until the transactions that write now have ended. Looks every `everyMs` for as long as it takes; with 0,
+   * all the time, and answers false when some have not ended in CLOSED_MS.
+   */
+  private async outlast(signal: AbortSignal, everyMs: number): Promise<boolean> {
+    const tables = this.mappings().map(({ mapping }) => targetName(mapping));
+    const writers = async () => {
+      const { rows } = await this.client.query<{ writer: string }>({
+        name: "switchback_writers",
+        text: sql("postgres/writers"),
+        values: [tables],
+      });
+      return new Set(rows.map(({ writer }) => writer));
+    };
+    let left = await writers();
+    for (const started = performance.now(); left.size > 0; ) {
+      if (signal.aborted) throw stillWriting(signal.reason);
+      await pause(everyMs > 0 ? everyMs : WRITER_LOOK_MS);
+      const now = await writers();
+      left = new Set([...left].filter((writer) => now.has(writer)));
+      if (everyMs === 0 && performance.now() - started > CLOSED_MS) return left.size === 0;
+    }
+    return true;
+  }
+
   async reopen(epoch: number): Promise<void> {
-    await this.guard(async () => {
-      // A close that was given up shares this session: its statements must not fall among ours.
-      await this.closing;
-      await this.client.query("ROLLBACK");
-      await begin(this.client);
-      await this.assertOwner(this.client);
-      const { writes } = await new Control(this.client).route();
-      if (writes === "paused") {
-        await setRoute(this.client, "postgres", epoch, ["paused", epoch]);
-        await this.client.query(sql("postgres/fence-open"));
-      }
-      await this.client.query("COMMIT");
-    });
+    // A close that was given up shares this session: its statements must not fall among ours.
+    await this.closing;
+    await this.guard(() => this.openAgain(epoch));
+  }
+
+  private async openAgain(epoch: number): Promise<void> {
+    // What a close that was given up left behind.
+    await this.client.query("ROLLBACK");
+    await begin(this.client);
+    await this.assertOwner(this.client);
+    const { writes } = await new Control(this.client).route();
+    if (writes === "paused") {
+      await setRoute(this.client, "postgres", epoch, ["paused", epoch]);
+      await this.client.query(sql("postgres/fence-open"));
+    }
+    await this.client.query("COMMIT");
   }
 
   async marks(): Promise<Marks> {
@@ -282,6 +327,14 @@ export async function claimRecord(
   // Waits for a flip that may still be committing: it holds these rows.
   await client.query("UPDATE switchback.source SET owner = $2 WHERE name = ANY ($1)", [sources, owner]);
   return new Control(client).route();
+}
+
+function stillWriting(reason: unknown): SwitchbackError {
+  const message = reason instanceof Error ? reason.message : String(reason);
+  return new SwitchbackError(
+    "POSTGRES_TRANSIENT",
+    `${message}: a transaction that writes to these tables has not ended`,
+  );
 }
 
 /** The flip's commit waits for the disk, unlike those of the copy. */

@@ -94,7 +94,7 @@ function addedColumns(before: TableMapping, after: TableMapping): string[] | nul
 /** A table that is followed no longer: it stays, as an ordinary table. */
 export async function leaveTable(control: Control, source: string, known: FollowedTable): Promise<void> {
   await control.transaction(async () => {
-    await control.release(source, known.mapping);
+    await control.release(source, known, false);
     await control.forget(source, known.name);
   });
 }

@@ -177,8 +177,10 @@ export class SqliteGate implements Gate {
     try {
       await immediately(file.db, signal, () => work(file));
     } catch (error) {
-      if (signal.aborted || error instanceof SourceChanged) throw error;
-      throw sqliteError(error, { source: file.source.name, file: file.source.file });
+      if (error instanceof SourceChanged) throw error;
+      const where = { source: file.source.name, file: file.source.file };
+      if (signal.aborted) throw new SwitchbackError("SQLITE_BUSY", (error as Error).message, where);
+      throw sqliteError(error, where);
     }
   }
 
@@ -197,8 +199,7 @@ function lostDoor({ name, file }: SqliteSource): SwitchbackError {
 
 function patience(): AbortSignal {
   const stop = new AbortController();
-  const busy = new SwitchbackError("SQLITE_BUSY", "another connection has held the write lock for too long");
-  setTimeout(() => stop.abort(busy), PATIENCE_MS).unref();
+  setTimeout(() => stop.abort(new Error(`gave up after ${PATIENCE_MS / 1_000} s`)), PATIENCE_MS).unref();
   return stop.signal;
 }
 

@@ -119,6 +119,7 @@ export async function pin(
     );
     if (own < newest) own = begin(db);
   }
+  let released = false;
   return {
     position: own,
     readers: readers.length,
@@ -129,6 +130,8 @@ export async function pin(
       return chosen.read(range);
     },
     async release() {
+      if (released) return;
+      released = true;
       if (db.inTransaction) db.exec("ROLLBACK");
       await Promise.all(readers.map((reader) => reader.end()));
     },

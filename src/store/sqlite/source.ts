@@ -20,7 +20,6 @@ import { cutRanges, estimateRows } from "./bounds.js";
 import {
   type Captured,
   installCapture,
-  isOurStep,
   logKeyColumns,
   missingTriggers,
   readCapture,
@@ -127,17 +126,6 @@ export class SqliteSource implements HistorySource {
     });
   }
 
-  /** True when nobody but us changed the schema from version `from` to `to`. */
-  isOurStep(from: number, to: number): boolean {
-    return this.guard(() => isOurStep(this.writer, from, to));
-  }
-
-  setEpoch(epoch: number): void {
-    this.guard(() =>
-      this.writer.prepare("UPDATE _switchback_route SET epoch = ? WHERE epoch <> ?").run(epoch, epoch),
-    );
-  }
-
   /** The captured tables. */
   get captures(): readonly Table[] {
     return this.followed.map(({ mapping }) => mapping.table);
@@ -201,6 +189,13 @@ export class SqliteSource implements HistorySource {
   position(): Position {
     return this.guard(() =>
       Number(this.writer.prepare("SELECT coalesce(max(seq), 0) FROM _switchback_log").pluck().get()),
+    );
+  }
+
+  /** How far the file has come as a copy of the other store. */
+  copied(): Position {
+    return this.guard(() =>
+      Number(this.writer.prepare("SELECT position FROM _switchback_position").pluck().get() ?? 0),
     );
   }
 

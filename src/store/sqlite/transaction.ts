@@ -9,14 +9,14 @@ const PAUSE_MS = 1;
 
 /**
  * Runs `work` in a BEGIN IMMEDIATE transaction; `work` must not be asynchronous.
- * @throws the signal's reason when it is aborted before the lock was had, or whatever `work` throws
+ * @throws the signal's reason, and what it waited for, when it is aborted before the lock was had; or whatever `work` throws
  */
 export async function immediately<T>(db: Database.Database, signal: AbortSignal, work: () => T): Promise<T> {
   const patienceMs = Number(db.pragma("busy_timeout", { simple: true }));
   db.pragma(`busy_timeout = ${TRY_MS}`);
   try {
-    for (;;) {
-      signal.throwIfAborted();
+    for (let tries = 0; ; tries++) {
+      if (signal.aborted) throw tries === 0 ? signal.reason : waited(signal.reason);
       try {
         return db.transaction(work).immediate();
       } catch (error) {
@@ -29,6 +29,11 @@ export async function immediately<T>(db: Database.Database, signal: AbortSignal,
   }
 }
 
-export function isBusy(error: unknown): boolean {
+function waited(reason: unknown): Error {
+  const message = reason instanceof Error ? reason.message : String(reason);
+  return new Error(`${message}: another connection holds the file's write lock`, { cause: reason });
+}
+
+function isBusy(error: unknown): boolean {
   return /^SQLITE_BUSY/.test(String((error as { code?: unknown } | null)?.code));
 }

@@ -1,0 +1,189 @@
+// The errors that the application's library throws: which store, what it said, and for constraints which kind, so
+// that a caller needs to know neither engine. It owns the reading of both engines' codes; it runs nothing.
+import { mask } from "../mask.js";
+
+export type StoreName = "sqlite" | "postgres";
+export type Constraint = "unique" | "foreign key" | "not null" | "check";
+
+export interface ErrorFacts {
+  readonly store?: StoreName | undefined;
+  readonly cause?: unknown;
+  /** What kind of trouble, where the store itself named none. */
+  readonly code?: string;
+}
+
+/** What all errors of this library have in common. Passwords never stand in `message`. */
+export class ClientError extends Error {
+  override readonly name: string = "ClientError";
+  /** The store that was spoken to, where it matters. */
+  readonly store: StoreName | undefined;
+  /** PostgreSQL's SQLSTATE, where PostgreSQL reported the error. */
+  readonly sqlState: string | undefined;
+  /** SQLite's code (`SQLITE_CONSTRAINT_UNIQUE`), the SQLSTATE, the socket's code, or a word of this library. */
+  readonly code: string | undefined;
+
+  constructor(message: string, facts: ErrorFacts = {}) {
+    super(mask(message), facts.cause === undefined ? undefined : { cause: facts.cause });
+    this.store = facts.store;
+    this.code = facts.code ?? codeOf(facts.cause);
+    this.sqlState = sqlState(facts.cause);
+  }
+}
+
+/** A store cannot be reached, or the route did not let the call through within `waitMs` (code `ROUTE_TIMEOUT`). */
+export class ConnectionError extends ClientError {
+  override readonly name = "ConnectionError";
+}
+
+/** A store refused one statement, or its text or values cannot be used. */
+export class QueryError extends ClientError {
+  override readonly name = "QueryError";
+  /** Which kind of constraint was violated; undefined when it was none. */
+  readonly constraint: Constraint | undefined;
+
+  constructor(message: string, facts: ErrorFacts = {}) {
+    super(message, facts);
+    this.constraint = constraintOf(facts.cause);
+  }
+}
+
+/** A transaction, or a statement that writes, did not come to its end. */
+export class TransactionError extends ClientError {
+  override readonly name = "TransactionError";
+  /** `unknown`: it may have been committed, and PostgreSQL could not be asked. Everything else rolled back. */
+  readonly outcome: "rolled back" | "unknown";
+  /** A constraint that was checked only at the commit. */
+  readonly constraint: Constraint | undefined;
+
+  constructor(message: string, facts: ErrorFacts & { readonly outcome?: "rolled back" | "unknown" } = {}) {
+    super(message, facts);
+    this.outcome = facts.outcome ?? "rolled back";
+    this.constraint = constraintOf(facts.cause);
+  }
+}
+
+/** SQLSTATE of what PostgreSQL reported. */
+export function sqlState(error: unknown): string | undefined {
+  const code = codeOf(error);
+  return code !== undefined && /^(?=.*\d)[0-9A-Z]{5}$/.test(code) ? code : undefined;
+}
+
+export function codeOf(error: unknown): string | undefined {
+  const code = error instanceof Error ? (error as Error & { code?: unknown }).code : undefined;
+  return typeof code === "string" ? code : undefined;
+}
+
+const CONSTRAINTS: Readonly<Record<string, Constraint>> = {
+  SQLITE_CONSTRAINT_UNIQUE: "unique",
+  SQLITE_CONSTRAINT_PRIMARYKEY: "unique",
+  SQLITE_CONSTRAINT_ROWID: "unique",
+  SQLITE_CONSTRAINT_FOREIGNKEY: "foreign key",
+  SQLITE_CONSTRAINT_NOTNULL: "not null",
+  SQLITE_CONSTRAINT_CHECK: "check",
+  "23505": "unique",
+  "23P01": "unique",
+  "23503": "foreign key",
+  "23001": "foreign key",
+  "23502": "not null",
+  "23514": "check",
+};
+
+function constraintOf(error: unknown): Constraint | undefined {
+  return CONSTRAINTS[codeOf(error) ?? ""];
+}
+
+/** An error's own words; of several causes the first one's. */
+export function wordsOf(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0) return wordsOf(error.errors[0]);
+  return error instanceof Error ? error.message || String(codeOf(error)) : String(error);
+}
+
+// ---- what the caller sees
+
+/** Carries an error of the caller's own function through the handle untouched. */
+export class CallersOwn extends Error {
+  constructor(readonly error: unknown) {
+    super("the caller's own error");
+  }
+}
+
+/** The error that the caller sees for what a store threw; what is not a store's comes back as it is. */
+export function typed(store: StoreName, error: unknown, sql: string | null): unknown {
+  if (error instanceof CallersOwn) return error.error;
+  if (error instanceof ClientError || !(error instanceof Error)) return error;
+  const facts = { store, cause: error };
+  if (isLost(error) || /^(28|3D)/.test(sqlState(error) ?? "")) {
+    return new ConnectionError(`${store}: ${wordsOf(error)}`, facts);
+  }
+  if (/^SQLITE_(CANTOPEN|NOTADB|CORRUPT|IOERR|READONLY|FULL|PERM)/.test(codeOf(error) ?? "")) {
+    return new ConnectionError(`${store}: ${wordsOf(error)}`, facts);
+  }
+  const about = sql === null ? "" : ` (in ${shortened(sql)})`;
+  return new QueryError(`${store}: ${wordsOf(error)}${about}`, facts);
+}
+
+function shortened(sql: string): string {
+  const line = sql.replaceAll(/\s+/g, " ").trim();
+  return line.length > 120 ? `${line.slice(0, 119)}…` : line;
+}
+
+// ---- what to do about an error
+
+/** The epoch is null where the refusal came from a store's own record rather than from its fence. */
+export class FenceMet extends Error {
+  constructor(
+    readonly store: StoreName,
+    readonly epoch: number | null,
+  ) {
+    super(`writes have left ${store}`);
+  }
+}
+
+/** A transaction that is known not to have been committed, through no fault of its own. */
+export class Lost extends Error {}
+
+/**
+ * fence: the writes have moved · conflict: again in the same store · lost: the connection, before anything could be
+ * committed · final: the caller's to see.
+ */
+export type Verdict = "fence" | "conflict" | "lost" | "final";
+
+const FENCE = /^switchback: writes (?:have moved to PostgreSQL|go to SQLite) \(epoch (\d+)\)/;
+const SOCKET = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOST|ENETUNREACH|ENETDOWN|EADDRNOTAVAIL)/;
+const BROKEN =
+  /connection (terminated|ended|timeout)|timeout e|not queryable|socket|client (was closed|has enc)/i;
+
+/** Judges what a store threw, also as the cause of an error of this library. */
+export function judge(error: unknown): Verdict {
+  if (error instanceof FenceMet) return "fence";
+  if (error instanceof Lost) return "lost";
+  if (error instanceof ClientError) {
+    const decided = error instanceof TransactionError && error.outcome === "unknown";
+    return decided || error.cause === undefined ? "final" : judge(error.cause);
+  }
+  if (!(error instanceof Error)) return "final";
+  const code = codeOf(error) ?? "";
+  if (fenceEpoch(error) !== null) return "fence";
+  if (/^(SQLITE_BUSY|SQLITE_LOCKED)|^(40001|40P01)$/.test(code)) return "conflict";
+  return isLost(error) ? "lost" : "final";
+}
+
+/** The epoch in a fence's message; null for every other error. */
+export function fenceEpoch(error: unknown): number | null {
+  if (error instanceof FenceMet) return error.epoch;
+  if (error instanceof ClientError) return fenceEpoch(error.cause);
+  const code = codeOf(error);
+  if (code !== "25006" && code !== "SQLITE_CONSTRAINT_TRIGGER") return null;
+  const epoch = FENCE.exec((error as Error).message)?.[1];
+  return epoch === undefined ? null : Number(epoch);
+}
+
+/** True when the connection, not the statement, is at fault and a new one may do better. */
+export function isLost(error: unknown): boolean {
+  if (error instanceof AggregateError) return error.errors.some(isLost);
+  const state = sqlState(error);
+  // 53300: too many connections; 57P0x: the server stops, crashed or is starting.
+  if (state !== undefined) return /^(08|57P0[1235]|53300)/.test(state);
+  if (!(error instanceof Error) || codeOf(error)?.startsWith("SQLITE_")) return false;
+  return SOCKET.test(codeOf(error) ?? "") || BROKEN.test(error.message);
+}

@@ -1,0 +1,28 @@
+// The application's library, `sqlite-switchback/client`: one database handle that follows the route between SQLite
+// and PostgreSQL. This file is its surface and nothing else.
+import { Handle } from "./handle.js";
+import { type ConnectOptions, settingsOf } from "./options.js";
+
+export {
+  ClientError,
+  ConnectionError,
+  type Constraint,
+  QueryError,
+  type StoreName,
+  TransactionError,
+} from "./errors.js";
+export type { Handle, Prepared } from "./handle.js";
+export type { Health, StoreHealth } from "./health.js";
+export type { Metrics, StoreMetrics } from "./metrics.js";
+export type { ConnectOptions } from "./options.js";
+export type { Isolation } from "./postgres.js";
+export type { Executed, Transaction } from "./transaction.js";
+export type { Row, Value } from "./values.js";
+
+/**
+ * A handle; nothing is opened before `initialize` or the first call.
+ * @throws ConnectionError code CONFIGURATION, naming everything that is wrong or missing
+ */
+export function connect(options: ConnectOptions = {}): Handle {
+  return new Handle(settingsOf(options, process.env, process.cwd()));
+}

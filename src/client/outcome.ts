@@ -1,0 +1,85 @@
+// Whether a transaction was committed whose COMMIT got no answer: PostgreSQL is asked by the transaction's number,
+// on a new connection. It owns the one case in which the number proves nothing: a server that crashed may give
+// numbers of transactions that it forgot to others. It knows no pool and no route.
+import type pg from "pg";
+import { isLost, sqlState } from "./errors.js";
+import { sleep } from "./store.js";
+
+/** One life of a server: its start, and the processes that live as long as its shared memory does. */
+export interface Era {
+  readonly started: string;
+  readonly processes: readonly number[];
+}
+
+export interface InDoubt {
+  readonly id: string;
+  /** The session that had it. */
+  readonly backend: number;
+  readonly era: Era | undefined;
+}
+
+const POLL_MS = 20;
+/** A session whose client is gone may sleep until TCP notices; after this long it is ended. */
+const END_AFTER_MS = 1_000;
+
+export async function eraOf(client: pg.ClientBase): Promise<Era> {
+  const { rows } = await client.query<{ started: string; processes: number[] | null }>(
+    `SELECT pg_postmaster_start_time()::text AS started, array_agg(pid) AS processes
+       FROM pg_stat_activity WHERE datid IS NULL AND pid IS NOT NULL`,
+  );
+  return { started: rows[0]?.started ?? "", processes: rows[0]?.processes ?? [] };
+}
+
+function same(before: Era | undefined, now: Era): boolean {
+  if (before?.started !== now.started) return false;
+  return before.processes.some((pid) => now.processes.includes(pid));
+}
+
+/** Asks until there is an answer, at most `waitMs`. */
+export async function resolveOutcome(
+  doubt: InDoubt,
+  connect: () => pg.Client,
+  waitMs: number,
+): Promise<"committed" | "aborted" | "unknown"> {
+  const began = performance.now();
+  for (;;) {
+    const answer = await askOnce(doubt, connect(), performance.now() - began > END_AFTER_MS);
+    if (answer !== "in progress") return answer;
+    if (performance.now() - began > waitMs) return "unknown";
+    await sleep(POLL_MS + Math.min(200, (performance.now() - began) / 10));
+  }
+}
+
+async function askOnce(
+  { id, backend, era }: InDoubt,
+  client: pg.Client,
+  end: boolean,
+): Promise<"committed" | "aborted" | "unknown" | "in progress"> {
+  client.on("error", () => {});
+  try {
+    await client.connect();
+    if (end) {
+      await client.query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_xid = $2::xid8::xid",
+        [backend, id],
+      );
+    }
+    const now = await eraOf(client);
+    const { rows } = await client.query<{ status: string | null }>(
+      "SELECT pg_xact_status($1::xid8) AS status",
+      [id],
+    );
+    const status = rows[0]?.status;
+    // After a crash "committed" may be said of another transaction; "aborted" is true of ours in any case.
+    if (status === "committed") return same(era, now) ? "committed" : "unknown";
+    if (status === "in progress" && !same(era, now)) return "aborted";
+    return status === "aborted" || status === "in progress" ? status : "unknown";
+  } catch (error) {
+    // "transaction ID is in the future": the server crashed and never heard of it.
+    if (sqlState(error) === "22023") return "aborted";
+    if (isLost(error)) return "in progress";
+    return "unknown";
+  } finally {
+    client.end().catch(() => {});
+  }
+}

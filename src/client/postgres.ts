@@ -1,0 +1,283 @@
+// The PostgreSQL side of the handle: a lazy pool, transactions that know their number before they commit, and
+// results in SQLite's form. Nothing is connected before the first call that needs it. It does not know the route,
+// only the store's own record of it.
+import pg from "pg";
+import type { PostgresConfig } from "../config.js";
+import { sql as statements } from "../sql.js";
+import { ConnectionError, codeOf, isLost, Lost, sqlState, TransactionError, wordsOf } from "./errors.js";
+import { type Era, eraOf, resolveOutcome } from "./outcome.js";
+import type { Claim, Outcome, Session, Store } from "./store.js";
+import { translated } from "./translate.js";
+import { forPostgres, placedValues, postgresTypes, type Row, type Value } from "./values.js";
+
+export type Isolation = "serializable" | "repeatable read" | "read committed";
+
+export interface PostgresOptions {
+  readonly config: PostgresConfig;
+  readonly schema: string | undefined;
+  readonly isolation: Isolation;
+  readonly waitMs: number;
+  readonly connectMs: number;
+  /** An outcome had to be asked for, and what came of it. */
+  readonly asked: (outcome: "committed" | "aborted" | "unknown") => void;
+}
+
+/** A server that takes longer to say where writes go is asked again later. */
+const CLAIM_TIMEOUT_MS = 2_000;
+
+export class PostgresStore implements Store {
+  readonly name = "postgres";
+  private pool: pg.Pool | undefined;
+  private readonly eras = new WeakMap<pg.ClientBase, Era>();
+  /** The column that plays the rowid, by the table's name as statements write it. */
+  private readonly rowids = new Map<string, string | null>();
+
+  constructor(private readonly options: PostgresOptions) {}
+
+  async read(sql: string, values: readonly Value[]): Promise<Row[]> {
+    const { sql: text, slots, parameters } = translated(sql, "postgres");
+    const bound = forPostgres(placedValues(values, slots, parameters));
+    const client = await this.connection();
+    try {
+      const { rows } = await client.query<Row>(extended(text, bound));
+      client.release();
+      return rows;
+    } catch (error) {
+      client.release(isLost(error));
+      throw error;
+    }
+  }
+
+  async begin(single: boolean): Promise<Session> {
+    const client = await this.connection();
+    try {
+      const begin = `BEGIN ISOLATION LEVEL ${this.options.isolation.toUpperCase()}`;
+      if (!single) {
+        await client.query(begin);
+        return new PostgresSession(this, client, null);
+      }
+      // A statement that writes needs the number anyway; asked for here it costs no round trip of its own.
+      const answers = (await client.query(
+        `${begin}; SELECT pg_current_xact_id()::text AS id`,
+      )) as unknown as pg.QueryResult<{ id: string }>[];
+      return new PostgresSession(this, client, answers[1]?.rows[0]?.id ?? null);
+    } catch (error) {
+      client.release(true);
+      throw error;
+    }
+  }
+
+  async claim(): Promise<Claim | null> {
+    const client = await this.connection();
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      const late = new Promise<never>((_, reject) => {
+        timer = setTimeout(() => reject(new Error("timeout expired")), CLAIM_TIMEOUT_MS);
+      });
+      const asked = client.query<{ writes: string; epoch: number }>(
+        "SELECT writes, epoch FROM switchback.route",
+      );
+      asked.catch(() => {});
+      const { rows } = await Promise.race([asked, late]);
+      client.release();
+      return rows[0] ? { writes: rows[0].writes, epoch: Number(rows[0].epoch) } : null;
+    } catch (error) {
+      const absent = /^(42P01|3F000|42501)$/.test(sqlState(error) ?? "");
+      client.release(!absent);
+      if (absent) return null;
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.pool?.end();
+    this.pool = undefined;
+  }
+
+  /** A client of the pool that is set up; the caller releases it. */
+  private async connection(): Promise<pg.PoolClient> {
+    this.pool ??= this.newPool();
+    const client = await this.pool.connect().catch((error: unknown) => {
+      const { host, port, database } = this.options.config;
+      const text = `PostgreSQL at ${host}:${port}/${database}: ${wordsOf(error)}`;
+      throw new ConnectionError(text, { store: "postgres", cause: error });
+    });
+    if (this.eras.has(client)) return client;
+    try {
+      // The pool listens to idle clients only; one that dies at work must not end the process.
+      client.on("error", () => {});
+      const path = this.options.schema;
+      await client.query(
+        `SET TimeZone = 'UTC'; SET DateStyle = 'ISO'${path === undefined ? "" : `; SET search_path = ${pg.escapeIdentifier(path)}, public`}`,
+      );
+      this.eras.set(client, await eraOf(client));
+      return client;
+    } catch (error) {
+      client.release(true);
+      throw error;
+    }
+  }
+
+  private newPool(): pg.Pool {
+    const pool = new pg.Pool({ ...this.clientConfig(), max: this.options.config.maxConnections });
+    pool.on("error", () => {});
+    return pool;
+  }
+
+  private clientConfig(): pg.ClientConfig {
+    const { host, port, database, user, password, ssl } = this.options.config;
+    return {
+      host,
+      port,
+      database,
+      user,
+      ...(password === undefined ? {} : { password }),
+      ssl,
+      types: postgresTypes,
+      application_name: "switchback client",
+      connectionTimeoutMillis: this.options.connectMs,
+      keepAlive: true,
+    };
+  }
+
+  /** The rowid's column of a table; null when it has none. Looked up once. */
+  async rowidColumn(table: string, client: pg.ClientBase): Promise<string | null> {
+    const known = this.rowids.get(table);
+    if (known !== undefined) return known;
+    const { rows } = await client.query<{ name: string | null }>(statements("postgres/rowid-column"), [
+      table,
+    ]);
+    // A table that does not exist yet may exist tomorrow.
+    if (rows[0]) this.rowids.set(table, rows[0].name);
+    return rows[0]?.name ?? null;
+  }
+
+  /** True when a column remembered for the table may be to blame for the error; it is then looked up again. */
+  forgetRowid(table: string, error: unknown): boolean {
+    return codeOf(error) === "42703" && this.rowids.delete(table);
+  }
+
+  /** Sends COMMIT, and when no answer comes, finds out. @throws what PostgreSQL says, Lost, TransactionError */
+  async commit(client: pg.PoolClient, id: string | null): Promise<void> {
+    const era = this.eras.get(client);
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error("timeout expired")), this.options.waitMs);
+    });
+    try {
+      const sent = client.query("COMMIT");
+      sent.catch(() => {});
+      const { command } = await Promise.race([sent, late]);
+      client.release();
+      if (command === "ROLLBACK")
+        throw new TransactionError("the transaction had failed", { store: "postgres" });
+    } catch (error) {
+      if (error instanceof TransactionError) throw error;
+      client.release(isLost(error));
+      if (!isLost(error)) throw error;
+      // Nothing was written: nothing can have been committed twice.
+      if (id === null) throw new Lost("the connection was lost", { cause: error });
+      await this.resolve(id, client, era, error);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  private async resolve(
+    id: string,
+    client: pg.PoolClient,
+    era: Era | undefined,
+    error: unknown,
+  ): Promise<void> {
+    const backend = (client as pg.PoolClient & { processID?: number }).processID ?? 0;
+    const outcome = await resolveOutcome(
+      { id, backend, era },
+      () => new pg.Client(this.clientConfig()),
+      this.options.waitMs,
+    );
+    this.options.asked(outcome);
+    if (outcome === "aborted")
+      throw new Lost("the connection was lost and the transaction with it", { cause: error });
+    if (outcome === "unknown") {
+      throw new TransactionError(
+        `the connection to PostgreSQL was lost during COMMIT (${wordsOf(error)}), and whether transaction ${id} was committed could not be asked within ${this.options.waitMs} ms: look before doing it again`,
+        { store: "postgres", cause: error, code: "OUTCOME_UNKNOWN", outcome: "unknown" },
+      );
+    }
+  }
+}
+
+/** The extended protocol takes one statement only, with or without parameters: as better-sqlite3 does. */
+function extended(text: string, values: unknown[]): pg.QueryConfig {
+  return { text, values, queryMode: "extended" } as pg.QueryConfig;
+}
+
+class PostgresSession implements Session {
+  /** Statements run one after another, also when the caller does not await them one by one. */
+  private last: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    private readonly store: PostgresStore,
+    private readonly client: pg.PoolClient,
+    private readonly id: string | null,
+  ) {}
+
+  run(sql: string, values: readonly Value[]): Promise<Outcome> {
+    const next = this.last.then(() => this.runNow(sql, values));
+    this.last = next.catch(() => {});
+    return next;
+  }
+
+  private async runNow(sql: string, values: readonly Value[]): Promise<Outcome> {
+    const { sql: text, slots, parameters, insertsInto, returning, upsert } = translated(sql, "postgres");
+    const bound = forPostgres(placedValues(values, slots, parameters));
+    const column =
+      insertsInto === null || upsert ? null : await this.store.rowidColumn(insertsInto, this.client);
+    const added = column !== null && !returning;
+    try {
+      const result = await this.client.query<Row>(
+        extended(added ? `${text} RETURNING ${pg.escapeIdentifier(column)}` : text, bound),
+      );
+      const changes = /^(INSERT|UPDATE|DELETE|MERGE)$/.test(result.command) ? (result.rowCount ?? 0) : 0;
+      const rowid = column === null ? undefined : result.rows.at(-1)?.[column];
+      const rows = added ? [] : result.rows;
+      return typeof rowid === "number" || typeof rowid === "bigint"
+        ? { rows, changes, lastInsertRowid: rowid }
+        : { rows, changes };
+    } catch (error) {
+      if (added && insertsInto !== null && this.store.forgetRowid(insertsInto, error)) {
+        throw new Lost("the table changed its columns", { cause: error });
+      }
+      throw error;
+    }
+  }
+
+  async commit(): Promise<void> {
+    await this.last;
+    let id = this.id;
+    if (id === null) {
+      try {
+        const { rows } = await this.client.query<{ id: string | null }>(
+          "SELECT pg_current_xact_id_if_assigned()::text AS id",
+        );
+        id = rows[0]?.id ?? null;
+      } catch (error) {
+        this.client.release(true);
+        throw error;
+      }
+    }
+    await this.store.commit(this.client, id);
+  }
+
+  async rollback(): Promise<void> {
+    await this.last;
+    try {
+      await this.client.query("ROLLBACK");
+      this.client.release();
+    } catch {
+      this.client.release(true);
+    }
+  }
+}

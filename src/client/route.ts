@@ -1,0 +1,241 @@
+// Where the next call goes. It owns the one rule by which the route is believed: a file or the sidecar's answer may
+// only lead forward in epochs; a store is believed when it says of itself that it takes the writes, and then also
+// backward, if the other store's fence has just proved the present belief wrong. It runs no statement of the caller's.
+import { readFileSync } from "node:fs";
+import { ConnectionError, codeOf, type StoreName, wordsOf } from "./errors.js";
+import { counted, type Metrics } from "./metrics.js";
+import { type Claim, sleep } from "./store.js";
+
+export interface Route {
+  readonly writes: StoreName | "paused";
+  readonly epoch: number;
+}
+
+export interface Asked {
+  /** SQLite's own record, at once; null when it has none or cannot be read. */
+  sqlite(): Claim | null;
+  /** PostgreSQL's own record. @throws when it cannot be asked */
+  postgres(): Promise<Claim | null>;
+}
+
+/** How old the route may be when a call begins. Reading a small file takes some 20 µs, HTTP a round trip. */
+const FRESH_MS = { file: 10, http: 100 };
+/** While calls wait for it. */
+const POLL_MS = { file: 3, http: 20 };
+/** While calls wait, PostgreSQL itself is asked too, for a route that nobody publishes any more. */
+const ASK_MS = 100;
+const HTTP_TIMEOUT_MS = 1_000;
+
+export class RouteFollower {
+  private current: Route | null = null;
+  /** The store that last had the writes: during a pause it is exact, and reads go on there. */
+  private last: StoreName | null = null;
+  /** The newest epoch in which a store took the writes: a pause may still end where it began. */
+  private settled = -1;
+  /** The store whose fence contradicts `current`. */
+  private suspect: StoreName | null = null;
+  /** What the source said when a fence and the other store's record showed that it was not so. */
+  private disproved: Route | null = null;
+  private readonly kind: "file" | "http";
+  private readAt = Number.NEGATIVE_INFINITY;
+  private askedAt = Number.NEGATIVE_INFINITY;
+  private reading: Promise<void> | null = null;
+  private problem: string | null = null;
+
+  constructor(
+    private readonly source: string,
+    private readonly asked: Asked,
+    private readonly metrics: Metrics,
+    /** How long a call may wait altogether, for the message. */
+    private readonly waitMs: number,
+  ) {
+    this.kind = /^https?:/.test(source) ? "http" : "file";
+  }
+
+  /** What is believed now, and why the source could not be read, if so. */
+  get state(): { readonly route: Route | null; readonly problem: string | null } {
+    return { route: this.current, problem: this.problem };
+  }
+
+  /** The store for a call; waits while nobody may write. `waitMs` is all it may take. @throws ConnectionError */
+  async target(kind: "read" | "write", waitMs: number): Promise<StoreName> {
+    await this.refresh(FRESH_MS[this.kind]);
+    const now = this.answer(kind);
+    if (now) return now;
+    const awaited =
+      this.current === null ? "to be known" : "to be sqlite or postgres again: writes are paused";
+    return this.until(waitMs, () => this.answer(kind), awaited);
+  }
+
+  private answer(kind: "read" | "write"): StoreName | null {
+    if (this.current && this.current.writes !== "paused") return this.current.writes;
+    return kind === "read" ? this.last : null;
+  }
+
+  /**
+   * After `store` refused a write: returns when the route names the other store, or when it is time to try the same
+   * one again, because a flip may also be given up. @throws ConnectionError when `waitMs` has passed
+   */
+  async afterFence(
+    store: StoreName,
+    epoch: number | null,
+    patienceMs: number,
+    waitMs: number,
+  ): Promise<void> {
+    this.suspect = store;
+    const tryAgainAt = performance.now() + patienceMs;
+    const ready = () => {
+      const target = this.answer("write");
+      if (target !== null && target !== store) return true;
+      return target !== null && performance.now() >= tryAgainAt ? true : null;
+    };
+    const since = epoch === null ? "" : ` (epoch ${epoch})`;
+    await this.until(waitMs, ready, `to lead away from ${store}, which refuses writes${since}`);
+  }
+
+  /** A write was accepted there. */
+  proved(store: StoreName): void {
+    if (this.suspect === store) this.suspect = null;
+  }
+
+  /**
+   * Whether what was just read from `store` was the newest: false when the writes had moved meanwhile, and then the
+   * route has moved too. SQLite's record answers without a round trip.
+   */
+  async stillHolds(store: StoreName): Promise<boolean> {
+    const claim = this.asked.sqlite();
+    if (store === "postgres") return !(claim && this.believe("sqlite", claim));
+    if (claim?.writes !== "postgres") return true;
+    // SQLite says so before PostgreSQL has everything: only PostgreSQL knows when it does.
+    const other = await this.asked.postgres();
+    return !(other && this.believe("postgres", other));
+  }
+
+  private async until<T>(waitMs: number, ready: () => T | null, awaited: string): Promise<T> {
+    return counted(this.metrics, async () => {
+      const began = performance.now();
+      for (;;) {
+        await sleep(POLL_MS[this.kind]);
+        await this.refresh(POLL_MS[this.kind] - 1);
+        // Not awaited: a server that is down answers late.
+        void this.askStores();
+        const answer = ready();
+        if (answer !== null) return answer;
+        if (performance.now() - began >= waitMs) throw this.timeout(awaited);
+      }
+    });
+  }
+
+  private timeout(awaited: string): ConnectionError {
+    const { current, problem } = this;
+    const says = current ? `it says ${current.writes} (epoch ${current.epoch})` : "nothing is known of it";
+    return new ConnectionError(
+      `waited ${this.waitMs} ms for the route ${this.source} ${awaited}; ${says}${problem ? `, and ${problem}` : ""}`,
+      { code: "ROUTE_TIMEOUT", store: current?.writes === "paused" ? undefined : current?.writes },
+    );
+  }
+
+  /** Reads the source unless that was done within `freshMs`; calls share one reading. */
+  private async refresh(freshMs: number): Promise<void> {
+    const claim = this.asked.sqlite();
+    if (claim) this.believe("sqlite", claim);
+    if (performance.now() - this.readAt < freshMs) return;
+    if (this.kind === "file") {
+      this.readAt = performance.now();
+      this.readFile();
+    } else {
+      this.reading ??= this.fetch().finally(() => {
+        this.readAt = performance.now();
+        this.reading = null;
+      });
+      await this.reading;
+    }
+    if (this.current !== null) return;
+    await this.askStores();
+    // No answer anywhere, and a SQLite file without records: switchback has not come yet, or is gone.
+    if (this.current === null && claim === null) this.move({ writes: "sqlite", epoch: 0 });
+  }
+
+  private readFile(): void {
+    try {
+      this.hear(readFileSync(this.source, "utf8"));
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") this.accept({ writes: "sqlite", epoch: 0 });
+      else this.problem = `it cannot be read (${codeOf(error) ?? wordsOf(error)})`;
+    }
+  }
+
+  private async fetch(): Promise<void> {
+    try {
+      const response = await fetch(this.source, { signal: AbortSignal.timeout(HTTP_TIMEOUT_MS) });
+      if (!response.ok) throw new Error(`status ${response.status}`);
+      this.hear(await response.text());
+    } catch (error) {
+      const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
+      this.problem = `it cannot be asked (${wordsOf(cause)})`;
+    }
+  }
+
+  private hear(text: string): void {
+    const route = parsed(text);
+    if (route) {
+      this.problem = null;
+      this.accept(route);
+    } else this.problem = "what it says is no route";
+  }
+
+  /** The source's word: never back to an older epoch. A pause is no new epoch until it ends. */
+  private accept(route: Route): void {
+    const known = this.disproved;
+    // An old file of an earlier installation, say: it must change before it counts again.
+    if (known && known.writes === route.writes && known.epoch === route.epoch) return;
+    this.disproved = null;
+    if (route.epoch >= this.settled) this.move(route);
+  }
+
+  /** A store's word about itself; true when it changed where calls go. */
+  private believe(store: StoreName, claim: Claim): boolean {
+    if (claim.writes !== store) return false;
+    const newer = claim.epoch > this.settled;
+    const proven = this.suspect !== null && this.suspect !== store && this.current?.writes !== store;
+    if (!newer && !proven) return false;
+    const before = this.last;
+    if (!newer) this.disproved = this.current;
+    this.move({ writes: store, epoch: claim.epoch });
+    return before !== store;
+  }
+
+  private move(route: Route): void {
+    this.current = route;
+    if (route.writes === "paused") return;
+    this.settled = route.epoch;
+    if (this.last !== null && this.last !== route.writes) {
+      this.metrics.moves += 1;
+      this.suspect = null;
+    }
+    this.last = route.writes;
+  }
+
+  private async askStores(): Promise<void> {
+    if (performance.now() - this.askedAt < ASK_MS) return;
+    this.askedAt = performance.now();
+    const claim = this.asked.sqlite();
+    if (claim) this.believe("sqlite", claim);
+    try {
+      const other = await this.asked.postgres();
+      if (other) this.believe("postgres", other);
+    } catch {
+      // It may be down as long as the writes are in SQLite; a call that needs it says so itself.
+    }
+  }
+}
+
+function parsed(text: string): Route | null {
+  try {
+    const { writes, epoch } = JSON.parse(text) as { writes?: unknown; epoch?: unknown };
+    const known = writes === "sqlite" || writes === "postgres" || writes === "paused";
+    return known && typeof epoch === "number" && Number.isSafeInteger(epoch) ? { writes, epoch } : null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,218 @@
+// The SQLite side of the handle: one connection that writes, one transaction at a time, and one that only reads,
+// so that a query never sees the uncommitted rows of an open transaction. Waiting for another process's lock is
+// done in steps, because better-sqlite3 would hold up the whole process while it waits. It does not know the route,
+// only the file's own record of it.
+import Database from "better-sqlite3";
+import { ConnectionError, codeOf, FenceMet, judge, wordsOf } from "./errors.js";
+import { type Claim, type Outcome, runAlone, type Session, type Store, sleep } from "./store.js";
+import { translated } from "./translate.js";
+import { Turn } from "./turn.js";
+import { forSqlite, fromSqlite, placedValues, type Row, safeInteger, type Value } from "./values.js";
+
+export interface SqliteOptions {
+  readonly file: string;
+  readonly create: boolean;
+  readonly waitMs: number;
+  readonly setUp: ((database: Database.Database) => void) | undefined;
+}
+
+/** Statements kept ready on each connection. */
+const PREPARED_MAX = 200;
+/** How soon a lock that another process holds is asked for again. */
+const LOCK_POLL_MS = 4;
+/** How soon a file without switchback's records is looked at again. */
+const RECORDS_POLL_MS = 1_000;
+
+export class SqliteStore implements Store {
+  readonly name = "sqlite";
+  private writer: Connection | undefined;
+  private reader: Connection | undefined;
+  private readonly turn = new Turn();
+  private readonly rowids = new Map<string, boolean>();
+
+  constructor(private readonly options: SqliteOptions) {}
+
+  async read(sql: string, values: readonly Value[]): Promise<Row[]> {
+    const reader = this.reading();
+    if (!reader.prepared(translated(sql, "sqlite").sql).readonly) {
+      // Its words did not say so, but it writes.
+      return (await runAlone(this, sql, values)).rows;
+    }
+    return this.unlocked(() => reader.run(sql, values).rows);
+  }
+
+  async begin(): Promise<Session> {
+    const release = await this.turn.take(this.options.waitMs);
+    try {
+      const writer = this.writing();
+      await this.unlocked(() => writer.database.exec("BEGIN IMMEDIATE"));
+      const claim = writer.claim();
+      // The write lock is ours: what the record says now holds until the end of the transaction.
+      if (claim && claim.writes !== "sqlite") {
+        writer.database.exec("ROLLBACK");
+        throw new FenceMet("sqlite", null);
+      }
+      return this.session(writer, release);
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  private session(writer: Connection, release: () => void): Session {
+    const { database } = writer;
+    const rollback = async () => {
+      try {
+        if (database.inTransaction) database.exec("ROLLBACK");
+      } catch {
+        // A new connection starts clean.
+        this.writer = undefined;
+        database.close();
+      } finally {
+        release();
+      }
+    };
+    return {
+      run: async (sql, values) => this.withRowid(sql, writer.run(sql, values), writer),
+      rollback,
+      commit: async () => {
+        try {
+          // In rollback-journal mode a reader of another process holds up the commit, which then stays open.
+          await this.unlocked(() => database.exec("COMMIT"));
+          release();
+        } catch (error) {
+          await rollback();
+          throw error;
+        }
+      },
+    };
+  }
+
+  /** Adds what SQLite knows only as the connection's last number: it may stem from another statement. */
+  private withRowid(sql: string, outcome: Outcome, writer: Connection): Outcome {
+    const { insertsInto, upsert } = translated(sql, "sqlite");
+    if (insertsInto === null || upsert || outcome.changes === 0 || !this.hasRowid(insertsInto, writer)) {
+      return outcome;
+    }
+    return { ...outcome, lastInsertRowid: writer.lastRowid() };
+  }
+
+  private hasRowid(written: string, writer: Connection): boolean {
+    const known = this.rowids.get(written);
+    if (known !== undefined) return known;
+    const name = written.replace(/^(?:"(?:[^"]|"")*"|[^".]+)\.(?=.)/, "").replace(/^["`[](.*)["`\]]$/s, "$1");
+    const found = writer
+      .prepared(
+        "SELECT type = 'table' AND wr = 0 AS yes FROM pragma_table_list WHERE lower(name) = lower(?1)",
+      )
+      .get({ 1: name.replaceAll('""', '"') }) as { yes: bigint } | undefined;
+    if (found) this.rowids.set(written, found.yes === 1n);
+    return found?.yes === 1n;
+  }
+
+  async claim(): Promise<Claim | null> {
+    return this.claimNow();
+  }
+
+  /** Without a wait: some microseconds. @throws when the file cannot be opened or read */
+  claimNow(): Claim | null {
+    return this.reading().claim();
+  }
+
+  async close(): Promise<void> {
+    const release = await this.turn.take(this.options.waitMs);
+    this.writer?.database.close();
+    this.reader?.database.close();
+    this.writer = undefined;
+    this.reader = undefined;
+    release();
+  }
+
+  private reading(): Connection {
+    this.reader ??= new Connection(this.options, true);
+    return this.reader;
+  }
+
+  private writing(): Connection {
+    this.writer ??= new Connection(this.options, false);
+    return this.writer;
+  }
+
+  /** Tries until no other process holds the lock, at most `waitMs`; then SQLITE_BUSY comes out. */
+  private async unlocked<T>(work: () => T): Promise<T> {
+    const until = performance.now() + this.options.waitMs;
+    for (;;) {
+      try {
+        return work();
+      } catch (error) {
+        // A snapshot that is too old never becomes young again.
+        const lasting = codeOf(error) === "SQLITE_BUSY_SNAPSHOT" || judge(error) !== "conflict";
+        if (lasting || performance.now() > until) throw error;
+      }
+      await sleep(1 + Math.random() * LOCK_POLL_MS);
+    }
+  }
+}
+
+class Connection {
+  readonly database: Database.Database;
+  private readonly ready = new Map<string, Database.Statement>();
+  private route: Database.Statement | undefined;
+  private lookedForRoute = Number.NEGATIVE_INFINITY;
+
+  constructor({ file, create, setUp }: SqliteOptions, readonly: boolean) {
+    let database: Database.Database | undefined;
+    try {
+      database = new Database(file, { timeout: 0, fileMustExist: !create });
+      database.defaultSafeIntegers(true);
+      setUp?.(database);
+      if (readonly) database.pragma("query_only = ON");
+      this.database = database;
+    } catch (error) {
+      database?.close();
+      throw new ConnectionError(`SQLite at ${file}: ${wordsOf(error)}`, { store: "sqlite", cause: error });
+    }
+  }
+
+  prepared(sql: string): Database.Statement {
+    const known = this.ready.get(sql);
+    if (known) return known;
+    const made = this.database.prepare(sql);
+    if (this.ready.size >= PREPARED_MAX) this.ready.delete(this.ready.keys().next().value ?? "");
+    this.ready.set(sql, made);
+    return made;
+  }
+
+  run(sql: string, values: readonly Value[]): Outcome {
+    const { sql: text, slots, parameters } = translated(sql, "sqlite");
+    const bound = forSqlite(placedValues(values, slots, parameters));
+    const statement = this.prepared(text);
+    if (!statement.reader) return { rows: [], changes: Number(statement.run(bound).changes) };
+    const rows = (statement.all(bound) as Row[]).map(fromSqlite);
+    return { rows, changes: statement.readonly ? 0 : Number(this.number("SELECT changes()")) };
+  }
+
+  lastRowid(): number | bigint {
+    return safeInteger(this.number("SELECT last_insert_rowid()"));
+  }
+
+  private number(sql: string): bigint {
+    return Object.values(this.prepared(sql).get() as Record<string, bigint>)[0] ?? 0n;
+  }
+
+  /** What _switchback_route says; null without such a table. A locked file has no answer either. */
+  claim(): Claim | null {
+    const now = performance.now();
+    if (!this.route && now - this.lookedForRoute < RECORDS_POLL_MS) return null;
+    this.lookedForRoute = now;
+    try {
+      this.route ??= this.database.prepare("SELECT writes, epoch FROM _switchback_route");
+      const row = this.route.get() as { writes: string; epoch: bigint } | undefined;
+      return row ? { writes: row.writes, epoch: Number(row.epoch) } : null;
+    } catch (error) {
+      if (codeOf(error) !== "SQLITE_ERROR" && judge(error) !== "conflict") throw error;
+      if (codeOf(error) === "SQLITE_ERROR") this.route = undefined;
+      return null;
+    }
+  }
+}

@@ -1,0 +1,53 @@
+// What the handle asks of a store, the same of both. Errors come out as the driver threw them: errors.ts judges
+// them, and the handle decides what to do. Nothing here knows the route.
+import type { StoreName } from "./errors.js";
+import type { Row, Value } from "./values.js";
+
+export interface Outcome {
+  readonly rows: Row[];
+  /** Rows inserted, updated or deleted by the statement itself. */
+  readonly changes: number;
+  readonly lastInsertRowid?: number | bigint;
+}
+
+/** What a store's own record says about where writes go. */
+export interface Claim {
+  readonly writes: string;
+  readonly epoch: number;
+}
+
+/** One open transaction. After `commit` or `rollback` it is over, whatever they threw. */
+export interface Session {
+  run(sql: string, values: readonly Value[]): Promise<Outcome>;
+  /** @throws TransactionError with outcome `unknown`; Lost when it is known not to have been committed */
+  commit(): Promise<void>;
+  /** Never throws: what cannot be rolled back by word is rolled back by closing the connection. */
+  rollback(): Promise<void>;
+}
+
+export interface Store {
+  readonly name: StoreName;
+  /** Runs one statement outside of any transaction. */
+  read(sql: string, values: readonly Value[]): Promise<Row[]>;
+  /** `single`: exactly one statement that writes will follow. @throws FenceMet when the store says that writes left */
+  begin(single: boolean): Promise<Session>;
+  /** The store's own record; null when it has none. @throws when the store cannot be asked */
+  claim(): Promise<Claim | null>;
+  close(): Promise<void>;
+}
+
+/** One statement as a transaction of its own. */
+export async function runAlone(store: Store, sql: string, values: readonly Value[]): Promise<Outcome> {
+  const session = await store.begin(true);
+  let outcome: Outcome;
+  try {
+    outcome = await session.run(sql, values);
+  } catch (error) {
+    await session.rollback();
+    throw error;
+  }
+  await session.commit();
+  return outcome;
+}
+
+export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

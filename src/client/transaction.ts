@@ -1,0 +1,99 @@
+// One open transaction as the caller sees it, the same in both stores. PostgreSQL gives up a transaction at its first
+// failed statement and SQLite does not: here the first failure ends it in both, unless the caller goes back to a
+// savepoint. It does not know which statements may be repeated; it tells the handle what happened.
+import { CallersOwn, judge, QueryError, type StoreName, TransactionError, typed } from "./errors.js";
+import type { Outcome, Session } from "./store.js";
+import { translated } from "./translate.js";
+import type { Row, Value } from "./values.js";
+
+export interface Executed {
+  /** Rows that the statement itself inserted, updated or deleted. */
+  readonly changes: number;
+  /** Of the last row that an INSERT added, where the table has such a number; never after DO UPDATE. */
+  readonly lastInsertRowid?: number | bigint;
+}
+
+/** What `transaction` passes to its function. Of no use after the function has ended. */
+export interface Transaction {
+  query<T extends object = Row>(sql: string, params?: readonly Value[]): Promise<T[]>;
+  queryOne<T extends object = Row>(sql: string, params?: readonly Value[]): Promise<T | null>;
+  execute(sql: string, params?: readonly Value[]): Promise<Executed>;
+}
+
+export class OpenTransaction implements Transaction {
+  /** False once it was committed or rolled back. */
+  open = true;
+  /** Some statement was more than a read. */
+  wrote = false;
+  private failure: unknown = null;
+
+  constructor(
+    private readonly store: StoreName,
+    private readonly session: Session,
+  ) {}
+
+  async query<T extends object = Row>(sql: string, params: readonly Value[] = []): Promise<T[]> {
+    return (await this.statement(sql, params)).rows as T[];
+  }
+
+  async queryOne<T extends object = Row>(sql: string, params: readonly Value[] = []): Promise<T | null> {
+    return ((await this.statement(sql, params)).rows[0] as T | undefined) ?? null;
+  }
+
+  async execute(sql: string, params: readonly Value[] = []): Promise<Executed> {
+    const { rows: _, ...done } = await this.statement(sql, params);
+    return done;
+  }
+
+  private async statement(sql: string, params: readonly Value[]): Promise<Outcome> {
+    if (!this.open)
+      throw new TransactionError("the transaction is over", { store: this.store, code: "OVER" });
+    const { verb, reads, sql: text } = translated(sql, this.store);
+    const goesBack = verb === "ROLLBACK" && /^ROLLBACK\s+(TRANSACTION\s+|WORK\s+)?TO\b/i.test(text);
+    if (/^(BEGIN|START|COMMIT|END|ABORT)$/.test(verb) || (verb === "ROLLBACK" && !goesBack)) {
+      throw new QueryError(`${verb} belongs to transaction() itself; throw an error to roll back`, {
+        code: "STATEMENT",
+      });
+    }
+    if (this.failure !== null && !goesBack) throw this.failure;
+    if (!reads) this.wrote = true;
+    try {
+      const outcome = await this.session.run(sql, params);
+      // A fence or a lost connection is not undone by a savepoint.
+      if (goesBack && this.failure !== null && judge(this.failure) === "final") this.failure = null;
+      return outcome;
+    } catch (error) {
+      this.failure ??= typed(this.store, error, sql);
+      throw this.failure;
+    }
+  }
+
+  /** Runs the caller's function; when it or a statement fails, rolls back and throws what decides. */
+  async run<T>(work: () => Promise<T> | T): Promise<T> {
+    try {
+      const value = await work();
+      // Swallowed by the caller, but nothing of this transaction can be kept.
+      if (this.failure !== null) throw this.failure;
+      return value;
+    } catch (error) {
+      await this.rollback();
+      // What makes the transaction run again counts more than what the caller made of it.
+      throw this.failure !== null && judge(this.failure) !== "final" ? this.failure : this.owned(error);
+    }
+  }
+
+  /** The caller's own errors are final, even those that look like a store's. */
+  private owned(error: unknown): unknown {
+    return error === this.failure ? error : new CallersOwn(error);
+  }
+
+  async commit(): Promise<void> {
+    this.open = false;
+    await this.session.commit();
+  }
+
+  async rollback(): Promise<void> {
+    this.open = false;
+    await this.session.rollback();
+  }
+}

@@ -1,0 +1,177 @@
+// One statement for both stores: `?` and `$1` placeholders become what the store understands, and the words that
+// decide where a statement may run are found. It owns a tokenizer that knows what is not code (strings, quoted
+// names, comments, dollar quotes) and no grammar beyond that; it runs nothing.
+import { QueryError, type StoreName } from "./errors.js";
+
+export interface Translated {
+  /** With the store's own placeholders, numbered from 1 without gaps; without a semicolon at the end. */
+  readonly sql: string;
+  /** The caller's parameter (from 0) behind each placeholder number. */
+  readonly slots: readonly number[];
+  /** How many parameters the caller must pass. */
+  readonly parameters: number;
+  /** The first word, in capitals. */
+  readonly verb: string;
+  /** By its words it does nothing but read. */
+  readonly reads: boolean;
+  /** The table that an INSERT names, as written there; null for everything else. */
+  readonly insertsInto: string | null;
+  readonly returning: boolean;
+  /** ON CONFLICT … DO UPDATE: rows may be changed instead of inserted. */
+  readonly upsert: boolean;
+}
+
+type Kind = "word" | "name" | "parameter" | "other";
+
+interface Token {
+  readonly kind: Kind;
+  readonly text: string;
+  readonly start: number;
+  readonly end: number;
+  readonly depth: number;
+}
+
+const STRING = "'(?:[^']|'')*'?";
+const LINE_COMMENT = String.raw`--[^\n]*`;
+const DOLLAR = String.raw`\$(?<tag>[A-Za-z_\u{80}-\u{10ffff}][\w\u{80}-\u{10ffff}]*)?\$[\s\S]*?(?:\$\k<tag>\$|$)`;
+const REST = String.raw`(?<parameter>\$\d+|\?\d*)|(?<number>\d[\w.]*|\.\d[\w.]*)|(?<word>[A-Za-z_\u{80}-\u{10ffff}][\w$\u{80}-\u{10ffff}]*)|[\s\S]`;
+
+// [names] and `names` are SQLite's; in PostgreSQL a bracket is an array. E'…' with backslashes is PostgreSQL's.
+const LEXEMES: Readonly<Record<StoreName, string>> = {
+  sqlite: String.raw`(?<space>\s+|${LINE_COMMENT}|\/\*[\s\S]*?(?:\*\/|$))|(?<string>${STRING}|${DOLLAR})|(?<name>"(?:[^"]|"")*"?|${"`"}(?:[^${"`"}]|${"``"})*${"`"}?|\[[^\]]*\]?)|${REST}`,
+  postgres: String.raw`(?<space>\s+|${LINE_COMMENT})|(?<string>[eE]'(?:[^'\\]|\\[\s\S]|'')*'?|${STRING}|${DOLLAR})|(?<name>"(?:[^"]|"")*"?)|${REST}`,
+};
+
+function tokens(sql: string, store: StoreName): Token[] {
+  const lexeme = new RegExp(LEXEMES[store], "uy");
+  const found: Token[] = [];
+  let depth = 0;
+  let at = 0;
+  while (at < sql.length) {
+    if (store === "postgres" && sql.startsWith("/*", at)) {
+      at = afterNestedComment(sql, at);
+      continue;
+    }
+    lexeme.lastIndex = at;
+    const match = lexeme.exec(sql);
+    if (!match) break;
+    const text = match[0];
+    const end = at + text.length;
+    const groups = match.groups ?? {};
+    if (text === ")") depth -= 1;
+    if (groups.space === undefined) found.push({ kind: kindOf(groups), text, start: at, end, depth });
+    if (text === "(") depth += 1;
+    at = end;
+  }
+  return found;
+}
+
+function kindOf(groups: Readonly<Record<string, string | undefined>>): Kind {
+  if (groups.word !== undefined) return "word";
+  if (groups.name !== undefined) return "name";
+  return groups.parameter === undefined ? "other" : "parameter";
+}
+
+/** PostgreSQL's block comments nest. */
+function afterNestedComment(sql: string, start: number): number {
+  let open = 0;
+  let at = start;
+  while (at < sql.length) {
+    if (sql.startsWith("/*", at)) open += 1;
+    else if (sql.startsWith("*/", at)) open -= 1;
+    else {
+      at += 1;
+      continue;
+    }
+    at += 2;
+    if (open === 0) return at;
+  }
+  return sql.length;
+}
+
+/**
+ * Translates a statement for a store. A statement with a `$n` outside of literals is not searched for `?`, which
+ * is then an operator. @throws QueryError for an empty statement
+ */
+export function translate(sql: string, store: StoreName): Translated {
+  const list = tokens(sql, store);
+  while (list.at(-1)?.text === ";") list.pop();
+  const last = list.at(-1);
+  if (!last) throw new QueryError("the statement is empty", { code: "STATEMENT" });
+  return { ...placed(sql, list, store, last.end), ...described(sql, list) };
+}
+
+function placed(
+  sql: string,
+  list: readonly Token[],
+  store: StoreName,
+  end: number,
+): Pick<Translated, "sql" | "slots" | "parameters"> {
+  const parameters = list.filter(({ kind }) => kind === "parameter");
+  const numbered = parameters.some(({ text }) => text.startsWith("$"));
+  const used = numbered ? parameters.filter(({ text }) => text.startsWith("$")) : parameters;
+  const mark = store === "sqlite" ? "?" : "$";
+  const slots: number[] = [];
+  let largest = 0;
+  let text = "";
+  let at = 0;
+  for (const token of used) {
+    // A bare ? is one more than the largest number before it, as SQLite counts.
+    const number = token.text === "?" ? largest + 1 : Number(token.text.slice(1));
+    if (number < 1 || number > 65_535) {
+      throw new QueryError(`${token.text} is no placeholder: they count from 1 to 65535`, {
+        code: "STATEMENT",
+      });
+    }
+    largest = Math.max(largest, number);
+    let slot = slots.indexOf(number - 1);
+    if (slot < 0) slot = slots.push(number - 1) - 1;
+    text += `${sql.slice(at, token.start)}${mark}${slot + 1}`;
+    at = token.end;
+  }
+  return { sql: text + sql.slice(at, end), slots, parameters: largest };
+}
+
+const READS = new Set(["SELECT", "VALUES", "TABLE", "WITH", "SHOW", "EXPLAIN", "PRAGMA"]);
+// UPDATE also stands in FOR UPDATE, which belongs to a transaction; INTO in SELECT … INTO, which makes a table.
+const WRITES = new Set(["INSERT", "UPDATE", "DELETE", "MERGE", "INTO", "REPLACE"]);
+
+function described(sql: string, list: readonly Token[]): Omit<Translated, "sql" | "slots" | "parameters"> {
+  const word = (i: number) => (list[i]?.kind === "word" ? list[i]?.text.toUpperCase() : undefined) ?? "";
+  const verb = list.findIndex(({ text }) => text !== "(");
+  const writes = list.some((_, i) => WRITES.has(word(i)) && list[i + 1]?.text !== "(");
+  const top = (...words: string[]) =>
+    list.findIndex((token, i) => token.depth === 0 && words.every((one, k) => word(i + k) === one));
+  const into = top("INSERT") < 0 && top("REPLACE") < 0 ? -1 : top("INTO");
+  return {
+    verb: word(verb),
+    reads: READS.has(word(verb)) && !writes,
+    insertsInto: into < 0 ? null : tableAt(sql, list, into + 1),
+    returning: top("RETURNING") >= 0,
+    upsert: top("DO", "UPDATE") >= 0,
+  };
+}
+
+/** `name` or `schema.name` from the token at `first`, as written. */
+function tableAt(sql: string, list: readonly Token[], first: number): string | null {
+  const isName = (i: number) => list[i]?.kind === "word" || list[i]?.kind === "name";
+  const start = list[first];
+  if (!start || !isName(first)) return null;
+  const qualified = list[first + 1]?.text === "." && isName(first + 2);
+  return sql.slice(start.start, (qualified ? list[first + 2] : start)?.end);
+}
+
+/** Statements repeat: the translations of the most recent ones are kept. */
+const KEPT_MAX = 500;
+const kept = new Map<string, Translated>();
+
+/** `translate`, remembered. */
+export function translated(sql: string, store: StoreName): Translated {
+  const key = `${store} ${sql}`;
+  const known = kept.get(key);
+  if (known) return known;
+  const made = translate(sql, store);
+  if (kept.size >= KEPT_MAX) kept.delete(kept.keys().next().value ?? "");
+  kept.set(key, made);
+  return made;
+}

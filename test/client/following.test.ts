@@ -1,0 +1,244 @@
+// The handle while writes move: nothing lost, nothing doubled, nobody left waiting, and nothing read from a copy.
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, expect, test } from "vitest";
+import {
+  ClientError,
+  ConnectionError,
+  type ConnectOptions,
+  connect,
+  type Handle,
+} from "#switchback/client/index.js";
+import { type Flips, flipping } from "./flips.js";
+
+const ends: (() => Promise<void> | void)[] = [];
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end();
+});
+
+async function stage(accounts = 4): Promise<Flips> {
+  const flips = await flipping(accounts);
+  ends.push(() => flips.remove());
+  return flips;
+}
+
+function handle(flips: Flips, options: ConnectOptions = {}): Handle {
+  const db = connect({
+    sqlite: flips.file.path,
+    postgres: flips.database.url,
+    route: flips.route,
+    ...options,
+  });
+  ends.push(() => db.close());
+  return db;
+}
+
+interface Done {
+  readonly tags: string[];
+  readonly errors: unknown[];
+}
+
+/** One client: entries by `execute` and `query`, money moved by `transaction`, until told to stop. */
+async function client(db: Handle, name: string, going: () => boolean, done: Done): Promise<void> {
+  for (let n = 0; going(); n += 1) {
+    const tag = `${name}-${n}`;
+    const from = 1 + (n % 4);
+    const to = 1 + ((n * 7 + name.length) % 4);
+    try {
+      if (n % 3 === 0) await db.execute("INSERT INTO entry (tag, account) VALUES (?, ?)", [tag, from]);
+      else if (n % 3 === 1)
+        await db.query("INSERT INTO entry (tag, account) VALUES ($1, $2) RETURNING id", [tag, from]);
+      else {
+        await db.transaction(async (tx) => {
+          const before = await tx.queryOne<{ balance: number }>("SELECT balance FROM account WHERE id = ?", [
+            from,
+          ]);
+          await tx.execute("UPDATE account SET balance = ? WHERE id = ?", [(before?.balance ?? 0) - 1, from]);
+          await tx.execute("UPDATE account SET balance = balance + 1 WHERE id = ?", [to]);
+          await tx.execute("INSERT INTO entry (tag, account) VALUES (?, ?)", [tag, to]);
+        });
+      }
+      done.tags.push(tag);
+      // What this client was told is done must be there for it to read, wherever that is now.
+      const found = await db.queryOne("SELECT tag FROM entry WHERE tag = ?", [tag]);
+      if (found === null) throw new Error(`${tag} was acknowledged and is not there`);
+    } catch (error) {
+      done.errors.push(error);
+    }
+  }
+}
+
+test("ten flips under eight clients lose nothing and double nothing", async () => {
+  const flips = await stage();
+  // Two processes' worth of handles: one connection to SQLite each.
+  const handles = [handle(flips), handle(flips)];
+  const done: Done = { tags: [], errors: [] };
+  let going = true;
+  const clients = Array.from({ length: 8 }, (_, i) =>
+    client(handles[i % 2] as Handle, `c${i}`, () => going, done),
+  );
+  for (let flip = 0; flip < 10; flip += 1) {
+    await sleep(150);
+    await (flip % 2 === 0 ? flips.cutover() : flips.revert());
+  }
+  await sleep(150);
+  going = false;
+  await Promise.all(clients);
+  expect(done.errors).toEqual([]);
+  const [db] = handles as [Handle];
+  const stored = (await db.query<{ tag: string }>("SELECT tag FROM entry")).map(({ tag }) => tag);
+  expect(stored.toSorted()).toEqual(done.tags.toSorted());
+  expect(done.tags.length).toBeGreaterThan(200);
+  expect(await db.queryOne("SELECT sum(balance) AS total FROM account")).toEqual({ total: 4000 });
+  const metrics = handles.map((one) => one.getMetrics());
+  expect(metrics.every(({ moves }) => moves === 10)).toBe(true);
+  expect(metrics.every(({ sqlite, postgres }) => sqlite.writes > 0 && postgres.writes > 0)).toBe(true);
+  expect(metrics.every(({ waits }) => waits.count > 0 && waits.longestMs < 5_000)).toBe(true);
+}, 120_000);
+
+test("a route file that nobody writes any more is made up for by the stores' own records", async () => {
+  const flips = await stage();
+  const db = handle(flips);
+  flips.publish("sqlite", 0);
+  await db.execute("INSERT INTO entry (tag) VALUES ('a')");
+  await flips.cutover({ publish: false });
+  await db.execute("INSERT INTO entry (tag) VALUES ('b')");
+  expect(await flips.database.query("SELECT tag FROM entry ORDER BY tag")).toEqual([
+    { tag: "a" },
+    { tag: "b" },
+  ]);
+  // The file still says epoch 0, which must not lead back.
+  expect(await db.query("SELECT tag FROM entry ORDER BY tag")).toEqual([{ tag: "a" }, { tag: "b" }]);
+  expect((await db.healthCheck()).route).toEqual({ writes: "postgres", epoch: 1 });
+  await flips.revert({ publish: false });
+  expect(await db.queryOne("SELECT count(*) AS n FROM entry")).toEqual({ n: 2 });
+  await db.execute("INSERT INTO entry (tag) VALUES ('c')");
+  expect((await db.healthCheck()).route).toEqual({ writes: "sqlite", epoch: 2 });
+});
+
+test("a reader alone is led to the store that has the writes, before the route file says so", async () => {
+  const flips = await stage();
+  const db = handle(flips);
+  await db.initialize();
+  await flips.cutover({ publish: false });
+  await flips.database.query("INSERT INTO entry (tag) VALUES ('there')");
+  expect(await db.query("SELECT tag FROM entry")).toEqual([{ tag: "there" }]);
+  expect(await db.transaction((tx) => tx.query("SELECT tag FROM entry"))).toEqual([{ tag: "there" }]);
+  await flips.revert({ publish: false });
+  flips.file.writer().exec("INSERT INTO entry (tag) VALUES ('home')");
+  expect(await db.transaction((tx) => tx.queryOne("SELECT count(*) AS n FROM entry"))).toEqual({ n: 2 });
+  expect(await db.queryOne("SELECT count(*) AS n FROM entry")).toEqual({ n: 2 });
+});
+
+test("while paused reads go on and writes wait; a flip that is given up lets them go on where they were", async () => {
+  const flips = await stage();
+  const db = handle(flips);
+  await db.initialize();
+  flips.publish("paused", 0);
+  flips.closeSqlite();
+  let written = false;
+  const write = db.execute("INSERT INTO entry (tag) VALUES ('late')").then(() => {
+    written = true;
+  });
+  await sleep(100);
+  expect(await db.queryOne("SELECT count(*) AS n FROM account")).toEqual({ n: 4 });
+  expect(written).toBe(false);
+  expect(db.getMetrics().waits.now).toBe(1);
+  expect((await db.healthCheck()).ok).toBe(true);
+  flips.openSqlite();
+  flips.publish("sqlite", 0);
+  await write;
+  expect(db.getMetrics()).toMatchObject({ moves: 0, waits: { now: 0, count: 1 } });
+  expect(db.getMetrics().waits.longestMs).toBeGreaterThan(50);
+});
+
+test("a fence met without any warning is waited out, in the same store too", async () => {
+  const flips = await stage();
+  const db = handle(flips);
+  await db.initialize();
+  // The trigger alone: neither file nor record says anything.
+  const outside = flips.file.writer();
+  outside.exec("INSERT INTO _switchback_fenced VALUES (1)");
+  let runs = 0;
+  const moved = db.transaction(async (tx) => {
+    runs += 1;
+    await tx.execute("UPDATE account SET balance = balance - 5 WHERE id = 1");
+    // Not even a caller who swallows the fence can lose the write.
+    await tx.execute("UPDATE account SET balance = balance + 5 WHERE id = 2").catch(() => {});
+  });
+  await sleep(60);
+  outside.exec("DELETE FROM _switchback_fenced");
+  await moved;
+  expect(runs).toBeGreaterThan(1);
+  expect(db.getMetrics().sqlite.fences).toBe(runs - 1);
+  expect(await db.query("SELECT balance FROM account ORDER BY id LIMIT 2")).toEqual([
+    { balance: 995 },
+    { balance: 1005 },
+  ]);
+});
+
+test("waiting has an end that says what was waited for", async () => {
+  const flips = await stage();
+  const db = handle(flips, { waitMs: 150 });
+  await db.initialize();
+  flips.publish("paused", 0);
+  await sleep(20);
+  const error = await db.execute("INSERT INTO entry (tag) VALUES ('x')").catch((e: unknown) => e);
+  expect(error).toBeInstanceOf(ConnectionError);
+  expect(error).toMatchObject({ code: "ROUTE_TIMEOUT" });
+  expect((error as Error).message).toMatch(/waited 150 ms for the route .*route.json .*paused \(epoch 0\)/);
+  flips.publish("sqlite", 0);
+  await sleep(20);
+  flips.file.writer().exec("INSERT INTO _switchback_fenced VALUES (1)");
+  const fenced = await db.execute("INSERT INTO entry (tag) VALUES ('x')").catch((e: unknown) => e);
+  expect(fenced).toMatchObject({ name: "ConnectionError", code: "ROUTE_TIMEOUT", store: "sqlite" });
+  expect((fenced as Error).message).toContain("lead away from sqlite, which refuses writes (epoch 1)");
+});
+
+test("a fence leads back to an older epoch when the other store says that it takes the writes", async () => {
+  const flips = await stage();
+  flips.publish("postgres", 7);
+  const db = handle(flips);
+  // Everything was installed anew: epochs began again at 0, and the file was not written since.
+  await db.execute("INSERT INTO entry (tag) VALUES ('again')");
+  expect(flips.file.writer().prepare("SELECT tag FROM entry").all()).toEqual([{ tag: "again" }]);
+  expect((await db.healthCheck()).route?.writes).toBe("sqlite");
+});
+
+test("the route over HTTP, and without the sidecar", async () => {
+  const flips = await stage();
+  let route = { writes: "sqlite", epoch: 0 };
+  const server = createServer((_request, response) => response.end(JSON.stringify(route)));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/route`;
+  const db = handle(flips, { route: url });
+  await db.execute("INSERT INTO entry (tag) VALUES ('a')");
+  await flips.cutover({ publish: false });
+  route = { writes: "postgres", epoch: 1 };
+  await db.execute("INSERT INTO entry (tag) VALUES ('b')");
+  expect(await flips.database.query("SELECT count(*)::int AS n FROM entry")).toEqual([{ n: 2 }]);
+  server.closeAllConnections();
+  await new Promise((resolve) => server.close(resolve));
+  // The sidecar is down: the present handle goes on, and a new one asks the stores.
+  await db.execute("INSERT INTO entry (tag) VALUES ('c')");
+  const fresh = handle(flips, { route: url });
+  await fresh.execute("INSERT INTO entry (tag) VALUES ('d')");
+  const health = await fresh.healthCheck();
+  expect(health).toMatchObject({ ok: true, route: { writes: "postgres", epoch: 1 } });
+  expect(health.routeProblem).toContain("it cannot be asked");
+  expect(await flips.database.query("SELECT count(*)::int AS n FROM entry")).toEqual([{ n: 4 }]);
+});
+
+test("what the route file holds may be nonsense; the handle stays where it was and says so", async () => {
+  const flips = await stage();
+  const db = handle(flips);
+  await db.initialize();
+  flips.publish("mysql", 3);
+  await sleep(20);
+  await db.execute("INSERT INTO entry (tag) VALUES ('a')");
+  expect((await db.healthCheck()).routeProblem).toContain("no route");
+  await expect(handle(flips, { waitMs: 50 }).query("SELECT nothing FROM nowhere")).rejects.toBeInstanceOf(
+    ClientError,
+  );
+});

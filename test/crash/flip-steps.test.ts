@@ -322,6 +322,7 @@ describe.each([15, 18] as const)("on PostgreSQL %i", (version) => {
       await expect(away.left(route.epoch + 2)).rejects.toMatchObject(conflict);
       expect(await pair.examine()).toMatchObject({ writes: "postgres", epoch: route.epoch + 1 });
       expect(await pair.flip(NEVER)).toBe(true);
+      source.know((await pair.followed()).map(({ mapping }) => mapping));
       await expect(home.close(route.epoch + 1, new AbortController().signal)).rejects.toMatchObject(conflict);
       expect(await pair.examine()).toMatchObject({ writes: "sqlite", epoch: route.epoch + 2 });
     } finally {

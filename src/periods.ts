@@ -53,7 +53,10 @@ export async function homePeriod(options: PeriodOptions, signal: AbortSignal): P
             begin: () => options.on({ kind: "flipping" }),
             gates: async () => {
               const sources = followers.map(({ name, tables }) => ({ name, tables }));
-              const from = new SqliteGate(followers.map(({ source }) => source));
+              const from = new SqliteGate(
+                followers.map(({ source }) => source),
+                owner,
+              );
               opened.from = from;
               const to = await PostgresGate.open(postgres, owner, sources);
               opened.to = to;
@@ -98,11 +101,14 @@ export async function awayPeriod(options: PeriodOptions, signal: AbortSignal): P
           {
             to: "sqlite",
             handover,
-            obstacle: async () => revertObstacle(options.status(), options.config),
+            obstacle: () => revertObstacle(options.status(), options.config, postgres),
             begin: () => options.on({ kind: "flipping" }),
             gates: async () => {
               const sources = followers.map(({ name }) => ({ name, tables: tables.get(name) ?? [] }));
-              const to = new SqliteGate(followers.map(({ source }) => source));
+              const to = new SqliteGate(
+                followers.map(({ source }) => source),
+                owner,
+              );
               opened.to = to;
               const from = await PostgresGate.open(postgres, owner, sources);
               opened.from = from;

@@ -18,6 +18,8 @@ export async function cutoverObstacle(
   const client = await connectPostgres(postgres, { name: "switchback preconditions" });
   try {
     const control = new Control(client);
+    const missing = await leftOut(control, status);
+    if (missing !== null) return missing;
     for (const { name } of status.sources) {
       const unproven = notVerified(name, await control.verification(name), config.cutover.requireVerifyMs);
       if (unproven !== null) return unproven;
@@ -29,9 +31,28 @@ export async function cutoverObstacle(
 }
 
 /** Why a revert may not be now, or null. Going back asks for no comparison: it must be possible in a hurry. */
-export function revertObstacle(status: Status, config: Config): string | null {
+export async function revertObstacle(
+  status: Status,
+  config: Config,
+  postgres: PostgresConfig,
+): Promise<string | null> {
   if (status.phase !== "reverse_streaming") return `the phase is ${status.phase}, not reverse_streaming`;
-  return standing(status, config);
+  const common = standing(status, config);
+  if (common !== null) return common;
+  const client = await connectPostgres(postgres, { name: "switchback preconditions" });
+  try {
+    return await leftOut(new Control(client), status);
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
+/** All sources of a database move together: one that stayed behind would have two open stores, or lose its writes. */
+async function leftOut(control: Control, status: Status): Promise<string | null> {
+  const mine = new Set(status.sources.map(({ name }) => name));
+  const missing = (await control.sourceNames()).find((name) => !mine.has(name));
+  if (missing === undefined) return null;
+  return `source ${missing} is in this database but not in the configuration: add it, or take it out with \`switchback teardown\``;
 }
 
 function standing(status: Status, config: Config): string | null {

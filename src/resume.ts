@@ -4,7 +4,7 @@
 import type { Logger } from "pino";
 import type { PostgresConfig } from "./config.js";
 import { SwitchbackError } from "./errors.js";
-import { type HomeRecord, type HomeStep, recover } from "./recovery.js";
+import { type HomeRecord, type HomeStep, type Recovery, recover } from "./recovery.js";
 import type { Route } from "./status.js";
 import { connectPostgres } from "./store/postgres/connection.js";
 import { Control, type FollowedTable, type SourceRecord } from "./store/postgres/control.js";
@@ -34,10 +34,12 @@ export async function resume(
   try {
     const control = new Control(client);
     const names = sources.map(({ name }) => name);
+    // The doors first: whoever claims them later has also read PostgreSQL's record later.
+    await claimDoors(await readKnown(control, sources), owner);
     const found = await claimRecord(client, names, owner);
     const known = await readKnown(control, sources);
-    refuseStrangers(sources, known, found);
-    const gates = known.map(({ source }) => new SqliteGate([source]));
+    refuseStrangers(sources, known, found, owner);
+    const gates = known.map(({ source }) => new SqliteGate([source], owner));
     try {
       const homes = gates.flatMap((gate) => gate.doors());
       const plan = recover({ writes: AWAY[found.writes], epoch: found.epoch }, homes);
@@ -45,27 +47,15 @@ export async function resume(
         for (const i of plan.close) await gates[i]?.shut(0, found.epoch);
         throw split(known[plan.home], homes[plan.home], found);
       }
-      const away = await PostgresGate.open(
-        postgres,
-        owner,
-        known.map(({ source, tables }) => ({ name: source.name, tables })),
-      );
-      try {
-        if (plan.away === "reopen") {
-          log.warn(
-            { epoch: plan.epoch },
-            "a revert was cut short before it was decided; PostgreSQL takes the writes again",
-          );
-          await away.reopen(plan.epoch);
-        }
-        for (const [i, step] of plan.homes.entries()) {
-          const [one, gate] = [known[i], gates[i]];
-          if (one && gate) await carryOut(step, one, gate, away, plan.epoch, log);
-        }
-      } finally {
-        await away.dispose();
+      // A file that is about to be opened as the newest must be the copy that was kept.
+      for (const [i, step] of plan.homes.entries()) {
+        const one = known[i];
+        if (one && step === "open") checkCopy(one, homes[i]?.position ?? 0);
       }
-      for (const one of plan.writes === "away" ? known : []) checkCopy(one);
+      await carryOutAll(plan, known, gates, postgres, owner, log);
+      if (plan.writes === "away") {
+        for (const [i, one] of known.entries()) checkCopy(one, homes[i]?.position ?? 0);
+      }
       const route = await control.route();
       return {
         writes: plan.writes === "home" ? "sqlite" : "postgres",
@@ -77,6 +67,33 @@ export async function resume(
     }
   } finally {
     await client.end().catch(() => {});
+  }
+}
+
+async function carryOutAll(
+  plan: Extract<Recovery, { epoch: number }>,
+  known: readonly Known[],
+  gates: readonly SqliteGate[],
+  postgres: PostgresConfig,
+  owner: string,
+  log: Logger,
+): Promise<void> {
+  const sources = known.map(({ source, tables }) => ({ name: source.name, tables }));
+  const away = await PostgresGate.open(postgres, owner, sources);
+  try {
+    if (plan.away === "reopen") {
+      log.warn(
+        { epoch: plan.epoch },
+        "a revert was cut short before it was decided; PostgreSQL takes the writes again",
+      );
+      await away.reopen(plan.epoch);
+    }
+    for (const [i, step] of plan.homes.entries()) {
+      const [one, gate] = [known[i], gates[i]];
+      if (one && gate) await carryOut(step, one, gate, away, plan.epoch, log);
+    }
+  } finally {
+    await away.dispose();
   }
 }
 
@@ -106,6 +123,19 @@ async function carryOut(
   }
 }
 
+/** Only those that belong to this database: another's sidecar may be at work with the rest. */
+async function claimDoors(known: readonly Known[], owner: string): Promise<void> {
+  const gate = new SqliteGate(
+    known.map(({ source }) => source),
+    owner,
+  );
+  try {
+    await gate.claim();
+  } finally {
+    gate.dispose();
+  }
+}
+
 async function readKnown(control: Control, sources: readonly SqliteSource[]): Promise<Known[]> {
   const known: Known[] = [];
   for (const source of sources) {
@@ -128,6 +158,7 @@ function refuseStrangers(
   sources: readonly SqliteSource[],
   known: readonly Known[],
   found: { writes: string; epoch: number },
+  owner: string,
 ): void {
   for (const source of sources) {
     if (known.some((one) => one.source === source)) continue;
@@ -140,7 +171,7 @@ function refuseStrangers(
       );
     }
     if (source.recordedIdentity() === null) continue;
-    const gate = new SqliteGate([source]);
+    const gate = new SqliteGate([source], owner);
     const [door] = gate.doors();
     gate.dispose();
     if (door?.closed) {
@@ -153,9 +184,16 @@ function refuseStrangers(
   }
 }
 
-/** While the file is a copy nobody logs anything in it. */
-function checkCopy({ source, record, tables }: Known): void {
+/** While the file is a copy nobody logs anything in it, and it only ever comes further. */
+function checkCopy({ source, record, tables }: Known, reached: number): void {
   source.attach(tables.map(({ mapping }) => mapping));
+  if (reached < record.consumed) {
+    throw new SwitchbackError(
+      "SQLITE_REWOUND",
+      `${source.file} holds ${reached} of PostgreSQL's changes, but ${record.consumed} were carried to it`,
+      { source: source.name, file: source.file },
+    );
+  }
   const newest = source.position();
   const same =
     record.position === 0 || record.mark === null || source.markAt(record.position) === record.mark;

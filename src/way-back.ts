@@ -65,7 +65,7 @@ export class WayBack {
     signal.addEventListener("abort", stop, { once: true });
     try {
       source.follow(tables);
-      await this.begin(new Control(client), target, tables);
+      await this.begin(new Control(client), source, target, tables);
       const link = new Link(source, target, this.held, {
         advanced: (window, seconds) => this.advanced(window, seconds),
         copied: () => {},
@@ -85,9 +85,13 @@ export class WayBack {
     }
   }
 
-  /** Where both stores stand; a file that is behind what it once confirmed is not the file that was kept. */
+  /**
+   * Where both stores stand. A file that is behind what it once confirmed is not the file that was kept; one that
+   * is ahead of everything that PostgreSQL knows of was kept with a PostgreSQL that was newer than this one.
+   */
   private async begin(
     control: Control,
+    source: PostgresSource,
     target: SqliteTarget,
     tables: readonly FollowedTable[],
   ): Promise<void> {
@@ -97,6 +101,14 @@ export class WayBack {
       throw new SwitchbackError(
         "SQLITE_REWOUND",
         `${this.options.source.sqlite} holds ${reached} of PostgreSQL's changes, but ${record.consumed} were carried to it`,
+        { source: this.name, file: this.options.source.sqlite },
+      );
+    }
+    const newest = await source.newest();
+    if (record && reached > newest) {
+      throw new SwitchbackError(
+        "SPLIT",
+        `${this.options.source.sqlite} holds ${reached} of PostgreSQL's changes, but PostgreSQL knows of ${newest} only: it is a backup`,
         { source: this.name, file: this.options.source.sqlite },
       );
     }

@@ -50,6 +50,7 @@ export class PostgresGate implements Gate {
   private aligned = new Map<string, bigint>();
   private readonly touched = new Map<string, Set<string>>();
   private readonly targets = new Map<string, PostgresTarget>();
+  private closing: Promise<unknown> = Promise.resolve();
 
   private constructor(
     private readonly config: PostgresConfig,
@@ -145,19 +146,23 @@ export class PostgresGate implements Gate {
    * behind us and nobody deadlocks with us. A transaction that takes long is waited for with the door open.
    */
   async close(epoch: number, signal: AbortSignal): Promise<number> {
-    return this.guard(async () => {
+    const closed = this.guard(async () => {
       this.sequences = await readSequences(this.client, this.mappings());
       for (;;) {
         await this.outlast(signal, LONG_WRITER_MS);
+        signal.throwIfAborted();
         const since = performance.now();
         await begin(this.client);
+        await this.assertOwner(this.client);
         await this.client.query(closedFence(epoch));
         await setRoute(this.client, "paused", epoch - 1, ["postgres", epoch - 1]);
         await this.client.query("COMMIT");
         if (await this.outlast(signal, 0)) return since;
-        await this.reopen(epoch - 1);
+        await this.openAgain(epoch - 1);
       }
     });
+    this.closing = closed.catch(() => {});
+    return closed;
   }
 
   /**
@@ -186,17 +191,22 @@ export class PostgresGate implements Gate {
   }
 
   async reopen(epoch: number): Promise<void> {
-    await this.guard(async () => {
-      // What a close that was given up left behind.
-      await this.client.query("ROLLBACK");
-      await begin(this.client);
+    // A close that was given up shares this session: its statements must not fall among ours.
+    await this.closing;
+    await this.guard(() => this.openAgain(epoch));
+  }
+
+  private async openAgain(epoch: number): Promise<void> {
+    // What a close that was given up left behind.
+    await this.client.query("ROLLBACK");
+    await begin(this.client);
+    await this.assertOwner(this.client);
+    const { writes } = await new Control(this.client).route();
+    if (writes === "paused") {
+      await setRoute(this.client, "postgres", epoch, ["paused", epoch]);
       await this.client.query(sql("postgres/fence-open"));
-      await this.client.query(
-        "UPDATE switchback.route SET writes = 'postgres', changed_at = now() WHERE epoch = $1 AND writes IN ('paused', 'postgres')",
-        [epoch],
-      );
-      await this.client.query("COMMIT");
-    });
+    }
+    await this.client.query("COMMIT");
   }
 
   async marks(): Promise<Marks> {

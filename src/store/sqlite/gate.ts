@@ -5,6 +5,9 @@
 // keep no application waiting for it to be parsed again. The row's table is read by every write, the message
 // names the epoch that closes it. Our own writes pass: see _switchback_applying in sql/sqlite/install.sql.
 //
+// A door has an owner: whoever closed it, or took it over to recover (`_switchback_position`). A sidecar that was
+// frozen or cut off while another took over finds its door in other hands and leaves it alone.
+//
 // While the writes are in the other store, the application's own triggers on captured tables rest, word for
 // word, in a table of ours: what they would do was already done where the write was made.
 import { open as openFile } from "node:fs/promises";
@@ -39,7 +42,10 @@ export class SqliteGate implements Gate {
   readonly decides = false;
   private readonly files: readonly File[];
 
-  constructor(sources: readonly SqliteSource[]) {
+  constructor(
+    sources: readonly SqliteSource[],
+    private readonly owner: string,
+  ) {
     this.files = sources.map((source) => {
       const db = openSqlite(source.file, { readonly: false });
       // A door that a power cut could open or close again would be none.
@@ -50,6 +56,17 @@ export class SqliteGate implements Gate {
 
   doors(): Door[] {
     return this.files.map((file) => guard(file, () => readDoor(file.db)));
+  }
+
+  /** Takes closed doors over from whoever closed them; must come before the other store's record is read. */
+  async claim(): Promise<void> {
+    for (const file of this.files) {
+      // An open door has no owner, and the application is spared a commit of ours.
+      if (!guard(file, () => readDoor(file.db)).closed) continue;
+      await this.one(file, patience(), ({ db }) => {
+        db.prepare("UPDATE _switchback_position SET owner = ?").run(this.owner);
+      });
+    }
   }
 
   async prepare(epoch: number): Promise<void> {
@@ -85,12 +102,15 @@ export class SqliteGate implements Gate {
     // Nothing was taken.
   }
 
-  async close(_epoch: number, signal: AbortSignal): Promise<number> {
+  async close(epoch: number, signal: AbortSignal): Promise<number> {
     let since = Number.POSITIVE_INFINITY;
     await this.each(signal, ({ db, source }) => {
       since = Math.min(since, performance.now());
       if (!source.accepts(schemaVersion(db))) throw new SourceChanged();
-      db.exec("INSERT OR IGNORE INTO _switchback_fenced VALUES (1)");
+      const door = readDoor(db);
+      if (door.closed || door.epoch !== epoch - 1) throw lostDoor(source);
+      db.exec("INSERT INTO _switchback_fenced VALUES (1)");
+      db.prepare("UPDATE _switchback_position SET owner = ?").run(this.owner);
       db.exec("UPDATE _switchback_route SET writes = 'paused'");
     });
     return since;
@@ -109,7 +129,11 @@ export class SqliteGate implements Gate {
   }
 
   async reopen(epoch: number): Promise<void> {
-    await this.each(patience(), ({ db }) => {
+    await this.each(patience(), ({ db, source }) => {
+      const door = readDoor(db);
+      if (!door.closed) return;
+      this.assertOwner(db, source);
+      if (door.epoch !== epoch) throw lostDoor(source);
       db.exec("DELETE FROM _switchback_fenced");
       setRoute(db, "sqlite", epoch);
     });
@@ -121,6 +145,7 @@ export class SqliteGate implements Gate {
 
   async open(epoch: number, marks: Marks): Promise<void> {
     await this.each(patience(), ({ db, source }) => {
+      this.assertOwner(db, source);
       changeSchema(db, source, () => wakeTriggers(db));
       const mine = marks.get(source.name) ?? new Map<string, bigint>();
       for (const table of source.captures.filter(({ autoincrement }) => autoincrement)) {
@@ -133,6 +158,7 @@ export class SqliteGate implements Gate {
 
   async left(epoch: number): Promise<void> {
     await this.each(patience(), ({ db, source }) => {
+      this.assertOwner(db, source);
       changeSchema(db, source, () =>
         restTriggers(
           db,
@@ -148,17 +174,31 @@ export class SqliteGate implements Gate {
   }
 
   private async each(signal: AbortSignal, work: (file: File) => void): Promise<void> {
-    for (const file of this.files) {
-      try {
-        await immediately(file.db, signal, () => work(file));
-      } catch (error) {
-        if (error instanceof SourceChanged) throw error;
-        const where = { source: file.source.name, file: file.source.file };
-        if (signal.aborted) throw new SwitchbackError("SQLITE_BUSY", (error as Error).message, where);
-        throw sqliteError(error, where);
-      }
+    for (const file of this.files) await this.one(file, signal, work);
+  }
+
+  private async one(file: File, signal: AbortSignal, work: (file: File) => void): Promise<void> {
+    try {
+      await immediately(file.db, signal, () => work(file));
+    } catch (error) {
+      if (error instanceof SourceChanged) throw error;
+      const where = { source: file.source.name, file: file.source.file };
+      if (signal.aborted) throw new SwitchbackError("SQLITE_BUSY", (error as Error).message, where);
+      throw sqliteError(error, where);
     }
   }
+
+  private assertOwner(db: Database.Database, source: SqliteSource): void {
+    const mine = db.prepare("SELECT 1 FROM _switchback_position WHERE owner = ?").get(this.owner);
+    if (mine === undefined || !readDoor(db).closed) throw lostDoor(source);
+  }
+}
+
+function lostDoor({ name, file }: SqliteSource): SwitchbackError {
+  return new SwitchbackError("POSITION_CONFLICT", `another sidecar has taken over ${file}`, {
+    source: name,
+    file,
+  });
 }
 
 function patience(): AbortSignal {

@@ -1,0 +1,247 @@
+// Stores that do not belong together: backups put back on either side, another pair's, and a second sidecar. Each is
+// refused with its name, and no store is opened that may lack writes.
+import { copyFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { type Result, Sidecar } from "../support/cli.js";
+import { type OwnServer, ownServer, type TestDatabase } from "../support/servers.js";
+import { pythonNow, type TestFile, testFile } from "../support/sqlite.js";
+
+const SCHEMA = "CREATE TABLE entry(id INTEGER PRIMARY KEY, v TEXT); INSERT INTO entry(v) VALUES ('one')";
+const WRITER = `
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=5)
+try:
+    db.execute("INSERT INTO entry(v) VALUES ('new')")
+    print("taken")
+except sqlite3.Error as error:
+    print(error)
+`.trim();
+
+let server: OwnServer;
+let database: TestDatabase;
+let file: TestFile;
+let sidecar: Sidecar;
+
+beforeEach(async () => {
+  server = await ownServer(18);
+  database = await server.database();
+  file = testFile(SCHEMA);
+  sidecar = await Sidecar.streaming({ sqlite: file.path, url: database.url });
+});
+afterEach(async () => {
+  await sidecar?.remove();
+  await server?.remove();
+  file?.remove();
+});
+
+const flagged = (to: string) => writeFileSync(join(sidecar.folder, "flag"), `${to}\n`);
+const home = () => pythonNow(WRITER, [file.path]).trim();
+const away = () =>
+  database.query("INSERT INTO entry(v) VALUES ('new')").then(
+    () => "taken",
+    (error: Error) => error.message,
+  );
+
+async function cutover(): Promise<void> {
+  expect((await sidecar.cli(["verify"])).code).toBe(0);
+  const { code, stdout, stderr } = await sidecar.cli(["cutover"]);
+  expect(code, stdout + stderr).toBe(0);
+  await sidecar.waitPhase("reverse_streaming");
+}
+
+async function revert(): Promise<void> {
+  const { code, stdout, stderr } = await sidecar.cli(["revert"]);
+  expect(code, stdout + stderr).toBe(0);
+  await sidecar.waitPhase("streaming");
+}
+
+async function carriedHome(): Promise<void> {
+  await sleep(300);
+  await sidecar.waitFor("a drained way back", ({ sources }) => sources.every(({ lag }) => lag.changes === 0));
+}
+
+/** A consistent copy, as SQLite's own backup makes it. */
+function backUp(): string {
+  const copy = join(file.folder, "backup.db");
+  const db = file.writer();
+  db.exec(`VACUUM INTO '${copy}'`);
+  db.close();
+  return copy;
+}
+
+/** In place, as `cp backup.db app.db` with nobody connected. */
+function putBack(copy: string): void {
+  for (const end of ["-wal", "-shm"]) rmSync(file.path + end, { force: true });
+  copyFileSync(copy, file.path);
+}
+
+async function refusedStart(): Promise<Result> {
+  const result = await sidecar.cli(["run"], { timeoutMs: 20_000 });
+  expect(result.code, result.stderr).toBe(4);
+  return result;
+}
+
+test("a backup from before the cutover, while PostgreSQL has the writes: refused and closed", async () => {
+  const copy = backUp();
+  await cutover();
+  expect(await away()).toBe("taken");
+  await sidecar.kill9();
+  putBack(copy);
+  expect((await refusedStart()).stderr).toMatch(/SPLIT|SQLITE_REWOUND/);
+  expect(home()).toContain("switchback: writes have moved to PostgreSQL (epoch 1)");
+  expect(await away()).toBe("taken");
+});
+
+test("a backup from the time away: refused, and it takes no writes", async () => {
+  await cutover();
+  const copy = backUp();
+  expect(await away()).toBe("taken");
+  await carriedHome();
+  await sidecar.kill9();
+  putBack(copy);
+  expect((await refusedStart()).stderr).toMatch(/SPLIT|SQLITE_REWOUND/);
+  expect(home()).toContain("switchback: writes have moved to PostgreSQL");
+  expect(await away()).toBe("taken");
+});
+
+test("a backup from the time away, after the writes came home: never opened as if it were the newest", async () => {
+  await cutover();
+  const copy = backUp();
+  expect(await away()).toBe("taken");
+  await revert();
+  expect(home()).toBe("taken");
+  await sidecar.waitDrained();
+  await sidecar.kill9();
+  putBack(copy);
+  expect((await refusedStart()).stderr).toMatch(/SPLIT|SQLITE_REWOUND/);
+  expect(home()).toContain("switchback: writes have moved to PostgreSQL");
+  expect(await away()).toContain("switchback: writes go to SQLite");
+});
+
+/** Brings the database back to what it was when `copy` was made of it. */
+async function restore(copy: string): Promise<void> {
+  const admin = await connectAdmin();
+  await admin(`DROP DATABASE ${database.name} WITH (FORCE)`);
+  await admin(`CREATE DATABASE ${database.name} TEMPLATE ${copy}`);
+}
+
+async function connectAdmin(): Promise<(text: string) => Promise<void>> {
+  const { default: pg } = await import("pg");
+  return async (text) => {
+    const client = new pg.Client({ connectionString: server.url() });
+    await client.connect();
+    await client.query(text);
+    await client.end();
+  };
+}
+
+async function copyDatabase(): Promise<string> {
+  const admin = await connectAdmin();
+  await admin(
+    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${database.name}' AND pid <> pg_backend_pid()`,
+  );
+  await admin(`CREATE DATABASE copied TEMPLATE ${database.name}`);
+  return "copied";
+}
+
+async function lookedAt(): Promise<string> {
+  const { default: pg } = await import("pg");
+  const client = new pg.Client({ connectionString: database.url });
+  await client.connect();
+  try {
+    await client.query("INSERT INTO entry(v) VALUES ('new')");
+    return "taken";
+  } catch (error) {
+    return (error as Error).message;
+  } finally {
+    await client.end();
+  }
+}
+
+test("PostgreSQL restored to before the cutover, while SQLite is closed: refused, both stay closed", async () => {
+  await sidecar.term();
+  const copy = await copyDatabase();
+  sidecar.start();
+  await sidecar.waitPhase("streaming");
+  await cutover();
+  await sidecar.kill9();
+  await restore(copy);
+  expect((await refusedStart()).stderr).toContain("SPLIT");
+  expect(home()).toContain("switchback: writes have moved to PostgreSQL");
+  expect(await lookedAt()).toContain("switchback: writes go to SQLite");
+});
+
+test("PostgreSQL restored to an earlier moment of the time away: refused", async () => {
+  await cutover();
+  await sidecar.term();
+  const copy = await copyDatabase();
+  sidecar.start();
+  await sidecar.waitPhase("reverse_streaming");
+  expect(await lookedAt()).toBe("taken");
+  await carriedHome();
+  await sidecar.kill9();
+  await restore(copy);
+  expect((await refusedStart()).stderr).toContain("SPLIT");
+  expect(home()).toContain("switchback: writes have moved to PostgreSQL");
+});
+
+test("a second sidecar, and one with another's file, change nothing of the first", async () => {
+  await cutover();
+  const second = await Sidecar.prepare({ sqlite: file.path, url: database.url });
+  const other = testFile(SCHEMA);
+  try {
+    const taken = await second.cli(["run"], { timeoutMs: 20_000 });
+    expect(taken.code, taken.stderr).toBe(4);
+    expect(taken.stderr).toContain("TARGET_TAKEN");
+    await sidecar.term();
+    // Another file under the same name in this database, and this file in another database.
+    const stranger = await Sidecar.prepare({ sqlite: other.path, url: database.url });
+    const foreign = await stranger.cli(["run"], { timeoutMs: 20_000 });
+    expect(foreign.code, foreign.stderr).toBe(4);
+    expect(foreign.stderr).toMatch(/TARGET_FOREIGN|WRITES_AWAY|SPLIT/);
+    await stranger.remove();
+    const elsewhere = await server.database();
+    const moved = await Sidecar.prepare({ sqlite: file.path, url: elsewhere.url });
+    const split = await moved.cli(["run"], { timeoutMs: 20_000 });
+    expect(split.code, split.stderr).toBe(4);
+    expect(split.stderr).toContain("SPLIT");
+    await moved.remove();
+    sidecar.start();
+    await sidecar.waitPhase("reverse_streaming");
+    expect(await away()).toBe("taken");
+    expect(home()).toContain("switchback: writes have moved to PostgreSQL");
+    flagged("sqlite");
+    await sidecar.waitPhase("streaming");
+    expect(home()).toBe("taken");
+  } finally {
+    await second.remove();
+    other.remove();
+  }
+});
+
+test("a source that the configuration leaves out keeps the others from moving", async () => {
+  const second = testFile(SCHEMA.replaceAll("entry", "note"));
+  await sidecar.kill9();
+  const sources = [
+    { name: "app", sqlite: file.path },
+    { name: "more", sqlite: second.path, schema: "more" },
+  ];
+  const both = await Sidecar.prepare({ sqlite: file.path, url: database.url, top: { sources } });
+  try {
+    both.start();
+    await both.waitPhase("streaming");
+    await both.term();
+    sidecar.start();
+    await sidecar.waitPhase("streaming");
+    expect((await sidecar.cli(["verify"])).code).toBe(0);
+    const { code, stdout } = await sidecar.cli(["cutover", "--timeout", "3s"]);
+    expect(code).toBe(1);
+    expect(stdout).toContain("source more is in this database but not in the configuration");
+    expect(home()).toBe("taken");
+  } finally {
+    await both.remove();
+    second.remove();
+  }
+});

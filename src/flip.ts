@@ -50,6 +50,8 @@ export async function flip(plan: FlipPlan): Promise<FlipResult> {
     await Promise.all(plan.links.map((link) => unless(signal, link.approach(signal))));
     doing = "making the other store ready";
     await unless(signal, to.reserve(signal));
+    // Once more, in what was reserved: what had gathered meanwhile, and a cold session, belong before the pause.
+    await Promise.all(plan.links.map((link) => unless(signal, link.approach(signal))));
     doing = "closing the store";
     closedAtMs = await unless(signal, from.close(next, signal));
     plan.publish("paused");

@@ -1,4 +1,4 @@
-// The flag as operators set it: a file, a link that is swapped, a request over HTTP; and what is no wish at all.
+// The flag as operators set it: a file, or a link that is swapped; and what is no wish at all.
 import { mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -125,55 +125,6 @@ describe("the file", () => {
     await sleep(600);
     await expectRoute(sidecar, file.path, database, "sqlite", 0);
     await move(sidecar, "postgres");
-  });
-});
-
-describe("over HTTP", () => {
-  const post = (path: string, token?: string) =>
-    fetch(`http://127.0.0.1:${sidecar.port}${path}`, {
-      method: "POST",
-      headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
-    });
-
-  test("the token opens, and the answer is the command's document", async () => {
-    await streaming();
-    expect((await post("/cutover")).status).toBe(401);
-    expect((await post("/cutover", "wrong")).status).toBe(401);
-    await expectRoute(sidecar, file.path, database, "sqlite", 0);
-    const moved = await post("/cutover", "test-token");
-    expect([moved.status, await moved.json()]).toEqual([
-      200,
-      { flipped: true, epoch: 1, pauseMs: expect.any(Number) },
-    ]);
-    await expectRoute(sidecar, file.path, database, "postgres", 1);
-    expect(readFileSync(flagOf(sidecar), "utf8").trim()).toBe("postgres");
-    const again = await post("/cutover", "test-token");
-    expect([again.status, await again.json()]).toMatchObject([200, { flipped: false, epoch: 1 }]);
-    await waitWrites("postgres");
-    expect((await post("/revert", "test-token")).status).toBe(200);
-    await waitWrites("sqlite");
-    await expectRoute(sidecar, file.path, database, "sqlite", 2);
-  });
-
-  test("a refusal is 409 with its reason; without a token all is 403", async () => {
-    sidecar = await Sidecar.streaming({ sqlite: file.path, url: database.url });
-    const refused = await post("/cutover", "test-token");
-    expect([refused.status, await refused.json()]).toMatchObject([
-      409,
-      { flipped: false, reason: expect.stringContaining("never verified") },
-    ]);
-    expect((await post("/verify", "test-token")).status).toBe(200);
-    expect((await post("/cutover", "test-token")).status).toBe(200);
-    await sidecar.remove();
-    sidecar = await Sidecar.prepare({ sqlite: file.path, url: database.url, token: null });
-    writeFileSync(flagOf(sidecar), "postgres");
-    sidecar.start();
-    await waitWrites("postgres");
-    for (const path of ["/cutover", "/revert", "/verify"]) {
-      expect((await post(path)).status).toBe(403);
-      expect((await post(path, "test-token")).status).toBe(403);
-    }
-    await expectRoute(sidecar, file.path, database, "postgres", 1);
   });
 });
 

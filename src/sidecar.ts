@@ -31,6 +31,7 @@ export class Sidecar {
   private phases: Phase[];
   private currentRoute: Route = { writes: "sqlite", epoch: 0 };
   private outage: Problem | null = null;
+  private hindrance: Problem | null = null;
   private readonly checks = new Map<string, Recorded>();
   private readonly waysBack: readonly WayBack[];
   private readonly switching: Switching;
@@ -56,7 +57,14 @@ export class Sidecar {
     );
     this.phases = this.followers.map(() => STARTING);
     this.waysBack = config.sources.map(
-      (source) => new WayBack({ source, postgres, log, metrics: this.metrics.source(source.name) }),
+      (source) =>
+        new WayBack({
+          source,
+          postgres,
+          log,
+          metrics: this.metrics.source(source.name),
+          verified: (found) => this.noteVerification(source.name, found),
+        }),
     );
     this.switching = new Switching({
       flagFile: config.flagFile,
@@ -139,6 +147,9 @@ export class Sidecar {
         route: () => this.currentRoute,
         on: (event) => {
           for (const i of followers.keys()) this.on(i, event);
+        },
+        hindered: (found) => {
+          this.hindrance = found;
         },
         ready: () => {
           waiting -= 1;
@@ -240,6 +251,7 @@ export class Sidecar {
       problems: [
         ...(phase.name === "halted" ? [phase.problem] : []),
         ...(this.outage ? [this.outage] : []),
+        ...(this.hindrance ? [this.hindrance] : []),
         ...this.switching.problems(),
         ...problems,
       ],

@@ -6,7 +6,6 @@
 // up is undone after it. The other holds the flip's one transaction and is cut off when the flip is given up:
 // what was not committed then never will be.
 import type pg from "pg";
-import type { Logger } from "pino";
 import type { PostgresConfig } from "../../config.js";
 import { SwitchbackError } from "../../errors.js";
 import type { TableMapping } from "../../mapping/mapping.js";
@@ -30,8 +29,8 @@ const LONG_WRITER_MS = 25;
 /** With the door closed the last ones are waited for no longer than this; then it opens again for a while. */
 const CLOSED_MS = 250;
 const WRITER_LOOK_MS = 1;
-/** Some seconds of trying deserve a line in the log. */
-const NOTICE_TRIES = 50;
+/** A second or two of trying deserves a word. */
+const NOTICE_TRIES = 10;
 
 export interface GateSource {
   readonly name: string;
@@ -239,7 +238,7 @@ export class PostgresGate implements Gate {
   }
 
   /** Takes out of the way what would disturb or slow an exact copy, once the writes are elsewhere. */
-  async rest(signal: AbortSignal, log: Logger): Promise<void> {
+  async rest(signal: AbortSignal, waiting: (source: string) => void): Promise<void> {
     const control = new Control(this.client);
     for (const { name, tables } of this.sources) {
       await restCapture(this.client, tables);
@@ -249,11 +248,7 @@ export class PostgresGate implements Gate {
           this.client,
           signal,
           () => suspend(control, name, mappings),
-          () =>
-            log.warn(
-              { source: name },
-              "somebody reads a table whose foreign keys must rest; waiting for the lock",
-            ),
+          () => waiting(name),
         );
         await this.client.query("COMMIT");
       });
@@ -300,7 +295,7 @@ export class PostgresGate implements Gate {
         await client.query("ROLLBACK");
         if (state !== "55P03" && state !== "40P01") throw error;
       }
-      if (tries % NOTICE_TRIES === 0) waiting();
+      if (tries === NOTICE_TRIES) waiting();
       await pause(LOCK_PAUSE_MS, signal).catch(() => {});
     }
   }

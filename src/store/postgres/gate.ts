@@ -189,7 +189,7 @@ export class PostgresGate implements Gate {
   }
 
   async reopen(epoch: number): Promise<void> {
-    // A close that was given up shares this session: its statements must not fall among ours.
+    // A close that was given up uses the same connection: its statements must not fall among ours.
     await this.closing;
     await this.guard(() => this.openAgain(epoch));
   }

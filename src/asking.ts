@@ -6,7 +6,7 @@ import { type Desired, readFlag, writeFlag } from "./flag.js";
 import { type Answer, readLife } from "./life.js";
 import { pause } from "./retry.js";
 import type { Route } from "./status.js";
-import { nameOf } from "./switching.js";
+import { nameOf, WITHDRAWN } from "./switching.js";
 
 export interface AskOptions {
   readonly flagFile: string;
@@ -63,12 +63,12 @@ export async function askForFlip(options: AskOptions): Promise<Outcome> {
     writeFlag(flagFile, to);
     return { flipped: true, epoch: late.epoch, pauseMs: late.pauseMs, there: true };
   }
-  if (late) return refusal(late);
-  const why = signal.aborted ? "interrupted" : `no answer within ${timeoutMs / 1_000} s`;
+  const why = signal.aborted ? "interrupted" : `it was not done within ${timeoutMs / 1_000} s`;
+  if (late) return refusal({ ...late, reason: (late.reason ?? "").replace(WITHDRAWN, why) });
   return {
     flipped: false,
     epoch: readRoute(routeFile)?.epoch ?? 0,
-    reason: `${why}; the wish is withdrawn, see \`switchback status\` and the sidecar's log`,
+    reason: `${why}, and there is no answer yet; the wish is withdrawn, see \`switchback status\` and the sidecar's log`,
     there: false,
   };
 }

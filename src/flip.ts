@@ -27,27 +27,36 @@ export interface FlipPlan {
   readonly signal: AbortSignal;
   /** Tells the world; must not wait for a disk. */
   readonly publish: (state: "paused" | "flipped" | "retreated") => void;
+  /** Told once the writes have moved: what follows is a record, which may have to wait for the store that was left. */
+  readonly moved?: (pauseMs: number) => void;
 }
 
 export type FlipResult =
   | { readonly flipped: true; readonly epoch: number; readonly pauseMs: number }
   | { readonly flipped: false; readonly reason: string; readonly pauseMs: number };
 
-/** @throws InDoubt when the decision's outcome is unknown, or whatever kept the old gate from opening again */
+/**
+ * @throws InDoubt when the decision's outcome is unknown; whatever kept the old gate from opening again, or a
+ *   decided flip from being finished. In each case only the stores' records say how to go on.
+ */
 export async function flip(plan: FlipPlan): Promise<FlipResult> {
   const { from, to, epoch, signal } = plan;
   const next = epoch + 1;
   let closedAtMs: number | null = null;
   let marks: Marks = new Map();
+  let doing = "applying what there was";
   const sinceClosedMs = () => (closedAtMs === null ? 0 : performance.now() - closedAtMs);
   try {
     await Promise.all(plan.links.map((link) => unless(signal, link.approach(signal))));
+    doing = "making the other store ready";
     await unless(signal, to.reserve(signal));
+    doing = "closing the store";
     closedAtMs = await unless(signal, from.close(next, signal));
     plan.publish("paused");
+    doing = "carrying over the last changes";
     await Promise.all(plan.links.map((link) => unless(signal, link.drain(signal))));
     marks = await unless(signal, from.marks());
-    signal.throwIfAborted();
+    doing = "deciding";
     await decide(plan, next, marks);
   } catch (error) {
     to.abandon();
@@ -55,19 +64,20 @@ export async function flip(plan: FlipPlan): Promise<FlipResult> {
     await from.reopen(epoch);
     const pauseMs = sinceClosedMs();
     plan.publish("retreated");
-    return { flipped: false, reason: reasonOf(error), pauseMs };
+    return { flipped: false, reason: `${reasonOf(error)}, while ${doing}`, pauseMs };
   }
   if (!to.decides) await to.open(next, marks);
   plan.publish("flipped");
   const pauseMs = sinceClosedMs();
+  plan.moved?.(pauseMs);
   if (to.decides) await from.left(next);
   return { flipped: true, epoch: next, pauseMs };
 }
 
 /** The decider's step: once it resolves, the flip has happened. */
-async function decide({ from, to }: FlipPlan, epoch: number, marks: Marks): Promise<void> {
-  if (to.decides) await to.open(epoch, marks);
-  else await from.left(epoch);
+async function decide({ from, to, signal }: FlipPlan, epoch: number, marks: Marks): Promise<void> {
+  if (to.decides) await to.open(epoch, marks, signal);
+  else await from.left(epoch, signal);
 }
 
 function reasonOf(error: unknown): string {

@@ -71,6 +71,7 @@ function notVerified(source: string, found: Verification | null, maxAgeMs: numbe
   if (!found.equal) return `the last verification of ${source} found ${found.different} rows that differ`;
   const ageMs = Date.now() - Date.parse(found.at);
   if (ageMs <= maxAgeMs) return null;
-  const minutes = (ms: number) => `${Math.round(ms / 60_000)} min`;
-  return `the last verification of ${source} is ${minutes(ageMs)} old, and cutover.require_verify is ${minutes(maxAgeMs)}: run \`switchback verify\``;
+  const words = (ms: number) =>
+    ms < 120_000 ? `${Math.round(ms / 1_000)} s` : `${Math.round(ms / 60_000)} min`;
+  return `the last verification of ${source} is ${words(ageMs)} old, and cutover.require_verify is ${words(maxAgeMs)}: run \`switchback verify\``;
 }

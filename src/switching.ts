@@ -39,6 +39,9 @@ const AGAIN_MS = 1_000;
 /** After a retreat the application gets some peace before the next try. */
 const AFTER_RETREAT_MS: readonly number[] = [2_000, 5_000, 15_000, 60_000];
 
+/** The reason of a flip whose flag was set back; whoever set it back knows why. */
+export const WITHDRAWN = "the flag was withdrawn";
+
 export class Switching {
   private readonly flag: FlagWatch;
   private readonly life: Life;
@@ -113,7 +116,8 @@ export class Switching {
         return false;
       }
       const result = "reason" in gates ? gates : await this.flipped(direction, gates, stop.signal);
-      if (!signal.aborted) this.conclude(to, result);
+      // Where the writes moved, that was said at once.
+      if (!result.flipped && !signal.aborted) this.conclude(to, result);
       return true;
     } finally {
       stop.clear();
@@ -126,6 +130,7 @@ export class Switching {
     signal: AbortSignal,
   ): Promise<{ from: Gate; to: Gate; held: readonly T[] } | (FlipResult & { flipped: false }) | null> {
     const { to } = direction;
+    let doing = "looking at the preconditions";
     try {
       const obstacle = await unless(signal, direction.obstacle());
       if (obstacle !== null) {
@@ -134,11 +139,13 @@ export class Switching {
       }
       this.options.log.info({ to }, `moving the writes to ${nameOf(to)}`);
       direction.begin();
+      doing = `making ${nameOf(to)} ready`;
       const gates = await unless(signal, direction.gates());
+      doing = "stopping the links";
       return { ...gates, held: await direction.handover.take(signal) };
     } catch (error) {
       // Nothing was closed yet: whatever failed is the reason.
-      return { flipped: false, reason: (error as Error).message, pauseMs: 0 };
+      return { flipped: false, reason: `${(error as Error).message}, while ${doing}`, pauseMs: 0 };
     }
   }
 
@@ -154,6 +161,7 @@ export class Switching {
         ...{ from, to, epoch, signal },
         links: held.map((one) => direction.link(one)),
         publish: (state) => this.publish(direction.to, epoch, state),
+        moved: (pauseMs) => this.conclude(direction.to, { flipped: true, epoch: epoch + 1, pauseMs }),
       });
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
@@ -174,7 +182,7 @@ export class Switching {
     signal.addEventListener("abort", quit, { once: true });
     this.flag
       .unless(to, watching.signal)
-      .then(() => stop.abort(new Error("the flag was withdrawn")))
+      .then(() => stop.abort(new Error(WITHDRAWN)))
       .catch(() => {});
     const clear = () => {
       clearTimeout(timer);

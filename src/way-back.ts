@@ -96,7 +96,7 @@ export class WayBack {
     tables: readonly FollowedTable[],
   ): Promise<void> {
     const record = await control.source(this.name);
-    const reached = target.claim();
+    const reached = await target.claimPatiently();
     if (record && reached < record.consumed) {
       throw new SwitchbackError(
         "SQLITE_REWOUND",

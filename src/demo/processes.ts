@@ -1,13 +1,17 @@
-// The demo's child processes: the real command line with a configuration file, and the shop's writer. Everything
+// The demo's child processes: the real command line with a configuration file, and the shop's tills. Everything
 // that is started here is ended here.
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { Status } from "../status.js";
+import type { TillReport, WriterEvent } from "./ledger.js";
 
 const CLI = fileURLToPath(new URL("../cli.js", import.meta.url));
 const WRITER = fileURLToPath(new URL("./writer.js", import.meta.url));
 const END_MS = 15_000;
+
+export type Move = Extract<WriterEvent, { kind: "moved" }>;
 
 /** Our own environment may name other stores than the demo's. */
 function environment(): NodeJS.ProcessEnv {
@@ -21,7 +25,8 @@ function ended(child: ChildProcess): boolean {
 
 async function end(child: ChildProcess, signal: NodeJS.Signals | null): Promise<number | null> {
   if (ended(child)) return child.exitCode;
-  const exit = new Promise<number | null>((resolve) => child.once("exit", resolve));
+  // What it printed has been read by then.
+  const exit = new Promise<number | null>((resolve) => child.once("close", resolve));
   if (signal) child.kill(signal);
   const late = setTimeout(() => child.kill("SIGKILL"), END_MS);
   const code = await exit;
@@ -70,35 +75,60 @@ export class SidecarProcess {
   }
 }
 
-export class WriterProcess {
-  readonly #child: ChildProcess;
-  #output = "";
+export interface TillOptions {
+  readonly file: string;
+  readonly routeFile: string;
+  readonly postgresUrl: string;
+  readonly till: number;
+}
 
-  constructor(file: string) {
-    this.#child = spawn(process.execPath, [WRITER, file], {
-      env: environment(),
+export class TillProcess {
+  readonly #child: ChildProcess;
+  readonly #moves: Move[] = [];
+  #report: TillReport | null = null;
+  #errors = "";
+
+  constructor({ file, routeFile, postgresUrl, till }: TillOptions) {
+    this.#child = spawn(process.execPath, [WRITER, file, routeFile, String(till)], {
+      // The URL holds a password, and arguments are there for all to see.
+      env: { ...environment(), SHOP_DATABASE_URL: postgresUrl },
       stdio: ["pipe", "pipe", "pipe"],
     });
-    for (const stream of [this.#child.stdout, this.#child.stderr]) {
-      stream?.setEncoding("utf8").on("data", (text: string) => {
-        this.#output += text;
+    const { stdin, stdout, stderr } = this.#child;
+    if (stdout) {
+      createInterface({ input: stdout }).on("line", (line) => {
+        const event = JSON.parse(line) as WriterEvent;
+        if (event.kind === "moved") this.#moves.push(event);
+        else this.#report = event;
       });
     }
+    stderr?.setEncoding("utf8").on("data", (text: string) => {
+      this.#errors += text;
+    });
     // It may have failed before it is told to stop.
-    this.#child.stdin?.on("error", () => {});
+    stdin?.on("error", () => {});
   }
 
-  /** Lets it finish its transaction; returns how many it committed. Throws when any statement of it failed. */
-  async stop(): Promise<number> {
+  /** The move to the other store by that number, 0 for the first, or null while it has not happened. */
+  move(n: number): Move | null {
+    if (ended(this.#child)) throw this.#failure();
+    return this.#moves[n] ?? null;
+  }
+
+  /** Lets it finish its transaction; what it was told. Throws when any statement of it failed. */
+  async stop(): Promise<TillReport> {
     this.#child.stdin?.end();
     const code = await end(this.#child, null);
-    if (code !== 0)
-      throw new Error(`the shop failed: ${this.#output.trim().split("\n").slice(-6).join("\n")}`);
-    return Number(this.#output);
+    if (code !== 0 || !this.#report) throw this.#failure();
+    return this.#report;
   }
 
   kill(): Promise<unknown> {
     return end(this.#child, "SIGKILL");
+  }
+
+  #failure(): Error {
+    return new Error(`a till failed: ${this.#errors.trim().split("\n").slice(-6).join("\n")}`);
   }
 }
 

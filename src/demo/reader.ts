@@ -1,17 +1,18 @@
-// What a client of PostgreSQL sees meanwhile: whether the shop's books balance at every look, and how old an order is
-// when it appears.
+// What a reader of either store sees meanwhile: whether the shop's books balance at every look, how old an order is
+// when it appears, which receipts there are, and what somebody is told who writes where writes do not go.
 import { setTimeout as sleep } from "node:timers/promises";
-import pg from "pg";
+import type { Receipt } from "./ledger.js";
 import { BOUGHT } from "./shop.js";
+import type { ShopStore } from "./stores.js";
 
 const POLL_MS = 2;
 const BETWEEN_LOOKS_MS = 25;
 
-/** One statement is one snapshot: products out of balance, and the newest order to tell the states apart. */
+/** One statement is one snapshot: products out of balance, and the newest receipt to tell the states apart. */
 const BALANCE = `
   WITH sold AS (SELECT product AS id, sum(quantity) AS quantity FROM line GROUP BY product)
-  SELECT (SELECT count(*) FROM product LEFT JOIN sold USING (id) WHERE stock + coalesce(quantity, 0) <> ${BOUGHT})::int AS wrong,
-         (SELECT max(id) FROM purchase)::int AS newest`;
+  SELECT (SELECT count(*) FROM product LEFT JOIN sold USING (id) WHERE stock + coalesce(quantity, 0) <> ${BOUGHT}) AS wrong,
+         (SELECT max(id) FROM receipt) AS newest`;
 
 export interface Balance {
   readonly looks: number;
@@ -28,41 +29,28 @@ export interface Lag {
 
 /** Looks at the books for `durationMs`. */
 export async function watchBalance(
-  connectionString: string,
+  store: ShopStore,
   durationMs: number,
   signal: AbortSignal,
 ): Promise<Balance> {
-  const states = new Set<number>();
+  const states = new Set<unknown>();
   let looks = 0;
   let wrong = 0;
-  await repeatedly(connectionString, durationMs, BETWEEN_LOOKS_MS, signal, async (client) => {
-    const { rows } = await client.query<{ wrong: number; newest: number }>(BALANCE);
+  await repeatedly(durationMs, BETWEEN_LOOKS_MS, signal, async () => {
+    const [row] = await store.read(BALANCE);
     looks += 1;
-    for (const row of rows) {
-      states.add(row.newest);
-      if (row.wrong > 0) wrong += 1;
-    }
+    states.add(String(row?.newest));
+    if (Number(row?.wrong) > 0) wrong += 1;
   });
   return { looks, states: states.size, wrong };
 }
 
 /** How old orders are when they appear, for `durationMs`. */
-export async function watchLag(
-  connectionString: string,
-  durationMs: number,
-  signal: AbortSignal,
-): Promise<Lag> {
+export async function watchLag(store: ShopStore, durationMs: number, signal: AbortSignal): Promise<Lag> {
   const lags: number[] = [];
-  let newest: number | null = null;
-  await repeatedly(connectionString, durationMs, POLL_MS, signal, async (client) => {
-    if (newest === null) {
-      const { rows } = await client.query<{ newest: string }>("SELECT max(id) AS newest FROM purchase");
-      newest = Number(rows[0]?.newest ?? 0);
-    }
-    const { rows } = await client.query<{ id: string; placed_ms: string }>(
-      "SELECT id, placed_ms FROM purchase WHERE id > $1 ORDER BY id",
-      [newest],
-    );
+  let newest = Number((await store.read("SELECT max(id) AS id FROM purchase"))[0]?.id ?? 0);
+  await repeatedly(durationMs, POLL_MS, signal, async () => {
+    const rows = await store.read("SELECT id, placed_ms FROM purchase WHERE id > ? ORDER BY id", newest);
     const now = Date.now();
     for (const row of rows) {
       newest = Number(row.id);
@@ -75,22 +63,32 @@ export async function watchLag(
   return { orders: lags.length, p50Ms: at(0.5), p99Ms: at(0.99) };
 }
 
+export async function readReceipts(store: ShopStore): Promise<Receipt[]> {
+  const rows = await store.read("SELECT till, number FROM receipt");
+  return rows.map(({ till, number }) => ({ till: Number(till), number: Number(number) }));
+}
+
+/** What a writer is told that did not follow the route; null when the store took the write. */
+export async function tryWriting(store: ShopStore): Promise<string | null> {
+  try {
+    await store.transaction(async (run) => {
+      await run("INSERT INTO receipt(till, number) VALUES (0, 0)");
+    });
+    return null;
+  } catch (error) {
+    if (store.refused(error) && error instanceof Error) return error.message;
+    throw error;
+  }
+}
+
 async function repeatedly(
-  connectionString: string,
   durationMs: number,
   pauseMs: number,
   signal: AbortSignal,
-  work: (client: pg.Client) => Promise<void>,
+  work: () => Promise<void>,
 ): Promise<void> {
-  const client = new pg.Client({ connectionString });
-  client.on("error", () => {});
-  await client.connect();
-  try {
-    for (const end = performance.now() + durationMs; performance.now() < end; await sleep(pauseMs)) {
-      signal.throwIfAborted();
-      await work(client);
-    }
-  } finally {
-    await client.end().catch(() => {});
+  for (const end = performance.now() + durationMs; performance.now() < end; await sleep(pauseMs)) {
+    signal.throwIfAborted();
+    await work();
   }
 }

@@ -1,5 +1,7 @@
 // The demo's application: a little shop in one SQLite file. Its books balance in every committed state: of each
-// product, what is in stock and what is in orders add up to what was once bought. Knows nothing of switchback.
+// product, what is in stock and what is in orders add up to what was once bought. Every write leaves a receipt with
+// its till's next number; nothing in the schema keeps a number from being there twice, so that a doubled write would
+// show. Knows nothing of switchback.
 import Database from "better-sqlite3";
 
 export const PRODUCTS = 200;
@@ -17,6 +19,7 @@ const SCHEMA = `
     product INTEGER NOT NULL REFERENCES product(id), quantity INTEGER NOT NULL, PRIMARY KEY(purchase, product)) WITHOUT ROWID;
   CREATE INDEX line_product ON line(product);
   CREATE TABLE journal(at DATETIME DEFAULT CURRENT_TIMESTAMP, what TEXT);
+  CREATE TABLE receipt(id INTEGER PRIMARY KEY AUTOINCREMENT, till INTEGER NOT NULL, number INTEGER NOT NULL);
   CREATE TRIGGER purchase_cancelled AFTER DELETE ON purchase BEGIN INSERT INTO journal(what) VALUES ('cancelled ' || OLD.id); END;`;
 
 const COUNT = (upTo: number) =>

@@ -1,67 +1,23 @@
-// The shop at work, in a process of its own: orders placed, changed and cancelled, customers replaced, prices moved.
-// usage: node writer.js FILE; runs until its standard input ends, then prints how many transactions it committed.
-// It is an application like any other: it imports nothing of switchback's engine.
+// A till of the shop, in a process of its own. It follows the route file: it writes where it wrote last until that
+// store refuses, waits while the route says `paused`, and goes on where the route says. It gives each write a number
+// and uses it until the store has said that it is committed; only then it counts as acknowledged.
+// usage: SHOP_DATABASE_URL=… node writer.js FILE ROUTE TILL; runs until its standard input ends. Prints a line of
+// JSON each time it goes on in the other store, and one at the end. It imports nothing of switchback's engine.
+import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import Database from "better-sqlite3";
-import { PRODUCTS } from "./shop.js";
+import type { Leg, WriterEvent } from "./ledger.js";
+import { openPostgresStore, openSqliteStore } from "./stores.js";
+import { type Writes, work } from "./work.js";
 
-const PAUSE_MS = 2;
+const PAUSE_MS = 3;
+const ROUTE_POLL_MS = 1;
 
-const database = new Database(process.argv[2] ?? "", { timeout: 5_000 });
-// As most languages' drivers have it, and the harder case: rows evicted by REPLACE fire no trigger.
-database.pragma("recursive_triggers = OFF");
-database.pragma("foreign_keys = ON");
-database.pragma("synchronous = NORMAL");
-
-const random = (upTo: number) => 1 + Math.floor(Math.random() * upTo);
-const newest = database.prepare("SELECT max(id) FROM purchase").pluck();
-const newestCustomer = database.prepare("SELECT max(id) FROM customer").pluck();
-const place = database.prepare(
-  "INSERT INTO purchase(customer, placed_ms) VALUES ((SELECT id FROM customer WHERE id >= ? LIMIT 1), ?)",
-);
-const addLine = database.prepare("INSERT OR IGNORE INTO line VALUES (?, ?, ?)");
-const take = database.prepare("UPDATE product SET stock = stock - ? WHERE id = ?");
-const restock = database.prepare(
-  "UPDATE product SET stock = stock + line.quantity FROM line WHERE line.purchase = ? AND line.product = product.id",
-);
-const cancel = database.prepare("DELETE FROM purchase WHERE id = ?");
-const pay = database.prepare("UPDATE purchase SET state = 'paid', note = 'paid ' || ? WHERE id = ?");
-const price = database.prepare("UPDATE product SET price = price * 1.01 WHERE id % 10 = ?");
-const replaceCustomer = database.prepare("INSERT OR REPLACE INTO customer(email, name) VALUES (?, ?)");
-const renumber = database.prepare("UPDATE OR IGNORE customer SET id = ? WHERE email = ?");
-
-function order(): void {
-  const id = place.run(random(Number(newestCustomer.get())), Date.now()).lastInsertRowid;
-  for (let line = random(3); line > 0; line--) {
-    const product = random(PRODUCTS);
-    const quantity = random(4);
-    if (addLine.run(id, product, quantity).changes > 0) take.run(quantity, product);
-  }
-}
-
-function change(): void {
-  const old = random(Number(newest.get()));
-  switch (random(6)) {
-    case 1:
-      restock.run(old);
-      cancel.run(old);
-      return;
-    case 2:
-      price.run(random(10) - 1);
-      return;
-    case 3: {
-      // The same address again: the old customer's row gives way without a DELETE anyone could see.
-      const n = 10_000 + random(2_000);
-      replaceCustomer.run(`customer${n}@example.org`, `Customer ${n} again`);
-      return;
-    }
-    case 4:
-      renumber.run(100_000 + random(100_000), `customer${10_000 + random(2_000)}@example.org`);
-      return;
-    default:
-      pay.run(Date.now(), old);
-  }
-}
+const [file = "", routeFile = "", tillNumber = "1"] = process.argv.slice(2);
+const till = Number(tillNumber);
+const stores = {
+  sqlite: openSqliteStore(file),
+  postgres: await openPostgresStore(process.env.SHOP_DATABASE_URL ?? ""),
+};
 
 let stopping = false;
 process.stdin.on("end", () => {
@@ -71,15 +27,56 @@ process.stdin.resume();
 // Ctrl-C reaches the whole terminal's group; the demo says when to stop.
 process.on("SIGINT", () => {});
 
-const work = database.transaction(() => {
-  order();
-  if (random(3) === 1) change();
-});
-let committed = 0;
+const tell = (event: WriterEvent) => process.stdout.write(`${JSON.stringify(event)}\n`);
+
+let store: Writes = "sqlite";
+let collisions = 0;
+const legs: Leg[] = [];
+let number = 1;
+let acknowledgedMs = performance.now();
 while (!stopping) {
-  work.immediate();
-  committed += 1;
+  await write();
+  acknowledge();
   await sleep(PAUSE_MS);
 }
-database.close();
-process.stdout.write(`${committed}\n`);
+tell({ kind: "end", till, legs, collisions });
+await stores.sqlite.close();
+await stores.postgres.close();
+
+/** Returns once some store has committed the write with this number. */
+async function write(): Promise<void> {
+  for (;;) {
+    const { transaction, refused, collided } = stores[store];
+    try {
+      return await transaction((run) => work(run, store, till, number));
+    } catch (error) {
+      if (refused(error)) store = await route();
+      else if (collided(error)) collisions += 1;
+      else throw error;
+    }
+  }
+}
+
+function acknowledge(): void {
+  const now = performance.now();
+  const waitMs = now - acknowledgedMs;
+  acknowledgedMs = now;
+  const leg = legs.at(-1);
+  if (leg?.store === store) {
+    leg.last = number;
+    leg.longestWaitMs = Math.max(leg.longestWaitMs, waitMs);
+  } else {
+    legs.push({ store, first: number, last: number, longestWaitMs: 0 });
+    if (leg) tell({ kind: "moved", till, to: store, waitMs });
+  }
+  number += 1;
+}
+
+/** Where the route says that writes go, once it says so. */
+async function route(): Promise<Writes> {
+  for (;;) {
+    await sleep(ROUTE_POLL_MS);
+    const { writes } = JSON.parse(readFileSync(routeFile, "utf8")) as { writes: Writes | "paused" };
+    if (writes !== "paused") return writes;
+  }
+}

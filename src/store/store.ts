@@ -200,10 +200,13 @@ export interface Gate {
   reopen(epoch: number): Promise<void>;
   /** The highest numbers given out so far; exact while the gate is closed. */
   marks(): Promise<Marks>;
-  /** Takes the writes under a new epoch. @throws InDoubt when the store did not say whether it committed */
-  open(epoch: number, marks: Marks): Promise<void>;
-  /** Records that the other store has the writes under this epoch. @throws InDoubt as above */
-  left(epoch: number): Promise<void>;
+  /**
+   * Takes the writes under a new epoch. Given up by the signal until the commit is sent, and not after.
+   * @throws InDoubt when the store did not say whether it committed
+   */
+  open(epoch: number, marks: Marks, signal?: AbortSignal): Promise<void>;
+  /** Records that the other store has the writes under this epoch. Signal and errors as above. */
+  left(epoch: number, signal?: AbortSignal): Promise<void>;
 }
 
 /** The connection went away during a commit: only the store knows the outcome. */

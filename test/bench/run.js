@@ -3,6 +3,7 @@
 import { cpus } from "node:os";
 import { benchBackfill } from "./backfill.js";
 import { benchCapture } from "./capture.js";
+import { benchFlip, benchReverseLag } from "./flip.js";
 import { benchLag } from "./lag.js";
 import { startServer } from "./measure.js";
 import { benchTail } from "./tail.js";
@@ -12,18 +13,28 @@ const quick = args.includes("--quick");
 const json = args.includes("--json");
 const only = args.includes("--only") ? args[args.indexOf("--only") + 1] : undefined;
 
+/** Two tables that are written to; then the same with others beside them, which a flip should not feel. */
+const SHAPES = [
+  { tables: 2, foreignKeys: 0 },
+  { tables: 300, foreignKeys: 100 },
+];
+
 const sizes = quick
   ? {
       backfill: { rows: 200_000, runs: 1 },
       tail: { changes: 60_000 },
       lag: { perSecond: 1000, seconds: 4 },
       capture: { rows: 5_000, runs: 3 },
+      flip: { flips: 6, perSecond: 1000, shapes: SHAPES },
+      reverse: { perSecond: 1000, seconds: 4 },
     }
   : {
       backfill: { rows: 1_000_000, runs: 3 },
       tail: { changes: 300_000 },
       lag: { perSecond: 1000, seconds: 15 },
       capture: { rows: 20_000, runs: 5 },
+      flip: { flips: 20, perSecond: 1000, shapes: SHAPES },
+      reverse: { perSecond: 1000, seconds: 15 },
     };
 
 /** @typedef {{ what: string, measured: string, beside: string }} Line */
@@ -106,6 +117,57 @@ const captureLines = (r) => [
   },
 ];
 
+/** @param {Awaited<ReturnType<typeof benchFlip>>} r @returns {Line[]} */
+const flipLines = (r) => {
+  const [small] = r.runs;
+  return r.runs.flatMap((run) => {
+    const ms = (/** @type {number} */ value) => number(value, 1);
+    const beside =
+      run === small || !small
+        ? []
+        : [
+            {
+              what: `  beside ${small.tables} tables`,
+              measured: `${number(run.sidecarMedianMs / small.sidecarMedianMs, 2)} ×`,
+              beside: `as the writers felt it ${number(run.feltMedianMs / small.feltMedianMs, 2)} ×`,
+            },
+          ];
+    return [
+      {
+        what: `pause, ${run.tables} tables, ${run.foreignKeys} foreign keys`,
+        measured: `median ${ms(run.sidecarMedianMs)} ms`,
+        beside: `the worst ${ms(run.sidecarWorstMs)} ms; ${r.flips} flips under ${r.writers} writers, ${number(run.perSecond)} writes/s`,
+      },
+      {
+        what: "  as the writers felt it",
+        measured: `median ${ms(run.feltMedianMs)} ms`,
+        beside: `the worst ${ms(run.feltWorstMs)} ms: longest gap between acknowledged writes; without a flip ${ms(run.quietWorstMs)} ms`,
+      },
+      {
+        what: "  cutover / revert",
+        measured: `${ms(run.cutover.sidecarMs)} / ${ms(run.revert.sidecarMs)} ms`,
+        beside: `medians; felt ${ms(run.cutover.feltMs)} / ${ms(run.revert.feltMs)} ms`,
+      },
+      ...beside,
+      {
+        what: "  every acknowledged write in both stores",
+        measured:
+          run.found.sqlite === run.acknowledged && run.found.postgres === run.acknowledged ? "yes" : "NO",
+        beside: `${number(run.acknowledged)} acknowledged, ${number(run.found.sqlite)} and ${number(run.found.postgres)} found`,
+      },
+    ];
+  });
+};
+
+/** @param {Awaited<ReturnType<typeof benchReverseLag>>} r @returns {Line[]} */
+const reverseLines = (r) => [
+  {
+    what: `reverse lag at ${number(r.perSecond)} transactions/s`,
+    measured: `p50 ${number(r.p50Ms, 1)} ms, p99 ${number(r.p99Ms, 1)} ms`,
+    beside: `commit in PostgreSQL to readable in SQLite; ${number(r.rows)} rows, the worst ${number(r.maxMs)} ms, polled every 2 ms`,
+  },
+];
+
 const parts = {
   backfill: async (/** @type {import("./measure.js").Server} */ server) => {
     const result = await benchBackfill(server, sizes.backfill);
@@ -122,6 +184,14 @@ const parts = {
   capture: async (/** @type {import("./measure.js").Server} */ server) => {
     const result = await benchCapture(server, sizes.capture);
     return { result, lines: captureLines(result) };
+  },
+  flip: async (/** @type {import("./measure.js").Server} */ server) => {
+    const result = await benchFlip(server, sizes.flip);
+    return { result, lines: flipLines(result) };
+  },
+  reverse: async (/** @type {import("./measure.js").Server} */ server) => {
+    const result = await benchReverseLag(server, sizes.reverse);
+    return { result, lines: reverseLines(result) };
   },
 };
 

@@ -91,6 +91,8 @@ export interface SidecarOptions {
   readonly source?: Readonly<Record<string, unknown>>;
   /** More keys at the configuration's top. */
   readonly top?: Readonly<Record<string, unknown>>;
+  /** What the sidecar asks of actions over HTTP; null for none. */
+  readonly token?: string | null;
 }
 
 export class Sidecar {
@@ -100,11 +102,14 @@ export class Sidecar {
   #process: ChildProcess | null = null;
   #starts = 0;
   readonly #remove: () => void;
+  readonly #environment: Readonly<Record<string, string>>;
 
   private constructor(options: SidecarOptions, port: number) {
     const { folder, remove } = temporaryFolder();
     this.folder = folder;
     this.port = port;
+    const { token = "test-token" } = options;
+    this.#environment = token === null ? {} : { SWITCHBACK_TOKEN: token };
     this.#remove = remove;
     this.config = join(folder, "switchback.yaml");
     const configuration = {
@@ -136,7 +141,7 @@ export class Sidecar {
     if (this.running) throw new Error("the sidecar already runs");
     this.#starts += 1;
     const child = spawn(process.execPath, [CLI, "run", "--config", this.config], {
-      env: cleanEnvironment({ SWITCHBACK_TOKEN: "test-token" }),
+      env: cleanEnvironment(this.#environment),
       cwd: this.folder,
       stdio: ["ignore", "pipe", "pipe"],
     });

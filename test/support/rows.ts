@@ -169,9 +169,8 @@ function sourceText(
     case "uuid":
       return `u:${String(value).toLowerCase()}`;
     case "jsonb":
-      return typeof value === "string" && isDocument(column)
-        ? `d:${sorted(JSON.parse(value))}`
-        : anyText(value);
+      if (!isDocument(column) || Buffer.isBuffer(value)) return anyText(value);
+      return typeof value === "string" ? `d:${sorted(JSON.parse(value))}` : `d:${Number(value)}`;
     case "date":
     case "timestamp with time zone":
       return `m:${momentOf(value)}`;
@@ -222,10 +221,13 @@ function anyText(value: Value): string {
   return `t:${value}`;
 }
 
-/** A jsonb scalar: integer 1, real 1.0, "text", {"$blob": "base64"}. */
+/** A jsonb scalar: integer 1, real 1.0, "text", {"$blob": "base64"}, {"$real": "-0.0"} where JSON has no number. */
 function fromScalar(text: string): Value {
   if (text.startsWith('"')) return JSON.parse(text) as string;
-  if (text.startsWith("{")) return Buffer.from((JSON.parse(text) as { $blob: string }).$blob, "base64");
+  if (text.startsWith("{")) {
+    const { $blob, $real } = JSON.parse(text) as { $blob?: string; $real?: string };
+    return $blob === undefined ? Number($real) : Buffer.from($blob, "base64");
+  }
   if (text.includes(".")) return Number(text);
   // SQLite's integers end at 64 bits: a longer run of digits was a real.
   const integer = BigInt(text);

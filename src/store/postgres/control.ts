@@ -148,7 +148,10 @@ export class Control {
     }));
   }
 
-  /** Starts a table: its record and its ranges, none of them copied. Run inside the transaction that makes the table. */
+  /**
+   * Starts a table, or starts it anew: its record and its ranges, none of them copied. What is suspended for it
+   * stays on record. Run inside the transaction that makes or empties the table.
+   */
   async begin(
     source: string,
     table: {
@@ -160,16 +163,21 @@ export class Control {
     },
   ): Promise<void> {
     const { mapping } = table;
-    await this.query("DELETE FROM switchback.followed WHERE source = $1 AND name = $2", [
+    const { name } = mapping.table;
+    await this.query("DELETE FROM switchback.range WHERE source = $1 AND table_name = $2", [source, name]);
+    await this.query("DELETE FROM switchback.quarantine WHERE source = $1 AND table_name = $2", [
       source,
-      mapping.table.name,
+      name,
     ]);
     await this.query(
       `INSERT INTO switchback.followed (source, name, mapping, ddl, settings, estimated, state, made)
-       VALUES ($1, $2, $3, $4, $5, $6, 'copying', $7)`,
+       VALUES ($1, $2, $3, $4, $5, $6, 'copying', $7)
+       ON CONFLICT (source, name) DO UPDATE
+         SET mapping = excluded.mapping, ddl = excluded.ddl, settings = excluded.settings,
+             estimated = excluded.estimated, state = excluded.state, made = excluded.made`,
       [
         source,
-        mapping.table.name,
+        name,
         JSON.stringify(mappingToJson(mapping)),
         mapping.table.sql,
         table.settings,

@@ -10,7 +10,7 @@ import type { Logger } from "pino";
 import type { PostgresConfig } from "../../config.js";
 import { SwitchbackError } from "../../errors.js";
 import type { TableMapping } from "../../mapping/mapping.js";
-import { pause } from "../../retry.js";
+import { pause, unless } from "../../retry.js";
 import { sql } from "../../sql.js";
 import { type Gate, InDoubt, type Marks } from "../store.js";
 import { installCapture, restCapture } from "./capture.js";
@@ -115,10 +115,10 @@ export class PostgresGate implements Gate {
     this.flip = null;
   }
 
-  async open(epoch: number, marks: Marks): Promise<void> {
+  async open(epoch: number, marks: Marks, signal?: AbortSignal): Promise<void> {
     const client = this.flip;
     if (!client) throw new Error("open before reserve");
-    await this.guard(async () => {
+    const statements = this.guard(async () => {
       const stale = this.sequences.filter(({ source, table, sequence }) => {
         const mark = marks.get(source)?.get(table) ?? 0n;
         return this.touched.get(source)?.has(table) || mark > (this.aligned.get(sequence) ?? 0n);
@@ -131,6 +131,8 @@ export class PostgresGate implements Gate {
       await client.query(sql("postgres/fence-open"));
       await setRoute(client, "postgres", epoch, ["sqlite", epoch - 1]);
     });
+    await (signal ? unless(signal, statements) : statements);
+    signal?.throwIfAborted();
     await commit(client);
     for (const target of this.targets.values()) target.leave();
     this.flip = null;
@@ -211,12 +213,14 @@ export class PostgresGate implements Gate {
     return this.guard(async () => readMarks(this.client, await readSequences(this.client, this.mappings())));
   }
 
-  async left(epoch: number): Promise<void> {
-    await this.guard(async () => {
+  async left(epoch: number, signal?: AbortSignal): Promise<void> {
+    const statements = this.guard(async () => {
       await begin(this.client);
       await this.assertOwner(this.client);
       await setRoute(this.client, "sqlite", epoch, ["paused", epoch - 1]);
     });
+    await (signal ? unless(signal, statements) : statements);
+    signal?.throwIfAborted();
     await commit(this.client);
   }
 

@@ -49,8 +49,8 @@ export async function readSequences(
 }
 
 /**
- * Lets each sequence go on after its table's largest value, and after the mark where there is one. Returns what
- * each was set to; 0 for one that starts anew.
+ * Lets each sequence go on after its table's largest value, after the mark where there is one, and after what it
+ * gave out itself. Returns what each was set to; 0 for one that starts anew.
  */
 export async function alignSequences(
   client: pg.ClientBase,
@@ -62,7 +62,8 @@ export async function alignSequences(
     const group = sequences.slice(i, i + GROUP);
     const largest = group.map(({ source, table, target, column, numbersRows }, n) => {
       const mark = numbersRows ? (marks.get(source)?.get(table) ?? 0n) : 0n;
-      return `SELECT ${n} AS n, greatest((SELECT max(${column}) FROM ${target}), ${mark}, 0) AS value`;
+      const given = `pg_catalog.pg_sequence_last_value(($1::text[])[${n + 1}]::regclass)`;
+      return `SELECT ${n} AS n, greatest((SELECT max(${column}) FROM ${target}), ${mark}, ${given}, 0) AS value`;
     });
     const names = group.map(({ sequence }) => sequence);
     const { rows } = await client.query<{ n: number; value: string }>(

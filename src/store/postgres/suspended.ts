@@ -28,7 +28,15 @@ export async function suspend(
   }
 }
 
-/** Records what is to be there later; what is recorded already stays as it is. */
+/** Forgets a table's foreign keys, because the table is made anew: what they become is in its new mapping. */
+export async function forgetForeignKeys(control: Control, source: string, table: string): Promise<void> {
+  await control.query(
+    "DELETE FROM switchback.suspended WHERE source = $1 AND table_name = $2 AND kind = 'foreign key'",
+    [source, table],
+  );
+}
+
+/** Records what is to be there later. */
 export async function keepSuspended(
   control: Control,
   source: string,
@@ -39,7 +47,7 @@ export async function keepSuspended(
 ): Promise<void> {
   await control.query(
     `INSERT INTO switchback.suspended (source, table_name, kind, name, definition) VALUES ($1, $2, $3, $4, $5)
-     ON CONFLICT DO NOTHING`,
+     ON CONFLICT (source, table_name, kind, name) DO UPDATE SET definition = excluded.definition`,
     [source, table, kind, name, definition],
   );
 }

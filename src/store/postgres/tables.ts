@@ -7,7 +7,7 @@ import type { Range } from "../store.js";
 import type { Control, FollowedTable } from "./control.js";
 import { targetName } from "./merge.js";
 import type { TargetTable } from "./schema.js";
-import { suspend } from "./suspended.js";
+import { forgetForeignKeys, suspend } from "./suspended.js";
 
 export interface Start {
   readonly source: string;
@@ -71,6 +71,7 @@ export async function reshapeTable(
         );
       }
     } else {
+      await forgetForeignKeys(control, start.source, known.name);
       await control.query(`DROP TABLE ${targetName(known.mapping)}`);
       await control.query(`CREATE SCHEMA IF NOT EXISTS ${quote(mapping.schema)}`);
       await control.query(table.create);

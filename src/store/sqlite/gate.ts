@@ -85,8 +85,12 @@ export class SqliteGate implements Gate {
     });
   }
 
-  /** What the application has not made durable yet is, so that the closing commit has less to wait for. */
-  async reserve(): Promise<void> {
+  /**
+   * Waits until the files can be written to, so that the other store is not let go while somebody here holds a
+   * lock. What the application has not made durable yet is, so that the next commit has less to wait for.
+   */
+  async reserve(signal: AbortSignal): Promise<void> {
+    await this.each(signal, () => {});
     for (const { source } of this.files) {
       const wal = await openFile(`${source.file}-wal`, "r+").catch(() => null);
       await wal?.datasync().catch(() => {});

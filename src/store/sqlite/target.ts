@@ -15,7 +15,8 @@ import { batchesOf } from "./row-batches.js";
 
 /** A lock is waited for in short steps, between which the process goes on. */
 const BUSY_STEP_MS = 250;
-const CLAIM_BUSY_MS = 5_000;
+/** One try to claim the file; waiting for a lock stops everything else in this process. */
+const CLAIM_BUSY_MS = 50;
 const BUSY_PAUSE_MS = 20;
 /** Longer than any reader of a rollback-journal file should take. */
 const BUSY_MAX_MS = 10_000;
@@ -61,6 +62,20 @@ export class SqliteTarget implements Target {
       return Number(position);
     } catch (error) {
       throw this.explained(error);
+    }
+  }
+
+  /** As `claim`, for a file that others may hold locked for a while: the process goes on meanwhile. */
+  async claimPatiently(): Promise<Position> {
+    const until = performance.now() + BUSY_MAX_MS;
+    for (;;) {
+      try {
+        return this.claim();
+      } catch (error) {
+        const busy = error instanceof SwitchbackError && error.code === "SQLITE_BUSY";
+        if (!busy || performance.now() > until) throw error;
+        await pause(BUSY_PAUSE_MS);
+      }
     }
   }
 

@@ -1,0 +1,76 @@
+// The books about the writes themselves: what the tills were told is committed, held against the receipts that a
+// store really holds. Nothing is taken for granted: lost and doubled are counted, number by number.
+import type { Writes } from "./work.js";
+
+/** Consecutive numbers that one store acknowledged to a till. */
+export interface Leg {
+  readonly store: Writes;
+  readonly first: number;
+  last: number;
+  /** The longest wait between two acknowledged writes within the leg. */
+  longestWaitMs: number;
+}
+
+/** What a till prints, one line each. */
+export type WriterEvent =
+  | { readonly kind: "moved"; readonly till: number; readonly to: Writes; readonly waitMs: number }
+  | {
+      readonly kind: "end";
+      readonly till: number;
+      readonly legs: readonly Leg[];
+      /** Transactions that met another one, left nothing, and were tried again. */
+      readonly collisions: number;
+    };
+
+export type TillReport = Extract<WriterEvent, { kind: "end" }>;
+
+export interface Receipt {
+  readonly till: number;
+  readonly number: number;
+}
+
+/** What a store holds of what was acknowledged. */
+export interface Count {
+  readonly found: number;
+  /** Acknowledged and not there. */
+  readonly lost: number;
+  /** Acknowledged and there more than once. */
+  readonly doubled: number;
+  /** There, but never acknowledged. */
+  readonly unknown: number;
+}
+
+export function count(reports: readonly TillReport[], receipts: Iterable<Receipt>): Count {
+  const times = new Map<string, number>();
+  for (const { till, number } of receipts) {
+    const name = `${till} ${number}`;
+    times.set(name, (times.get(name) ?? 0) + 1);
+  }
+  let found = 0;
+  let lost = 0;
+  let doubled = 0;
+  for (const { till, legs } of reports) {
+    for (const { first, last } of legs) {
+      for (let number = first; number <= last; number++) {
+        const seen = times.get(`${till} ${number}`) ?? 0;
+        if (seen === 0) lost += 1;
+        else found += 1;
+        if (seen > 1) doubled += 1;
+      }
+    }
+  }
+  return { found, lost, doubled, unknown: times.size - found };
+}
+
+/** How many writes were acknowledged in each leg, all tills together, in the order of the legs. */
+export function acknowledged(reports: readonly TillReport[]): { store: Writes; writes: number }[] {
+  const sums: { store: Writes; writes: number }[] = [];
+  for (const { legs } of reports) {
+    for (const [n, { store, first, last }] of legs.entries()) {
+      const sum = sums[n] ?? { store, writes: 0 };
+      sum.writes += last - first + 1;
+      sums[n] = sum;
+    }
+  }
+  return sums;
+}

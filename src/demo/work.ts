@@ -1,0 +1,86 @@
+// What the shop's tills do, one transaction at a time: orders placed, changed and cancelled, customers replaced and
+// renumbered, prices moved, and a receipt for each. The same statements run in both stores, apart from those that
+// each store spells its own way. Knows nothing of where it runs.
+import { PRODUCTS } from "./shop.js";
+
+export type Writes = "sqlite" | "postgres";
+
+/** Runs one statement with `?` for its values, in the transaction under way; the rows that it returns. */
+export type Run = (text: string, ...values: unknown[]) => Promise<readonly Record<string, unknown>[]>;
+
+/** SQLite's REPLACE evicts the old row without a DELETE trigger; PostgreSQL has no such thing and keeps the row. */
+const REPLACE_CUSTOMER: Record<Writes, string> = {
+  sqlite: "INSERT OR REPLACE INTO customer(email, name) VALUES (?, ?)",
+  postgres:
+    "INSERT INTO customer(email, name) VALUES (?, ?) ON CONFLICT (email) DO UPDATE SET name = excluded.name",
+};
+
+const random = (upTo: number) => 1 + Math.floor(Math.random() * upTo);
+
+/** One transaction's work, with its receipt. */
+export async function work(run: Run, store: Writes, till: number, number: number): Promise<void> {
+  if (random(3) > 1) await order(run);
+  else await change(run, store);
+  await run("INSERT INTO receipt(till, number) VALUES (?, ?)", till, number);
+}
+
+async function order(run: Run): Promise<void> {
+  const [placed] = await run(
+    `INSERT INTO purchase(customer, placed_ms)
+     VALUES ((SELECT id FROM customer WHERE id >= ? ORDER BY id LIMIT 1), ?) RETURNING id`,
+    random(10_000),
+    Date.now(),
+  );
+  const products = new Set(Array.from({ length: random(3) }, () => random(PRODUCTS)));
+  // In one order for all, so that two tills never wait for each other in a circle.
+  for (const product of [...products].sort((a, b) => a - b)) {
+    const quantity = random(4);
+    await run(
+      "INSERT INTO line(purchase, product, quantity) VALUES (?, ?, ?)",
+      placed?.id,
+      product,
+      quantity,
+    );
+    await run("UPDATE product SET stock = stock - ? WHERE id = ?", quantity, product);
+  }
+}
+
+async function change(run: Run, store: Writes): Promise<void> {
+  const n = 10_000 + random(2_000);
+  const [newest] = await run("SELECT max(id) AS id FROM purchase");
+  const old = random(Number(newest?.id));
+  switch (random(5)) {
+    case 1:
+      return await cancel(run, store, old);
+    case 2:
+      await run("UPDATE product SET price = price * 1.01 WHERE id = ?", random(PRODUCTS));
+      return;
+    case 3:
+      await run(REPLACE_CUSTOMER[store], `customer${n}@example.org`, `Customer ${n} again`);
+      return;
+    case 4: {
+      const id = 100_000 + random(1_000_000);
+      await run(
+        "UPDATE customer SET id = ? WHERE email = ? AND NOT EXISTS (SELECT 1 FROM customer WHERE id = ?)",
+        id,
+        `customer${n}@example.org`,
+        id,
+      );
+      return;
+    }
+    default:
+      await run("UPDATE purchase SET state = 'paid', note = ? WHERE id = ?", `paid ${Date.now()}`, old);
+  }
+}
+
+async function cancel(run: Run, store: Writes, purchase: number): Promise<void> {
+  // Deleting first: only one till gets the lines of an order that two cancel at once.
+  const lines = await run("DELETE FROM line WHERE purchase = ? RETURNING product, quantity", purchase);
+  const sorted = lines.map((line) => [Number(line.product), Number(line.quantity)] as const);
+  for (const [product, quantity] of sorted.sort(([a], [b]) => a - b))
+    await run("UPDATE product SET stock = stock + ? WHERE id = ?", quantity, product);
+  const gone = await run("DELETE FROM purchase WHERE id = ? RETURNING id", purchase);
+  // In SQLite a trigger of the shop's does this.
+  if (store === "postgres" && gone.length > 0)
+    await run("INSERT INTO journal(what) VALUES (?)", `cancelled ${purchase}`);
+}

@@ -1,0 +1,146 @@
+// Somebody's lock in either store stands in the way of a flip: it is given up within its timeout, the store that had
+// the writes takes them again, and once the lock is gone a flip succeeds.
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { Sidecar } from "../support/cli.js";
+import { ask, drained, expectRoute, move, verify } from "../support/flips.js";
+import { differences } from "../support/rows.js";
+import { type TestDatabase, testDatabase } from "../support/servers.js";
+import { python, type TestFile, testFile } from "../support/sqlite.js";
+
+let file: TestFile;
+let database: TestDatabase;
+let sidecar: Sidecar;
+
+beforeEach(async () => {
+  file = testFile(`
+    CREATE TABLE parent(id INTEGER PRIMARY KEY, v TEXT);
+    CREATE TABLE child(id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parent(id));
+    INSERT INTO parent VALUES (1, 'a'); INSERT INTO child VALUES (1, 1);`);
+  database = await testDatabase(15);
+  sidecar = await Sidecar.streaming({ sqlite: file.path, url: database.url });
+  await verify(sidecar);
+});
+afterEach(async () => {
+  await sidecar.remove();
+  await database.drop();
+  file.remove();
+});
+
+const TIMEOUT = "1500ms";
+/** The command's own start and end come on top. */
+const AT_MOST_MS = 1_500 + 2_500;
+
+async function timed<T>(work: Promise<T>): Promise<T> {
+  const startedMs = performance.now();
+  const result = await work;
+  expect(performance.now() - startedMs).toBeLessThan(AT_MOST_MS);
+  return result;
+}
+
+for (const [what, lock] of [
+  ["a table locked for everybody", "LOCK TABLE child IN ACCESS EXCLUSIVE MODE"],
+  ["a row locked by a transaction", "SELECT 1 FROM switchback.source FOR UPDATE"],
+  ["a table locked for writers", "LOCK TABLE parent IN SHARE MODE"],
+] as const) {
+  test(`a cutover meets ${what}`, async () => {
+    const locker = await database.client();
+    await locker.query(`BEGIN; ${lock}`);
+    const { code, document } = await timed(ask(sidecar, "postgres", TIMEOUT));
+    expect([code, document.flipped]).toEqual([1, false]);
+    const writer = file.writer();
+    writer.exec("UPDATE parent SET v = 'written after the retreat'; INSERT INTO child VALUES (2, 1)");
+    await locker.query("ROLLBACK");
+    await drained(sidecar, "sqlite");
+    await expectRoute(sidecar, file.path, database, "sqlite", 0);
+    expect(await differences(file.path, database.url)).toEqual([]);
+    await move(sidecar, "postgres");
+    await database.query("UPDATE parent SET v = 'away'");
+    await drained(sidecar, "postgres");
+    expect(await differences(file.path, database.url)).toEqual([]);
+  });
+}
+
+test("a revert meets a transaction that does not end", async () => {
+  await move(sidecar, "postgres");
+  const writer = await database.client();
+  await writer.query("BEGIN; UPDATE parent SET v = 'in flight'");
+  const { code, document } = await timed(ask(sidecar, "sqlite", TIMEOUT));
+  expect([code, document.flipped]).toEqual([1, false]);
+  await expectRoute(sidecar, file.path, database, "postgres", 1);
+  await database.query("INSERT INTO child VALUES (2, 1)");
+  await writer.query("COMMIT");
+  await drained(sidecar, "postgres");
+  expect(await differences(file.path, database.url)).toEqual([]);
+  await move(sidecar, "sqlite");
+  expect(file.writer().prepare("SELECT v FROM parent").pluck().get()).toBe("in flight");
+});
+
+test("a cutover and a revert meet a SQLite transaction that does not end", async () => {
+  const holder = file.writer();
+  holder.exec("BEGIN IMMEDIATE; INSERT INTO parent VALUES (2, 'held')");
+  const { code, document } = await timed(ask(sidecar, "postgres", TIMEOUT));
+  expect([code, document.flipped]).toEqual([1, false]);
+  await expectRoute(sidecar, file.path, database, "sqlite", 0);
+  holder.exec("COMMIT");
+  await drained(sidecar, "sqlite");
+  await move(sidecar, "postgres");
+  expect(await database.query("SELECT v FROM parent WHERE id = 2")).toEqual([{ v: "held" }]);
+
+  await database.query("UPDATE parent SET v = 'away' WHERE id = 1");
+  await drained(sidecar, "postgres");
+
+  // A refused write leaves a transaction that holds SQLite's lock: PostgreSQL is not let go while nobody could
+  // write to SQLite.
+  holder.exec("BEGIN");
+  expect(() => holder.exec("UPDATE parent SET v = 'late'")).toThrow(/writes have moved/);
+  const asking = timed(ask(sidecar, "sqlite", TIMEOUT));
+  await sleep(1_000);
+  await database.query("UPDATE parent SET v = v || '.' WHERE id = 1");
+  const back = await asking;
+  expect([back.code, back.document.flipped]).toEqual([1, false]);
+  await expectRoute(sidecar, file.path, database, "postgres", 1);
+  holder.exec("ROLLBACK");
+  await drained(sidecar, "postgres");
+  await move(sidecar, "sqlite");
+  holder.exec("INSERT INTO parent VALUES (3, 'home')");
+  await drained(sidecar, "sqlite");
+  expect(await differences(file.path, database.url)).toEqual([]);
+});
+
+/** Writes without a rest, until it is refused; then it keeps the lock until its input ends. */
+const STUBBORN = `
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=5)
+print("ready", flush=True)
+while True:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        db.execute("UPDATE parent SET v = v WHERE id = 1")
+    except sqlite3.Error as error:
+        print(error, flush=True)
+        break
+    db.execute("COMMIT")
+sys.stdin.read()
+db.execute("ROLLBACK")
+`;
+
+test("a refused writer that keeps SQLite's lock holds up neither the cutover's answer nor PostgreSQL", async () => {
+  const stubborn = python(STUBBORN, [file.path]);
+  try {
+    expect(await stubborn.line()).toBe("ready");
+    const { code, document } = await ask(sidecar, "postgres", "5s");
+    expect([code, document]).toEqual([0, { flipped: true, epoch: 1, pauseMs: expect.any(Number) }]);
+    expect(await stubborn.line()).toContain("writes have moved");
+    await database.query("INSERT INTO child VALUES (2, 1)");
+    await sleep(500);
+    expect((await sidecar.get("/healthz")).status).toBe(200);
+    await database.query("INSERT INTO child VALUES (3, 1)");
+    await stubborn.finish();
+    await drained(sidecar, "postgres");
+    await expectRoute(sidecar, file.path, database, "postgres", 1);
+    expect(await differences(file.path, database.url)).toEqual([]);
+  } finally {
+    stubborn.kill();
+  }
+});

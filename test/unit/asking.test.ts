@@ -83,7 +83,7 @@ test("no answer in time: the wish is withdrawn, so that nothing happens later", 
   life.start();
   const outcome = await ask(300);
   expect(outcome).toMatchObject({ flipped: false, there: false });
-  expect(outcome.reason).toContain("no answer within 0.3 s");
+  expect(outcome.reason).toContain("not done within 0.3 s");
   expect(readFlag(flagFile)).toBe("sqlite");
 });
 

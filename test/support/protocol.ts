@@ -274,6 +274,8 @@ export class Script {
         this.freeze(world, [step]);
         throw new InDoubt("no answer");
     }
+    // A decision can be given up until its commit is sent.
+    if (decision) this.stop.signal.throwIfAborted();
     take(world, step, "live");
     if (choice === "crash after") return this.vanishing();
     if (choice === "in doubt, committed") throw new InDoubt("no answer");
@@ -360,7 +362,7 @@ class AwayGate implements Gate {
   readonly decides = true;
   /** What the flip's one transaction will commit. */
   held: number[] | null = null;
-  private closing: Promise<unknown> = Promise.resolve();
+  private begun: Promise<unknown> = Promise.resolve();
   constructor(
     private readonly world: World,
     private readonly script: Script,
@@ -382,11 +384,11 @@ class AwayGate implements Gate {
   }
   close(epoch: number): Promise<number> {
     const closed = this.script.step(this.world, { at: "away", act: "close", epoch }).then(() => 0);
-    this.closing = closed.catch(() => {});
+    this.begun = closed.catch(() => {});
     return closed;
   }
   async reopen(epoch: number): Promise<void> {
-    await this.closing;
+    await this.begun;
     await this.script.step(this.world, { at: "away", act: "reopen", epoch });
   }
   left(epoch: number): Promise<void> {

@@ -49,7 +49,8 @@ export class PostgresGate implements Gate {
   private aligned = new Map<string, bigint>();
   private readonly touched = new Map<string, Set<string>>();
   private readonly targets = new Map<string, PostgresTarget>();
-  private closing: Promise<unknown> = Promise.resolve();
+  /** What was last begun on the first session and may have been given up. */
+  private begun: Promise<unknown> = Promise.resolve();
 
   private constructor(
     private readonly config: PostgresConfig,
@@ -163,7 +164,7 @@ export class PostgresGate implements Gate {
         await this.openAgain(epoch - 1);
       }
     });
-    this.closing = closed.catch(() => {});
+    this.begun = closed.catch(() => {});
     return closed;
   }
 
@@ -193,8 +194,8 @@ export class PostgresGate implements Gate {
   }
 
   async reopen(epoch: number): Promise<void> {
-    // A close that was given up shares this session: its statements must not fall among ours.
-    await this.closing;
+    // What was given up goes on for some statements: they must not fall among ours.
+    await this.begun;
     await this.guard(() => this.openAgain(epoch));
   }
 
@@ -221,6 +222,7 @@ export class PostgresGate implements Gate {
       await this.assertOwner(this.client);
       await setRoute(this.client, "sqlite", epoch, ["paused", epoch - 1]);
     });
+    this.begun = statements.catch(() => {});
     await (signal ? unless(signal, statements) : statements);
     signal?.throwIfAborted();
     await commit(this.client);

@@ -16,7 +16,7 @@ export interface Outcome {
 }
 
 export interface Answers {
-  status(): Status;
+  status(): Status | Promise<Status>;
   route(): Route;
   /** Streaming and within max_lag, or why not. */
   ready(): { readonly ready: boolean; readonly why: readonly string[] };

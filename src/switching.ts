@@ -120,7 +120,10 @@ export class Switching {
       }
       const result = "reason" in gates ? gates : await this.flipped(direction, gates, stop.signal);
       // Where the writes moved, that was said at once.
-      if (!result.flipped && !signal.aborted) this.conclude(to, result);
+      if (result.flipped || signal.aborted) return true;
+      this.conclude(to, result);
+      // A link that still moves must not meet its successor.
+      await unless(signal, result.still ?? Promise.resolve()).catch(() => {});
       return true;
     } finally {
       stop.clear();

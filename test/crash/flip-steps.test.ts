@@ -124,7 +124,12 @@ class Pair {
     });
     try {
       const route = await resume(postgres, lock.owner, [follower.source], silentLog());
-      return await work({ owner: lock.owner, follower, wayBack: new WayBack(common), route });
+      return await work({
+        owner: lock.owner,
+        follower,
+        wayBack: new WayBack({ ...common, verified: () => {} }),
+        route,
+      });
     } finally {
       await this.cutOff();
       await follower.close();
@@ -210,7 +215,7 @@ class Pair {
     const gate = await PostgresGate.open(configOf(this.database.url), owner, [
       { name: "app", tables: await this.followed() },
     ]);
-    await gate.rest(new AbortController().signal, silentLog());
+    await gate.rest(new AbortController().signal, () => {});
     await gate.dispose();
   }
 

@@ -16,9 +16,8 @@ import { installCapture, restCapture } from "./capture.js";
 import { connectPostgres, postgresError, sqlState } from "./connection.js";
 import { Control, closedFence, type FollowedTable } from "./control.js";
 import { targetName } from "./merge.js";
-import { buildTargetSchema } from "./schema.js";
 import { alignSequences, readMarks, readSequences, type Sequence } from "./sequences.js";
-import { keepSuspended, suspend, suspendedStatements } from "./suspended.js";
+import { keepForeignKeys, suspend, suspendedStatements } from "./suspended.js";
 import type { PostgresTarget } from "./target.js";
 
 /** A lock that is not free soon is tried again later: whoever queues behind us must not wait long. */
@@ -82,10 +81,7 @@ export class PostgresGate implements Gate {
       const control = new Control(this.client);
       for (const { name, tables } of this.sources) {
         await installCapture(this.client, tables);
-        for (const foreignKey of foreignKeys(tables)) {
-          const { table, name: key, definition } = foreignKey;
-          await keepSuspended(control, name, table, "foreign key", key, definition);
-        }
+        await keepForeignKeys(control, name, tables);
       }
       this.sequences = await readSequences(this.client, this.mappings());
     });
@@ -210,6 +206,20 @@ export class PostgresGate implements Gate {
       await this.client.query(sql("postgres/fence-open"));
     }
     await this.client.query("COMMIT");
+  }
+
+  /** Opens the fence where the record says that it is open. */
+  async assertOpen(): Promise<void> {
+    await this.guard(async () => {
+      const { rowCount } = await this.client.query(
+        "SELECT 1 FROM pg_catalog.pg_proc WHERE oid = 'switchback.fence()'::regprocedure AND prosrc LIKE '%RAISE%'",
+      );
+      if (rowCount === 0) return;
+      await begin(this.client);
+      await this.assertOwner(this.client);
+      await this.client.query(sql("postgres/fence-open"));
+      await this.client.query("COMMIT");
+    });
   }
 
   async marks(): Promise<Marks> {
@@ -373,16 +383,4 @@ async function setRoute(
       `the route is not ${from} under epoch ${fromEpoch} any more`,
     );
   }
-}
-
-function foreignKeys(
-  tables: readonly FollowedTable[],
-): { table: string; name: string; definition: string }[] {
-  const { tables: built } = buildTargetSchema(tables.map(({ mapping }) => mapping));
-  return built.flatMap(({ mapping, foreignKeys: keys }) => {
-    const made = tables.find(({ name }) => name === mapping.table.name)?.made ?? false;
-    return made
-      ? keys.map(({ name, sql: definition }) => ({ table: mapping.table.name, name, definition }))
-      : [];
-  });
 }

@@ -45,6 +45,7 @@ export class PostgresGate implements Gate {
   readonly decides = true;
   private flip: pg.Client | null = null;
   private sequences: readonly Sequence[] = [];
+  private suspended: readonly string[] = [];
   private aligned = new Map<string, bigint>();
   private readonly touched = new Map<string, Set<string>>();
   private readonly targets = new Map<string, PostgresTarget>();
@@ -92,8 +93,8 @@ export class PostgresGate implements Gate {
       const client = await connectPostgres(this.config, { name: "switchback flip" });
       this.flip = client;
       const names = this.sources.map(({ name }) => name);
-      const suspended = await suspendedStatements(new Control(client), names);
-      await this.lock(client, suspended.length > 0, signal);
+      this.suspended = await suspendedStatements(new Control(client), names);
+      await this.lock(client, this.suspended.length > 0, signal);
       await this.assertOwner(client);
       this.aligned = await alignSequences(client, this.sequences, new Map());
       for (const [name, target] of this.targets) {
@@ -121,10 +122,10 @@ export class PostgresGate implements Gate {
       });
       await alignSequences(client, stale, marks);
       const names = this.sources.map(({ name }) => name);
-      const text = (await suspendedStatements(new Control(client), names)).join(";\n");
-      if (text !== "") await client.query(text);
-      await client.query("DELETE FROM switchback.suspended WHERE source = ANY ($1)", [names]);
-      await client.query(sql("postgres/fence-open"));
+      // In one message: every answer that is waited for is a part of the pause.
+      await client.query([...this.suspended, sql("postgres/fence-open")].join(";\n"));
+      if (this.suspended.length > 0)
+        await client.query("DELETE FROM switchback.suspended WHERE source = ANY ($1)", [names]);
       await setRoute(client, "postgres", epoch, ["sqlite", epoch - 1]);
     });
     await (signal ? unless(signal, statements) : statements);

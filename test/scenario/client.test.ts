@@ -1,0 +1,149 @@
+// The application's library beside a real sidecar: flips, a sidecar that is killed in the middle of one, and flips
+// that are given up. The application sees no error, loses nothing and doubles nothing.
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type pg from "pg";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { Application, expectAllThere, SHOP_SCHEMA } from "../support/application.js";
+import { Sidecar } from "../support/cli.js";
+import { ask, drained, expectRoute, flagOf, move, routeFile, type Store, verify } from "../support/flips.js";
+import { type TestDatabase, testDatabase } from "../support/servers.js";
+import { type TestFile, testFile } from "../support/sqlite.js";
+
+const FLIPS = 6;
+const LOOPS = 6;
+const BETWEEN_MS = 200;
+
+let file: TestFile;
+let database: TestDatabase;
+let sidecar: Sidecar;
+let applications: Application[];
+
+beforeEach(async () => {
+  file = testFile(SHOP_SCHEMA);
+  database = await testDatabase(18);
+  sidecar = await Sidecar.streaming({ sqlite: file.path, url: database.url });
+  applications = [];
+  await verify(sidecar);
+});
+afterEach(async () => {
+  // Those that wait for a route end with an error, which by now nobody minds.
+  await Promise.all(applications.map(({ db }) => db.close()));
+  await Promise.all(applications.map((application) => application.stop()));
+  await sidecar.remove();
+  await database.drop();
+  file.remove();
+});
+
+function application(name: string, loops: number, route = join(sidecar.folder, "route.json")): Application {
+  const made = new Application(name, { sqlite: file.path, postgres: database.url, route }, loops);
+  applications.push(made);
+  return made;
+}
+
+async function finished(): Promise<void> {
+  const store = routeFile(sidecar)?.writes as Store;
+  await Promise.all(applications.map((one) => one.stop()));
+  await drained(sidecar, store);
+  for (const { errors } of applications) expect(errors).toEqual([]);
+  await expectAllThere(file.path, database, applications);
+}
+
+/** Keeps a cutover from being decided, and so the pause open, until rolled back. */
+async function holdDecision(): Promise<pg.Client> {
+  const holder = await database.client();
+  await holder.query("BEGIN; SELECT 1 FROM switchback.route FOR UPDATE");
+  return holder;
+}
+
+async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
+  for (const giveUp = Date.now() + 15_000; !(await condition()); await sleep(2)) {
+    if (Date.now() > giveUp) throw new Error(`waited for ${what}; log:\n${sidecar.log().slice(-1_500)}`);
+  }
+}
+
+const paused = () => until("the pause", () => routeFile(sidecar)?.writes === "paused");
+
+/** Every application has been told of more writes than before. */
+async function goOn(): Promise<void> {
+  const before = applications.map(({ acknowledged }) => acknowledged);
+  // More than the loops had under way.
+  await until("writes", () =>
+    applications.every(({ acknowledged }, i) => acknowledged > (before[i] ?? 0) + 2 * LOOPS),
+  );
+}
+
+test(`${FLIPS} flips under one handle that follows the file and one that follows HTTP`, async () => {
+  const byFile = application("file", LOOPS);
+  const byHttp = application("http", 2, `http://127.0.0.1:${sidecar.port}/route`);
+  await goOn();
+  const pauses: number[] = [];
+  for (let epoch = 1; epoch <= FLIPS; epoch++) {
+    const to: Store = epoch % 2 === 1 ? "postgres" : "sqlite";
+    const { pauseMs } = await move(sidecar, to);
+    pauses.push(pauseMs ?? 0);
+    await expectRoute(sidecar, file.path, database, to, epoch);
+    await goOn();
+    await sleep(BETWEEN_MS);
+  }
+  await finished();
+  for (const { db } of [byFile, byHttp]) {
+    const { sqlite, postgres, moves, waits, outcomesAsked } = db.getMetrics();
+    expect([moves, outcomesAsked, sqlite.errors, postgres.errors]).toEqual([FLIPS, 0, 0, 0]);
+    expect(
+      Math.min(sqlite.writes, postgres.writes, sqlite.transactions, postgres.transactions),
+    ).toBeGreaterThan(FLIPS);
+    expect(waits.now).toBe(0);
+    expect(sqlite.fences + postgres.fences + waits.count).toBeGreaterThan(0);
+    expect(waits.longestMs).toBeLessThan(5_000);
+  }
+  process.stdout.write(
+    `${byFile.acknowledged + byHttp.acknowledged} writes acknowledged; the longest call took ` +
+      `${byFile.longestMs.toFixed(0)} ms by file, ${byHttp.longestMs.toFixed(0)} ms by HTTP; ` +
+      `pauses ${pauses.map((ms) => ms.toFixed(0)).join(", ")} ms\n`,
+  );
+}, 60_000);
+
+test("a sidecar that is killed in the pause: the calls wait, and succeed when it is back", async () => {
+  const byFile = application("file", LOOPS);
+  const byHttp = application("http", 2, `http://127.0.0.1:${sidecar.port}/route`);
+  await goOn();
+  const holder = await holdDecision();
+  writeFileSync(flagOf(sidecar), "postgres\n");
+  await paused();
+  await sidecar.kill9();
+  await until(
+    "calls that wait",
+    () => byFile.db.getMetrics().waits.now > 0 && byHttp.db.getMetrics().waits.now > 0,
+  );
+  // Reads go on where the writes were last.
+  expect(await byFile.db.queryOne("SELECT count(*) AS n FROM account")).toEqual({ n: 6 });
+  await holder.query("ROLLBACK");
+  sidecar.start();
+  await sidecar.waitPhase("reverse_streaming");
+  await goOn();
+  await finished();
+  expect(byFile.db.getMetrics().moves).toBe(1);
+  expect(byFile.db.getMetrics().waits.longestMs).toBeGreaterThan(50);
+}, 60_000);
+
+test("flips that are given up, by their timeout and by the operator, cost a wait and no error", async () => {
+  const byFile = application("file", LOOPS);
+  await goOn();
+  const holder = await holdDecision();
+  const { code, document } = await ask(sidecar, "postgres", "700ms");
+  expect([code, document.flipped]).toEqual([1, false]);
+  await goOn();
+  writeFileSync(flagOf(sidecar), "postgres\n");
+  await paused();
+  await until("calls that wait", () => byFile.db.getMetrics().waits.now > 0);
+  writeFileSync(flagOf(sidecar), "sqlite\n");
+  await goOn();
+  await holder.query("ROLLBACK");
+  await finished();
+  await expectRoute(sidecar, file.path, database, "sqlite", 0);
+  const { moves, sqlite, waits } = byFile.db.getMetrics();
+  expect([moves, sqlite.errors]).toEqual([0, 0]);
+  expect(waits.longestMs).toBeGreaterThan(50);
+}, 60_000);

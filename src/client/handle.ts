@@ -5,6 +5,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import {
   ClientError,
   ConnectionError,
+  closed,
   fenceEpoch,
   judge,
   QueryError,
@@ -156,15 +157,16 @@ export class Handle {
     return structuredClone(this.metrics);
   }
 
-  /** Waits for open transactions; later calls fail. */
+  /** Waits for open transactions; calls that wait for the route, and later ones, fail with code CLOSED. */
   async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
+    this.route.close();
     await Promise.all([this.stores.sqlite.close(), this.stores.postgres?.close()]);
   }
 
   private admit(sql: string | null): void {
-    if (this.closed) throw new ConnectionError("the handle is closed", { code: "CLOSED" });
+    if (this.closed) throw closed();
     if (this.inside.getStore()?.open) {
       throw new TransactionError("inside transaction() use the tx that it passes, not the handle", {
         code: "NESTED",

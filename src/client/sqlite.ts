@@ -3,7 +3,7 @@
 // done in steps, because better-sqlite3 would hold up the whole process while it waits. It does not know the route,
 // only the file's own record of it.
 import Database from "better-sqlite3";
-import { ConnectionError, codeOf, FenceMet, judge, wordsOf } from "./errors.js";
+import { ConnectionError, closed, codeOf, FenceMet, judge, wordsOf } from "./errors.js";
 import { type Claim, type Outcome, runAlone, type Session, type Store, sleep } from "./store.js";
 import { translated } from "./translate.js";
 import { Turn } from "./turn.js";
@@ -29,6 +29,7 @@ export class SqliteStore implements Store {
   private reader: Connection | undefined;
   private readonly turn = new Turn();
   private readonly rowids = new Map<string, boolean>();
+  private over = false;
 
   constructor(private readonly options: SqliteOptions) {}
 
@@ -121,6 +122,7 @@ export class SqliteStore implements Store {
 
   async close(): Promise<void> {
     const release = await this.turn.take(this.options.waitMs);
+    this.over = true;
     this.writer?.database.close();
     this.reader?.database.close();
     this.writer = undefined;
@@ -129,11 +131,13 @@ export class SqliteStore implements Store {
   }
 
   private reading(): Connection {
+    if (this.over) throw closed();
     this.reader ??= new Connection(this.options, true);
     return this.reader;
   }
 
   private writing(): Connection {
+    if (this.over) throw closed();
     this.writer ??= new Connection(this.options, false);
     return this.writer;
   }

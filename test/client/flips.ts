@@ -68,8 +68,8 @@ export interface Flips {
   closeSqlite(): void;
   /** Gives that up again. */
   openSqlite(): void;
-  /** `publish: false` leaves the route file behind. */
-  cutover(options?: { publish?: boolean }): Promise<void>;
+  /** `publish: false` leaves the route file behind, `left: false` SQLite's record, as a crash in between does. */
+  cutover(options?: { publish?: boolean; left?: boolean }): Promise<void>;
   revert(options?: { publish?: boolean }): Promise<void>;
   publish(writes: string, epoch: number): void;
   remove(): Promise<void>;
@@ -91,7 +91,7 @@ export async function flipping(accounts = 4, given?: TestDatabase): Promise<Flip
   };
   const closeSqlite = sqlite.transaction(() => {
     sqlite.exec("INSERT INTO _switchback_fenced VALUES (1)");
-    sqlite.prepare("UPDATE _switchback_route SET writes = 'postgres', epoch = ?").run(epoch + 1);
+    sqlite.exec("UPDATE _switchback_route SET writes = 'paused'");
   });
   const openSqlite = sqlite.transaction(() => {
     sqlite.exec("DELETE FROM _switchback_fenced");
@@ -114,7 +114,7 @@ export async function flipping(accounts = 4, given?: TestDatabase): Promise<Flip
     closeSqlite: () => closeSqlite.immediate(),
     openSqlite: () => openSqlite.immediate(),
     publish,
-    async cutover({ publish: tell = true } = {}) {
+    async cutover({ publish: tell = true, left = true } = {}) {
       if (tell) publish("paused", epoch);
       closeSqlite.immediate();
       const [account, entry] = TABLES.map((table) =>
@@ -138,6 +138,7 @@ export async function flipping(accounts = 4, given?: TestDatabase): Promise<Flip
       });
       epoch += 1;
       if (tell) publish("postgres", epoch);
+      if (left) sqlite.prepare("UPDATE _switchback_route SET writes = 'postgres', epoch = ?").run(epoch);
     },
     async revert({ publish: tell = true } = {}) {
       if (tell) publish("paused", epoch);

@@ -131,6 +131,40 @@ test("a reader alone is led to the store that has the writes, before the route f
   expect(await db.queryOne("SELECT count(*) AS n FROM entry")).toEqual({ n: 2 });
 });
 
+test("a reader is not held back by a cutover whose sidecar died between the decision and its record", async () => {
+  const flips = await stage();
+  const db = handle(flips);
+  await db.initialize();
+  flips.publish("paused", 0);
+  await flips.cutover({ publish: false, left: false });
+  await flips.database.query("INSERT INTO entry (tag) VALUES ('there')");
+  expect(await db.query("SELECT tag FROM entry")).toEqual([{ tag: "there" }]);
+});
+
+test("two readers that find out at once both get what is new", async () => {
+  const flips = await stage();
+  const db = handle(flips);
+  await db.initialize();
+  await flips.cutover({ publish: false, left: false });
+  await flips.database.query("INSERT INTO entry (tag) VALUES ('there')");
+  const looks = Array.from({ length: 5 }, () => db.query("SELECT tag FROM entry"));
+  expect(await Promise.all(looks)).toEqual(Array.from({ length: 5 }, () => [{ tag: "there" }]));
+});
+
+test("calls that wait when the handle is closed end, and open nothing anew", async () => {
+  const flips = await stage();
+  const db = handle(flips);
+  await db.initialize();
+  flips.publish("paused", 0);
+  await sleep(20);
+  const waiting = db.execute("INSERT INTO entry (tag) VALUES ('x')").catch((e: unknown) => e);
+  await sleep(20);
+  await db.close();
+  flips.publish("sqlite", 0);
+  expect(await waiting).toMatchObject({ name: "ConnectionError", code: "CLOSED" });
+  expect(flips.file.writer().prepare("SELECT count(*) FROM entry").pluck().get()).toBe(0);
+});
+
 test("while paused reads go on and writes wait; a flip that is given up lets them go on where they were", async () => {
   const flips = await stage();
   const db = handle(flips);

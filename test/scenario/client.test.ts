@@ -7,7 +7,9 @@ import type pg from "pg";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Application, expectAllThere, SHOP_SCHEMA } from "../support/application.js";
 import { Sidecar } from "../support/cli.js";
+import { type Example, routeWriter } from "../support/example.js";
 import { ask, drained, expectRoute, flagOf, move, routeFile, type Store, verify } from "../support/flips.js";
+import { differences } from "../support/rows.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";
 import { type TestFile, testFile } from "../support/sqlite.js";
 
@@ -146,4 +148,32 @@ test("flips that are given up, by their timeout and by the operator, cost a wait
   const { moves, sqlite, waits } = byFile.db.getMetrics();
   expect([moves, sqlite.errors]).toEqual([0, 0]);
   expect(waits.longestMs).toBeGreaterThan(50);
+}, 60_000);
+
+test("the example in Python, in the middle of its work through two flips", async () => {
+  const paths = [file.path, database.url, join(sidecar.folder, "route.json")] as const;
+  const example: Example = routeWriter(paths, { into: "note (tag)" });
+  try {
+    const said: string[] = [];
+    let going = true;
+    const work = (async () => {
+      for (let n = 0; going; n++) said.push(await example.say(`line-${n}`));
+    })();
+    const reached = (store: Store) =>
+      until(`lines in ${store}`, () => said.at(-1)?.startsWith(store) ?? false);
+    await reached("sqlite");
+    await move(sidecar, "postgres");
+    await reached("postgres");
+    await move(sidecar, "sqlite");
+    await reached("sqlite");
+    going = false;
+    await work;
+    await example.finish();
+    await drained(sidecar, "sqlite");
+    expect(await differences(file.path, database.url)).toEqual([]);
+    const written = file.writer().prepare("SELECT tag FROM note").pluck().all() as string[];
+    expect(written.toSorted()).toEqual(said.map((line) => line.split(" ")[1]).toSorted());
+  } finally {
+    example.kill();
+  }
 }, 60_000);

@@ -39,6 +39,12 @@ const LOST_PAUSE_MS = 250;
 /** How soon a store whose fence was met is tried again while the route still names it. */
 const FENCE_PATIENCE_MS = { first: 10, most: 250 };
 
+/** A file that is gone, say, has no record: PostgreSQL has the writes. One that is only locked has. */
+function unlessLocked(error: unknown): null {
+  if (judge(error) === "conflict") throw error;
+  return null;
+}
+
 export class Handle {
   private readonly metrics = noMetrics();
   private readonly stores: { readonly sqlite: SqliteStore; readonly postgres: PostgresStore | null };
@@ -77,7 +83,15 @@ export class Handle {
         return null;
       }
     };
-    const asked = { sqlite: record, postgres: async () => postgres && (await postgres.claim()) };
+    const sqliteSurely = async () => {
+      const known = record();
+      return known ?? sqlite.claim().catch(unlessLocked);
+    };
+    const asked = {
+      sqlite: record,
+      sqliteSurely,
+      postgres: async () => postgres && (await postgres.claim()),
+    };
     this.route = new RouteFollower(settings.route, asked, this.metrics, settings.waitMs);
   }
 

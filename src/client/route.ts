@@ -14,6 +14,8 @@ export interface Route {
 export interface Asked {
   /** SQLite's own record, at once; null when it has none or cannot be read. */
   sqlite(): Claim | null;
+  /** The same, but a lock is waited for. @throws when the lock stays */
+  sqliteSurely(): Promise<Claim | null>;
   /** PostgreSQL's own record. @throws when it cannot be asked */
   postgres(): Promise<Claim | null>;
 }
@@ -105,7 +107,7 @@ export class RouteFollower {
    * route has moved too. SQLite's record answers without a round trip.
    */
   async stillHolds(store: StoreName): Promise<boolean> {
-    const claim = this.asked.sqlite();
+    const claim = await this.asked.sqliteSurely();
     if (claim) this.believe("sqlite", claim);
     if (store === "sqlite" && claim && claim.writes !== "sqlite") {
       // A closed SQLite learns later than PostgreSQL, or never, when a sidecar dies, that the writes are there.

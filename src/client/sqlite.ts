@@ -47,13 +47,16 @@ export class SqliteStore implements Store {
     try {
       const writer = this.writing();
       await this.unlocked(() => writer.database.exec("BEGIN IMMEDIATE"));
-      const claim = writer.claim();
-      // The write lock is ours: what the record says now holds until the end of the transaction.
-      if (claim && claim.writes !== "sqlite") {
-        writer.database.exec("ROLLBACK");
-        throw new FenceMet("sqlite", null);
+      const session = this.session(writer, release);
+      try {
+        const claim = writer.claim();
+        // The write lock is ours: what the record says now holds until the end of the transaction.
+        if (claim && claim.writes !== "sqlite") throw new FenceMet("sqlite", null);
+      } catch (error) {
+        await session.rollback();
+        throw error;
       }
-      return this.session(writer, release);
+      return session;
     } catch (error) {
       release();
       throw error;
@@ -111,11 +114,12 @@ export class SqliteStore implements Store {
     return found?.yes === 1n;
   }
 
+  /** Waits for a lock; a reader meets one in rollback-journal mode only. */
   async claim(): Promise<Claim | null> {
-    return this.claimNow();
+    return this.unlocked(() => this.reading().claim());
   }
 
-  /** Without a wait: some microseconds. @throws when the file cannot be opened or read */
+  /** Without a wait: some microseconds. @throws when the file cannot be opened or read, or is locked */
   claimNow(): Claim | null {
     return this.reading().claim();
   }
@@ -204,18 +208,18 @@ class Connection {
     return Object.values(this.prepared(sql).get() as Record<string, bigint>)[0] ?? 0n;
   }
 
-  /** What _switchback_route says; null without such a table. A locked file has no answer either. */
+  /** What _switchback_route says; null without such a table. @throws when the file is locked */
   claim(): Claim | null {
     const now = performance.now();
     if (!this.route && now - this.lookedForRoute < RECORDS_POLL_MS) return null;
-    this.lookedForRoute = now;
     try {
       this.route ??= this.database.prepare("SELECT writes, epoch FROM _switchback_route");
       const row = this.route.get() as { writes: string; epoch: bigint } | undefined;
       return row ? { writes: row.writes, epoch: Number(row.epoch) } : null;
     } catch (error) {
-      if (codeOf(error) !== "SQLITE_ERROR" && judge(error) !== "conflict") throw error;
-      if (codeOf(error) === "SQLITE_ERROR") this.route = undefined;
+      if (codeOf(error) !== "SQLITE_ERROR") throw error;
+      this.lookedForRoute = now;
+      this.route = undefined;
       return null;
     }
   }

@@ -76,8 +76,12 @@ export interface Flips {
 }
 
 /** Both stores with `accounts` accounts of 1000 each; writes go to SQLite. */
-export async function flipping(accounts = 4, given?: TestDatabase): Promise<Flips> {
-  const file = testFile(SQLITE);
+export async function flipping(
+  accounts = 4,
+  given?: TestDatabase,
+  journal: "wal" | "delete" = "wal",
+): Promise<Flips> {
+  const file = testFile(SQLITE, journal);
   const database = given ?? (await testDatabase(18));
   const sqlite = file.writer();
   sqlite.pragma("foreign_keys = OFF");

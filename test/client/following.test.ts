@@ -141,6 +141,23 @@ test("a reader is not held back by a cutover whose sidecar died between the deci
   expect(await db.query("SELECT tag FROM entry")).toEqual([{ tag: "there" }]);
 });
 
+test("a record that is locked for a moment is waited for, not taken for none", async () => {
+  const flips = await flipping(4, undefined, "delete");
+  ends.push(() => flips.remove());
+  const db = handle(flips);
+  await db.initialize();
+  await flips.cutover();
+  await db.execute("INSERT INTO entry (tag) VALUES ('away')");
+  const slow = db.query("SELECT tag, pg_sleep(0.3)::text FROM entry");
+  await sleep(100);
+  await flips.revert({ publish: false });
+  const outside = flips.file.writer();
+  outside.exec("INSERT INTO entry (tag) VALUES ('home'); BEGIN EXCLUSIVE");
+  setTimeout(() => outside.exec("ROLLBACK"), 500);
+  // Asked again it goes to SQLite, which has no such function: what PostgreSQL said was thrown away.
+  await expect(slow).rejects.toMatchObject({ store: "sqlite" });
+});
+
 test("two readers that find out at once both get what is new", async () => {
   const flips = await stage();
   const db = handle(flips);

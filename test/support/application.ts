@@ -8,7 +8,7 @@ import type { TestDatabase } from "./servers.js";
 
 const ACCOUNTS = 6;
 const BALANCE = 1_000;
-const PEACE_MS = 2;
+const PEACE_MS = 5;
 
 export const SHOP_SCHEMA = `
   CREATE TABLE account(id INTEGER PRIMARY KEY, balance INTEGER NOT NULL);

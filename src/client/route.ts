@@ -161,7 +161,8 @@ export class RouteFollower {
         this.readAt = performance.now();
         this.reading = null;
       });
-      await this.reading;
+      // Where nobody answered last time, what is known must do: fences and records correct it.
+      if (this.current === null || this.problem === null) await this.reading;
     }
     if (this.current !== null) return;
     await this.askStores();

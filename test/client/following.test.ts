@@ -281,6 +281,32 @@ test("the route over HTTP, and without the sidecar", async () => {
   expect(await flips.database.query("SELECT count(*)::int AS n FROM entry")).toEqual([{ n: 4 }]);
 });
 
+test("a sidecar that no longer answers over HTTP holds up one call, not every one", async () => {
+  const flips = await stage();
+  let frozen = false;
+  const server = createServer((_request, response) => {
+    if (!frozen) response.end(JSON.stringify({ writes: "sqlite", epoch: 0 }));
+  });
+  ends.push(() => void server.close());
+  ends.push(() => server.closeAllConnections());
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const db = handle(flips, { route: `http://127.0.0.1:${(server.address() as AddressInfo).port}/route` });
+  await db.initialize();
+  frozen = true;
+  const began = performance.now();
+  for (let n = 0; n < 6; n++) {
+    await sleep(120);
+    await db.execute("INSERT INTO entry (tag) VALUES (?)", [`t${n}`]);
+  }
+  // One of them waited a second for the answer.
+  expect(performance.now() - began).toBeLessThan(2_500);
+  frozen = false;
+  await sleep(1_200);
+  await db.query("SELECT 1 AS one");
+  await sleep(200);
+  expect((await db.healthCheck()).routeProblem).toBeUndefined();
+});
+
 test("what the route file holds may be nonsense; the handle stays where it was and says so", async () => {
   const flips = await stage();
   const db = handle(flips);

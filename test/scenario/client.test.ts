@@ -15,7 +15,6 @@ import { type TestFile, testFile } from "../support/sqlite.js";
 
 const FLIPS = 6;
 const LOOPS = 6;
-const BETWEEN_MS = 150;
 
 let file: TestFile;
 let database: TestDatabase;
@@ -87,7 +86,6 @@ test(`${FLIPS} flips under one handle that follows the file and one that follows
     pauses.push(pauseMs ?? 0);
     await expectRoute(sidecar, file.path, database, to, epoch);
     await goOn();
-    await sleep(BETWEEN_MS);
   }
   await finished();
   for (const { db } of [byFile, byHttp]) {

@@ -224,7 +224,10 @@ export class PostgresGate implements Gate {
   }
 
   async marks(): Promise<Marks> {
-    return this.guard(async () => readMarks(this.client, await readSequences(this.client, this.mappings())));
+    return this.guard(async () => {
+      if (this.sequences.length === 0) this.sequences = await readSequences(this.client, this.mappings());
+      return readMarks(this.client, this.sequences);
+    });
   }
 
   async left(epoch: number, signal?: AbortSignal): Promise<void> {

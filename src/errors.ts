@@ -254,6 +254,12 @@ export const ERRORS = {
     4,
     "One of the stores is a backup or another pair's. Put back the one that belongs here; no write is taken until then.",
   ),
+  ROUTE_AHEAD: kind(
+    "switchback",
+    "operator",
+    4,
+    "Leave the sidecar off if PostgreSQL keeps the writes. Remove the route file only if the SQLite file shall have them as it is now.",
+  ),
   TARGET_CHANGED: kind(
     "postgres",
     "operator",

@@ -12,7 +12,7 @@ import { next, type Phase, type PhaseEvent, STARTING, slowest } from "./phase.js
 import type { Progress } from "./progress.js";
 import { resume } from "./resume.js";
 import { type Backoff, Outage, pause, pauseMs } from "./retry.js";
-import { publishRoute } from "./route.js";
+import { publishRoute, refuseToForget } from "./route.js";
 import type { Problem, Route, Status } from "./status.js";
 import { connectPostgres } from "./store/postgres/connection.js";
 import { Control, type Verification as Recorded } from "./store/postgres/control.js";
@@ -111,7 +111,9 @@ export class Sidecar {
       };
       try {
         await this.locked(signal, async (owner, inner) => {
-          this.publish(await this.resume(owner), true);
+          const route = await this.resume(owner);
+          refuseToForget(this.config.routeFile, route);
+          this.publish(route, true);
           while (!inner.aborted) await this.period(owner, inner, ready);
         });
         return;

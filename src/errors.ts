@@ -197,7 +197,7 @@ export const ERRORS = {
     "switchback",
     "operator",
     1,
-    "Mend the named rows in SQLite, or map the column to a wider type; they follow by themselves.",
+    "Mend the named rows in the store that has the writes, or map the column to a wider type; they follow by themselves.",
   ),
   BLOCKED: kind("switchback", "operator", 1, "Resolve the blockers listed above."),
   WOULD_LOSE: kind(

@@ -39,7 +39,7 @@ export class Sidecar {
     private readonly config: Config,
     private readonly postgres: PostgresConfig,
     private readonly log: Logger,
-    progress: Progress,
+    private readonly progress: Progress,
   ) {
     this.followers = config.sources.map(
       (source, i) =>
@@ -56,7 +56,14 @@ export class Sidecar {
     );
     this.phases = this.followers.map(() => STARTING);
     this.waysBack = config.sources.map(
-      (source) => new WayBack({ source, postgres, log, metrics: this.metrics.source(source.name) }),
+      (source) =>
+        new WayBack({
+          source,
+          postgres,
+          log,
+          metrics: this.metrics.source(source.name),
+          verified: (found) => this.noteVerification(source.name, found),
+        }),
     );
     this.switching = new Switching({
       flagFile: config.flagFile,
@@ -108,6 +115,7 @@ export class Sidecar {
         tries = 0;
         outage.recovered();
         this.outage = null;
+        this.progress.done();
       };
       try {
         await this.locked(signal, async (owner, inner) => {

@@ -12,7 +12,7 @@ import { gaugeLag, lagOf, noteRefused, quarantineProblems } from "./report.js";
 import type { Problem, SourceStatus } from "./status.js";
 import { installCapture, lostCapture } from "./store/postgres/capture.js";
 import { connectPostgres } from "./store/postgres/connection.js";
-import { Control, type FollowedTable } from "./store/postgres/control.js";
+import { Control, type FollowedTable, type Verification } from "./store/postgres/control.js";
 import { PostgresSource } from "./store/postgres/source.js";
 import { readStrangers } from "./store/postgres/strangers.js";
 import { SqliteTarget } from "./store/sqlite/target.js";
@@ -23,6 +23,8 @@ export interface WayBackOptions {
   readonly postgres: PostgresConfig;
   readonly log: Logger;
   readonly metrics: SourceMetrics;
+  /** The last comparison on record, looked at every few seconds. */
+  readonly verified: (found: Verification | null) => void;
 }
 
 const SAMPLE_MS = 200;
@@ -160,6 +162,7 @@ export class WayBack {
       );
     }
     const verified = await control.verification(this.name);
+    this.options.verified(verified);
     if (verified?.equal) this.forgive(Date.parse(verified.at));
   }
 

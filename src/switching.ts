@@ -210,11 +210,13 @@ export class Switching {
       this.retreats = 0;
       this.notBeforeMs = 0;
       options.count("flipped", result.pauseMs);
-      options.log.info({ to, epoch, pauseMs: result.pauseMs }, `the writes go to ${nameOf(to)}`);
-      life.answer({ to, flipped: true, epoch, pauseMs: result.pauseMs });
+      const pauseMs = rounded(result.pauseMs);
+      options.log.info({ to, epoch, pauseMs }, `the writes go to ${nameOf(to)}`);
+      life.answer({ to, flipped: true, epoch, pauseMs });
       return;
     }
-    const { reason, pauseMs } = result;
+    const { reason } = result;
+    const pauseMs = rounded(result.pauseMs);
     this.refused = problemOf("FLIP_RETREATED", reason);
     this.notBeforeMs =
       performance.now() + (AFTER_RETREAT_MS[Math.min(this.retreats, AFTER_RETREAT_MS.length - 1)] ?? 0);
@@ -239,4 +241,9 @@ export function nameOf(store: Desired): string {
 function problemOf(code: "FLIP_REFUSED" | "FLIP_RETREATED" | "FLAG_UNREADABLE", message: string): Problem {
   const { kind } = new SwitchbackError(code, message);
   return { code, message, hint: kind.hint };
+}
+
+/** To a tenth: what people and scripts read. */
+function rounded(ms: number): number {
+  return Math.round(ms * 10) / 10;
 }

@@ -33,7 +33,13 @@ export interface FlipPlan {
 
 export type FlipResult =
   | { readonly flipped: true; readonly epoch: number; readonly pauseMs: number }
-  | { readonly flipped: false; readonly reason: string; readonly pauseMs: number };
+  | {
+      readonly flipped: false;
+      readonly reason: string;
+      readonly pauseMs: number;
+      /** Resolves once the links stand still: work that was given up may still be going on. */
+      readonly still?: Promise<unknown>;
+    };
 
 /**
  * @throws InDoubt when the decision's outcome is unknown; whatever kept the old gate from opening again, or a
@@ -45,18 +51,24 @@ export async function flip(plan: FlipPlan): Promise<FlipResult> {
   let closedAtMs: number | null = null;
   let marks: Marks = new Map();
   let doing = "applying what there was";
+  const works: Promise<void>[] = [];
+  const links = (work: (link: Drainable) => Promise<void>) => {
+    const started = plan.links.map(work);
+    works.push(...started);
+    return Promise.all(started.map((one) => unless(signal, one)));
+  };
   const sinceClosedMs = () => (closedAtMs === null ? 0 : performance.now() - closedAtMs);
   try {
-    await Promise.all(plan.links.map((link) => unless(signal, link.approach(signal))));
+    await links((link) => link.approach(signal));
     doing = "making the other store ready";
     await unless(signal, to.reserve(signal));
     // Once more, in what was reserved: what had gathered meanwhile, and a cold session, belong before the pause.
-    await Promise.all(plan.links.map((link) => unless(signal, link.approach(signal))));
+    await links((link) => link.approach(signal));
     doing = "closing the store";
     closedAtMs = await unless(signal, from.close(next, signal));
     plan.publish("paused");
     doing = "carrying over the last changes";
-    await Promise.all(plan.links.map((link) => unless(signal, link.drain(signal))));
+    await links((link) => link.drain(signal));
     marks = await unless(signal, from.marks());
     doing = "deciding";
     await decide(plan, next, marks);
@@ -66,7 +78,8 @@ export async function flip(plan: FlipPlan): Promise<FlipResult> {
     await from.reopen(epoch);
     const pauseMs = sinceClosedMs();
     plan.publish("retreated");
-    return { flipped: false, reason: `${reasonOf(error)}, while ${doing}`, pauseMs };
+    const still = Promise.allSettled(works);
+    return { flipped: false, reason: `${reasonOf(error)}, while ${doing}`, pauseMs, still };
   }
   if (!to.decides) await to.open(next, marks);
   plan.publish("flipped");

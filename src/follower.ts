@@ -105,6 +105,10 @@ export class Follower {
     });
   }
 
+  async look(): Promise<void> {
+    this.sample();
+  }
+
   /** The writes are in the other store: what is known of the tables stays, their lag says nothing. */
   rest(): void {
     this.resting = true;

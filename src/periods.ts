@@ -7,7 +7,8 @@ import { Handover } from "./handover.js";
 import type { Link } from "./link.js";
 import type { PhaseEvent } from "./phase.js";
 import { cutoverObstacle, revertObstacle } from "./preconditions.js";
-import type { Route, Status } from "./status.js";
+import { problem } from "./reconcile.js";
+import type { Problem, Route, Status } from "./status.js";
 import { connectPostgres } from "./store/postgres/connection.js";
 import { Control, type FollowedTable } from "./store/postgres/control.js";
 import { PostgresGate } from "./store/postgres/gate.js";
@@ -28,6 +29,8 @@ export interface PeriodOptions {
   readonly route: () => Route;
   /** Tells every source's phase. */
   readonly on: (event: PhaseEvent) => void;
+  /** Told what keeps a link from starting that the operator could mend, and null once it is over. */
+  readonly hindered: (problem: Problem | null) => void;
   /** Called once for each source, when both its sides are open and agree. */
   readonly ready: () => void;
 }
@@ -49,6 +52,7 @@ export async function homePeriod(options: PeriodOptions, signal: AbortSignal): P
           {
             to: "postgres",
             handover,
+            starting: () => options.status().phase === "starting",
             obstacle: () => cutoverObstacle(options.status(), config, postgres),
             begin: () => options.on({ kind: "flipping" }),
             gates: async () => {
@@ -82,6 +86,11 @@ export async function homePeriod(options: PeriodOptions, signal: AbortSignal): P
 export async function awayPeriod(options: PeriodOptions, signal: AbortSignal): Promise<void> {
   const { postgres, owner, followers, waysBack, switching } = options;
   const handover = new Handover<Link>(waysBack.length);
+  let waiting = waysBack.length;
+  const ready = () => {
+    waiting -= 1;
+    options.ready();
+  };
   const opened: { from?: PostgresGate; to?: SqliteGate } = {};
   for (const follower of followers) follower.rest();
   const tables = await readTables(options);
@@ -94,13 +103,14 @@ export async function awayPeriod(options: PeriodOptions, signal: AbortSignal): P
     await together(signal, [
       ...waysBack.map(
         (wayBack) => (stop: AbortSignal) =>
-          wayBack.follow(owner, tables.get(wayBack.name) ?? [], stop, options.ready, handover),
+          wayBack.follow(owner, tables.get(wayBack.name) ?? [], stop, ready, handover),
       ),
       (stop) =>
         switching.serve(
           {
             to: "sqlite",
             handover,
+            starting: () => waiting > 0,
             obstacle: () => revertObstacle(options.status(), options.config, postgres),
             begin: () => options.on({ kind: "flipping" }),
             gates: async () => {
@@ -128,15 +138,21 @@ export async function awayPeriod(options: PeriodOptions, signal: AbortSignal): P
 
 /** What is there while the application writes to PostgreSQL gets out of the way of an exact copy. */
 async function restTarget(
-  { postgres, owner, followers, route, log }: PeriodOptions,
+  { postgres, owner, followers, route, log, hindered }: PeriodOptions,
   signal: AbortSignal,
 ): Promise<void> {
   const tables = await readTables({ postgres, followers });
   const sources = followers.map(({ name }) => ({ name, tables: tables.get(name) ?? [] }));
   const gate = await PostgresGate.open(postgres, owner, sources);
   try {
-    if (route().epoch > 0 || (await gate.disturbed())) await gate.rest(signal, log);
+    if (route().epoch > 0 || (await gate.disturbed()))
+      await gate.rest(signal, (source) => {
+        const message = `source ${source}: somebody reads a table whose foreign keys must rest; the copy goes on when that ends`;
+        log.warn({ source }, message);
+        hindered(problem("POSTGRES_TRANSIENT", message, source));
+      });
   } finally {
+    hindered(null);
     await gate.dispose();
   }
 }

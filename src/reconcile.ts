@@ -309,6 +309,6 @@ async function leave(sides: Sides, schema: Schema, before: FollowedTable): Promi
   );
 }
 
-export function problem(code: ErrorCode, message: string, source: string, table: string): Problem {
-  return { code, message, hint: ERRORS[code].hint, source, table };
+export function problem(code: ErrorCode, message: string, source: string, table?: string): Problem {
+  return { code, message, hint: ERRORS[code].hint, source, ...(table === undefined ? {} : { table }) };
 }

@@ -11,8 +11,8 @@
 //   away E               closed E               nothing to do
 //   away E               closed E-1             the way out was decided, not finished: record it
 //   leaving E            closed E               the way home was not decided: open the away store again
-//   any other pair                              refused: a backup, or another pair of stores. Nothing is opened,
-//                                               and a home that is open although the writes are away is closed.
+//   any other pair                              refused: a backup, or another pair of stores. Nothing is opened, and
+//                                               where both are open the one with the older record is closed.
 export interface AwayRecord {
   readonly writes: "home" | "leaving" | "away";
   readonly epoch: number;
@@ -39,14 +39,18 @@ export type Recovery =
       readonly home: number;
       /** Homes that must be closed before anything else. */
       readonly close: readonly number[];
+      /** The same of the away store. */
+      readonly closeAway: boolean;
     };
 
 export function recover(away: AwayRecord, homes: readonly HomeRecord[]): Recovery {
   const steps = homes.map((home) => stepFor(away, home));
   const misfit = steps.indexOf(null);
   if (misfit >= 0 || !plausible(away)) {
-    const open = homes.flatMap(({ closed }, i) => (closed ? [] : [i]));
-    return { writes: null, home: Math.max(0, misfit), close: away.writes === "home" ? [] : open };
+    const closeAway = away.writes !== "home" && homes.some(({ epoch }) => epoch > away.epoch);
+    const open = homes.flatMap(({ closed, epoch }, i) => (closed || epoch > away.epoch ? [] : [i]));
+    const close = away.writes === "home" ? [] : open;
+    return { writes: null, home: Math.max(0, misfit), close, closeAway };
   }
   return {
     writes: away.writes === "home" ? "home" : "away",

@@ -7,7 +7,7 @@ import { SwitchbackError } from "./errors.js";
 import { type HomeRecord, type HomeStep, type Recovery, recover } from "./recovery.js";
 import type { Route } from "./status.js";
 import { connectPostgres } from "./store/postgres/connection.js";
-import { Control, type FollowedTable, type SourceRecord } from "./store/postgres/control.js";
+import { Control, closedFence, type FollowedTable, type SourceRecord } from "./store/postgres/control.js";
 import { claimRecord, PostgresGate } from "./store/postgres/gate.js";
 import { SqliteGate } from "./store/sqlite/gate.js";
 import type { SqliteSource } from "./store/sqlite/source.js";
@@ -45,6 +45,7 @@ export async function resume(
       const plan = recover({ writes: AWAY[found.writes], epoch: found.epoch }, homes);
       if (plan.writes === null) {
         for (const i of plan.close) await gates[i]?.shut(0, found.epoch);
+        if (plan.closeAway) await control.query(closedFence(Math.max(...homes.map(({ epoch }) => epoch))));
         throw split(known[plan.home], homes[plan.home], found);
       }
       // A file that is about to be opened as the newest must be the copy that was kept.
@@ -81,6 +82,8 @@ async function carryOutAll(
   const sources = known.map(({ source, tables }) => ({ name: source.name, tables }));
   const away = await PostgresGate.open(postgres, owner, sources);
   try {
+    // It may have been closed by a start that found stores which did not fit.
+    if (plan.writes === "away" && plan.away === "none") await away.assertOpen();
     if (plan.away === "reopen") {
       log.warn(
         { epoch: plan.epoch },

@@ -16,7 +16,7 @@ export interface Outcome {
 }
 
 export interface Answers {
-  status(): Status;
+  status(): Status | Promise<Status>;
   route(): Route;
   /** Streaming and within max_lag, or why not. */
   ready(): { readonly ready: boolean; readonly why: readonly string[] };
@@ -139,7 +139,7 @@ function routesOf(answers: Answers, token: string | null): Map<string, Map<strin
     ],
     ["/healthz", get(() => text(200, "ok\n"))],
     ["/readyz", get(() => ready(answers))],
-    ["/status", get(() => json(200, answers.status()))],
+    ["/status", get(async () => json(200, await answers.status()))],
     ["/route", get(() => json(200, answers.route()))],
     ["/cutover", post(answers.cutover?.bind(answers))],
     ["/revert", post(answers.revert?.bind(answers))],

@@ -25,12 +25,18 @@ import { WayBack } from "./way-back.js";
 /** A server that comes back is met within a second or so: a copy that lags costs more than a few connects. */
 const RECONNECT: Backoff = { firstMs: 100, mostMs: 2_000 };
 
+const ROUTE_RETRY_MS = 500;
+/** Whoever asks for the status is not kept waiting by a store that hangs. */
+const LOOK_MS = 200;
+
 export class Sidecar {
   readonly metrics: Metrics = createMetrics();
   private readonly followers: readonly Follower[];
   private phases: Phase[];
   private currentRoute: Route = { writes: "sqlite", epoch: 0 };
   private outage: Problem | null = null;
+  private hindrance: Problem | null = null;
+  private routeRetry: NodeJS.Timeout | undefined;
   private readonly checks = new Map<string, Recorded>();
   private readonly waysBack: readonly WayBack[];
   private readonly switching: Switching;
@@ -150,6 +156,9 @@ export class Sidecar {
         on: (event) => {
           for (const i of followers.keys()) this.on(i, event);
         },
+        hindered: (found) => {
+          this.hindrance = found;
+        },
         ready: () => {
           waiting -= 1;
           if (waiting > 0) return;
@@ -159,7 +168,7 @@ export class Sidecar {
       },
       signal,
     );
-    publishRoute(config.routeFile, this.currentRoute, true);
+    this.writeRoute(true);
   }
 
   private async halt(error: unknown, signal: AbortSignal): Promise<void> {
@@ -212,8 +221,22 @@ export class Sidecar {
   /** Tells the world where writes go. */
   private publish(route: Route, durable: boolean): void {
     this.currentRoute = route;
-    publishRoute(this.config.routeFile, route, durable);
+    this.writeRoute(durable);
     for (const { name } of this.followers) this.metrics.source(name).route(route.writes, route.epoch);
+  }
+
+  /** A file that cannot be written, on a full disk for example, is tried again: nobody may be left to wait for it. */
+  private writeRoute(durable: boolean): void {
+    clearTimeout(this.routeRetry);
+    try {
+      publishRoute(this.config.routeFile, this.currentRoute, durable);
+    } catch (error) {
+      this.log.error(
+        { err: error, file: this.config.routeFile },
+        "the route file cannot be written; trying again",
+      );
+      this.routeRetry = setTimeout(() => this.writeRoute(true), ROUTE_RETRY_MS);
+    }
   }
 
   private countFlip(result: FlipOutcome, pauseMs: number | null): void {
@@ -250,10 +273,17 @@ export class Sidecar {
       problems: [
         ...(phase.name === "halted" ? [phase.problem] : []),
         ...(this.outage ? [this.outage] : []),
+        ...(this.hindrance ? [this.hindrance] : []),
         ...this.switching.problems(),
         ...problems,
       ],
     };
+  }
+
+  /** Looks at the stores again, so that what `status` says is not a sample from before; not for long. */
+  async look(): Promise<void> {
+    const sides = this.currentRoute.writes === "postgres" ? this.waysBack : this.followers;
+    await Promise.race([Promise.all(sides.map((side) => side.look())), pause(LOOK_MS)]);
   }
 
   route(): Route {
@@ -315,6 +345,7 @@ export class Sidecar {
   }
 
   async close(): Promise<void> {
+    clearTimeout(this.routeRetry);
     await this.switching.close();
     for (const follower of this.followers) await follower.close();
     this.metrics.close();

@@ -7,13 +7,15 @@ import { type FlipResult, flip } from "./flip.js";
 import type { Handover } from "./handover.js";
 import { Life } from "./life.js";
 import type { FlipResult as Counted } from "./metrics.js";
-import { unless } from "./retry.js";
+import { pause, unless } from "./retry.js";
 import type { Problem, Route } from "./status.js";
 import type { Gate } from "./store/store.js";
 
 /** Everything a flip in one direction needs of the sidecar. */
 export interface Direction<T> {
   readonly to: Desired;
+  /** True for the moment after a start or a flip in which the links are being set up. */
+  starting(): boolean;
   /** Why the flip may not be now, or null. */
   obstacle(): Promise<string | null>;
   /** The gates, ready for a flip; called while the links run. */
@@ -36,6 +38,7 @@ export interface SwitchingOptions {
 
 /** A refused flip is looked at again this soon while the flag stays. */
 const AGAIN_MS = 1_000;
+const STARTING_LOOK_MS = 10;
 /** After a retreat the application gets some peace before the next try. */
 const AFTER_RETREAT_MS: readonly number[] = [2_000, 5_000, 15_000, 60_000];
 
@@ -117,7 +120,10 @@ export class Switching {
       }
       const result = "reason" in gates ? gates : await this.flipped(direction, gates, stop.signal);
       // Where the writes moved, that was said at once.
-      if (!result.flipped && !signal.aborted) this.conclude(to, result);
+      if (result.flipped || signal.aborted) return true;
+      this.conclude(to, result);
+      // A link that still moves must not meet its successor.
+      await unless(signal, result.still ?? Promise.resolve()).catch(() => {});
       return true;
     } finally {
       stop.clear();
@@ -130,8 +136,10 @@ export class Switching {
     signal: AbortSignal,
   ): Promise<{ from: Gate; to: Gate; held: readonly T[] } | (FlipResult & { flipped: false }) | null> {
     const { to } = direction;
-    let doing = "looking at the preconditions";
+    let doing = "waiting for the links to be set up";
     try {
+      while (direction.starting()) await pause(STARTING_LOOK_MS, signal);
+      doing = "looking at the preconditions";
       const obstacle = await unless(signal, direction.obstacle());
       if (obstacle !== null) {
         this.refuse(to, obstacle);

@@ -23,7 +23,7 @@ export interface WayBackOptions {
   readonly postgres: PostgresConfig;
   readonly log: Logger;
   readonly metrics: SourceMetrics;
-  /** The last comparison on record, looked at every few seconds. */
+  /** Told now and then what the target's records say of the last comparison. */
   readonly verified: (found: Verification | null) => void;
 }
 
@@ -39,7 +39,8 @@ export class WayBack {
   private newest = 0;
   private standing = new Map<string, Problem>();
   private checkedMs = 0;
-  private sampling = false;
+  private sampling: Promise<void> | null = null;
+  private reading: PostgresSource | null = null;
 
   constructor(private readonly options: WayBackOptions) {
     this.name = options.source.name;
@@ -67,6 +68,7 @@ export class WayBack {
     signal.addEventListener("abort", stop, { once: true });
     try {
       source.follow(tables);
+      this.reading = source;
       await this.begin(new Control(client), source, target, tables);
       const link = new Link(source, target, this.held, {
         advanced: (window, seconds) => this.advanced(window, seconds),
@@ -81,6 +83,7 @@ export class WayBack {
     } finally {
       signal.removeEventListener("abort", stop);
       clearInterval(sampler);
+      this.reading = null;
       target.close();
       await source.close();
       await client.end().catch(() => {});
@@ -185,16 +188,24 @@ export class WayBack {
     this.options.metrics.add("switchback_errors_total", 1, { code });
   }
 
-  private async sample(source: PostgresSource): Promise<void> {
-    if (this.sampling) return;
-    this.sampling = true;
+  async look(): Promise<void> {
+    if (this.reading) await this.sample(this.reading);
+  }
+
+  /** One look at a time; whoever comes meanwhile waits for that one. */
+  private sample(source: PostgresSource): Promise<void> {
+    this.sampling ??= this.sampleOnce(source).finally(() => {
+      this.sampling = null;
+    });
+    return this.sampling;
+  }
+
+  private async sampleOnce(source: PostgresSource): Promise<void> {
     try {
       this.newest = Math.max(this.held.position, await source.newest());
       this.lag.saw(this.newest);
     } catch {
       // The loop meets the same error and reports it.
-    } finally {
-      this.sampling = false;
     }
     const { metrics } = this.options;
     gaugeLag(metrics, this.newest, this.held, this.lag);

@@ -35,6 +35,11 @@ export class ConnectionError extends ClientError {
   override readonly name = "ConnectionError";
 }
 
+/** What every call gets once `close` was called. */
+export function closed(): ConnectionError {
+  return new ConnectionError("the handle is closed", { code: "CLOSED" });
+}
+
 /** A store refused one statement, or its text or values cannot be used. */
 export class QueryError extends ClientError {
   override readonly name = "QueryError";

@@ -5,6 +5,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import {
   ClientError,
   ConnectionError,
+  closed,
   fenceEpoch,
   judge,
   QueryError,
@@ -37,6 +38,12 @@ const CONFLICT_PAUSE_MS = 64;
 const LOST_PAUSE_MS = 250;
 /** How soon a store whose fence was met is tried again while the route still names it. */
 const FENCE_PATIENCE_MS = { first: 10, most: 250 };
+
+/** A file that is gone, say, has no record: PostgreSQL has the writes. One that is only locked has. */
+function unlessLocked(error: unknown): null {
+  if (judge(error) === "conflict") throw error;
+  return null;
+}
 
 export class Handle {
   private readonly metrics = noMetrics();
@@ -76,7 +83,15 @@ export class Handle {
         return null;
       }
     };
-    const asked = { sqlite: record, postgres: async () => postgres && (await postgres.claim()) };
+    const sqliteSurely = async () => {
+      const known = record();
+      return known ?? sqlite.claim().catch(unlessLocked);
+    };
+    const asked = {
+      sqlite: record,
+      sqliteSurely,
+      postgres: async () => postgres && (await postgres.claim()),
+    };
     this.route = new RouteFollower(settings.route, asked, this.metrics, settings.waitMs);
   }
 
@@ -156,15 +171,16 @@ export class Handle {
     return structuredClone(this.metrics);
   }
 
-  /** Waits for open transactions; later calls fail. */
+  /** Waits for open transactions; calls that wait for the route, and later ones, fail with code CLOSED. */
   async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
+    this.route.close();
     await Promise.all([this.stores.sqlite.close(), this.stores.postgres?.close()]);
   }
 
   private admit(sql: string | null): void {
-    if (this.closed) throw new ConnectionError("the handle is closed", { code: "CLOSED" });
+    if (this.closed) throw closed();
     if (this.inside.getStore()?.open) {
       throw new TransactionError("inside transaction() use the tx that it passes, not the handle", {
         code: "NESTED",

@@ -4,7 +4,16 @@
 import pg from "pg";
 import type { PostgresConfig } from "../config.js";
 import { sql as statements } from "../sql.js";
-import { ConnectionError, codeOf, isLost, Lost, sqlState, TransactionError, wordsOf } from "./errors.js";
+import {
+  ConnectionError,
+  closed,
+  codeOf,
+  isLost,
+  Lost,
+  sqlState,
+  TransactionError,
+  wordsOf,
+} from "./errors.js";
 import { type Era, eraOf, resolveOutcome } from "./outcome.js";
 import type { Claim, Outcome, Session, Store } from "./store.js";
 import { translated } from "./translate.js";
@@ -28,6 +37,7 @@ const CLAIM_TIMEOUT_MS = 2_000;
 export class PostgresStore implements Store {
   readonly name = "postgres";
   private pool: pg.Pool | undefined;
+  private over = false;
   private readonly eras = new WeakMap<pg.ClientBase, Era>();
   /** The column that plays the rowid, by the table's name as statements write it. */
   private readonly rowids = new Map<string, string | null>();
@@ -92,12 +102,14 @@ export class PostgresStore implements Store {
   }
 
   async close(): Promise<void> {
+    this.over = true;
     await this.pool?.end();
     this.pool = undefined;
   }
 
   /** A client of the pool that is set up; the caller releases it. */
   private async connection(): Promise<pg.PoolClient> {
+    if (this.over) throw closed();
     this.pool ??= this.newPool();
     const client = await this.pool.connect().catch((error: unknown) => {
       const { host, port, database } = this.options.config;

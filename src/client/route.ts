@@ -2,7 +2,7 @@
 // only lead forward in epochs; a store is believed when it says of itself that it takes the writes, and then also
 // backward, if the other store's fence has just proved the present belief wrong. It runs no statement of the caller's.
 import { readFileSync } from "node:fs";
-import { ConnectionError, codeOf, type StoreName, wordsOf } from "./errors.js";
+import { ConnectionError, closed, codeOf, type StoreName, wordsOf } from "./errors.js";
 import { counted, type Metrics } from "./metrics.js";
 import { type Claim, sleep } from "./store.js";
 
@@ -14,6 +14,8 @@ export interface Route {
 export interface Asked {
   /** SQLite's own record, at once; null when it has none or cannot be read. */
   sqlite(): Claim | null;
+  /** The same, but a lock is waited for. @throws when the lock stays */
+  sqliteSurely(): Promise<Claim | null>;
   /** PostgreSQL's own record. @throws when it cannot be asked */
   postgres(): Promise<Claim | null>;
 }
@@ -41,6 +43,7 @@ export class RouteFollower {
   private askedAt = Number.NEGATIVE_INFINITY;
   private reading: Promise<void> | null = null;
   private problem: string | null = null;
+  private over = false;
 
   constructor(
     private readonly source: string,
@@ -60,6 +63,7 @@ export class RouteFollower {
   /** The store for a call; waits while nobody may write. `waitMs` is all it may take. @throws ConnectionError */
   async target(kind: "read" | "write", waitMs: number): Promise<StoreName> {
     await this.refresh(FRESH_MS[this.kind]);
+    if (this.over) throw closed();
     const now = this.answer(kind);
     if (now) return now;
     const awaited =
@@ -103,12 +107,20 @@ export class RouteFollower {
    * route has moved too. SQLite's record answers without a round trip.
    */
   async stillHolds(store: StoreName): Promise<boolean> {
-    const claim = this.asked.sqlite();
-    if (store === "postgres") return !(claim && this.believe("sqlite", claim));
-    if (claim?.writes !== "postgres") return true;
-    // SQLite says so before PostgreSQL has everything: only PostgreSQL knows when it does.
-    const other = await this.asked.postgres();
-    return !(other && this.believe("postgres", other));
+    const claim = await this.asked.sqliteSurely();
+    if (claim) this.believe("sqlite", claim);
+    if (store === "sqlite" && claim && claim.writes !== "sqlite") {
+      // A closed SQLite learns later than PostgreSQL, or never, when a sidecar dies, that the writes are there.
+      const other = await this.asked.postgres();
+      if (other) this.believe("postgres", other);
+    }
+    // Another call may have found out first.
+    return this.last === store;
+  }
+
+  /** Ends what waits for the route, and every later call. */
+  close(): void {
+    this.over = true;
   }
 
   private async until<T>(waitMs: number, ready: () => T | null, awaited: string): Promise<T> {
@@ -116,6 +128,7 @@ export class RouteFollower {
       const began = performance.now();
       for (;;) {
         await sleep(POLL_MS[this.kind]);
+        if (this.over) throw closed();
         await this.refresh(POLL_MS[this.kind] - 1);
         // Not awaited: a server that is down answers late.
         void this.askStores();
@@ -148,7 +161,8 @@ export class RouteFollower {
         this.readAt = performance.now();
         this.reading = null;
       });
-      await this.reading;
+      // Where nobody answered last time, what is known must do: fences and records correct it.
+      if (this.current === null || this.problem === null) await this.reading;
     }
     if (this.current !== null) return;
     await this.askStores();
@@ -193,16 +207,14 @@ export class RouteFollower {
     if (route.epoch >= this.settled) this.move(route);
   }
 
-  /** A store's word about itself; true when it changed where calls go. */
-  private believe(store: StoreName, claim: Claim): boolean {
-    if (claim.writes !== store) return false;
+  /** A store's word about itself. */
+  private believe(store: StoreName, claim: Claim): void {
+    if (claim.writes !== store) return;
     const newer = claim.epoch > this.settled;
     const proven = this.suspect !== null && this.suspect !== store && this.current?.writes !== store;
-    if (!newer && !proven) return false;
-    const before = this.last;
+    if (!newer && !proven) return;
     if (!newer) this.disproved = this.current;
     this.move({ writes: store, epoch: claim.epoch });
-    return before !== store;
   }
 
   private move(route: Route): void {

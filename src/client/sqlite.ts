@@ -3,7 +3,7 @@
 // done in steps, because better-sqlite3 would hold up the whole process while it waits. It does not know the route,
 // only the file's own record of it.
 import Database from "better-sqlite3";
-import { ConnectionError, codeOf, FenceMet, judge, wordsOf } from "./errors.js";
+import { ConnectionError, closed, codeOf, FenceMet, judge, wordsOf } from "./errors.js";
 import { type Claim, type Outcome, runAlone, type Session, type Store, sleep } from "./store.js";
 import { translated } from "./translate.js";
 import { Turn } from "./turn.js";
@@ -29,6 +29,7 @@ export class SqliteStore implements Store {
   private reader: Connection | undefined;
   private readonly turn = new Turn();
   private readonly rowids = new Map<string, boolean>();
+  private over = false;
 
   constructor(private readonly options: SqliteOptions) {}
 
@@ -46,13 +47,16 @@ export class SqliteStore implements Store {
     try {
       const writer = this.writing();
       await this.unlocked(() => writer.database.exec("BEGIN IMMEDIATE"));
-      const claim = writer.claim();
-      // The write lock is ours: what the record says now holds until the end of the transaction.
-      if (claim && claim.writes !== "sqlite") {
-        writer.database.exec("ROLLBACK");
-        throw new FenceMet("sqlite", null);
+      const session = this.session(writer, release);
+      try {
+        const claim = writer.claim();
+        // The write lock is ours: what the record says now holds until the end of the transaction.
+        if (claim && claim.writes !== "sqlite") throw new FenceMet("sqlite", null);
+      } catch (error) {
+        await session.rollback();
+        throw error;
       }
-      return this.session(writer, release);
+      return session;
     } catch (error) {
       release();
       throw error;
@@ -110,17 +114,19 @@ export class SqliteStore implements Store {
     return found?.yes === 1n;
   }
 
+  /** Waits for a lock; a reader meets one in rollback-journal mode only. */
   async claim(): Promise<Claim | null> {
-    return this.claimNow();
+    return this.unlocked(() => this.reading().claim());
   }
 
-  /** Without a wait: some microseconds. @throws when the file cannot be opened or read */
+  /** Without a wait: some microseconds. @throws when the file cannot be opened or read, or is locked */
   claimNow(): Claim | null {
     return this.reading().claim();
   }
 
   async close(): Promise<void> {
     const release = await this.turn.take(this.options.waitMs);
+    this.over = true;
     this.writer?.database.close();
     this.reader?.database.close();
     this.writer = undefined;
@@ -129,11 +135,13 @@ export class SqliteStore implements Store {
   }
 
   private reading(): Connection {
+    if (this.over) throw closed();
     this.reader ??= new Connection(this.options, true);
     return this.reader;
   }
 
   private writing(): Connection {
+    if (this.over) throw closed();
     this.writer ??= new Connection(this.options, false);
     return this.writer;
   }
@@ -200,18 +208,18 @@ class Connection {
     return Object.values(this.prepared(sql).get() as Record<string, bigint>)[0] ?? 0n;
   }
 
-  /** What _switchback_route says; null without such a table. A locked file has no answer either. */
+  /** What _switchback_route says; null without such a table. @throws when the file is locked */
   claim(): Claim | null {
     const now = performance.now();
     if (!this.route && now - this.lookedForRoute < RECORDS_POLL_MS) return null;
-    this.lookedForRoute = now;
     try {
       this.route ??= this.database.prepare("SELECT writes, epoch FROM _switchback_route");
       const row = this.route.get() as { writes: string; epoch: bigint } | undefined;
       return row ? { writes: row.writes, epoch: Number(row.epoch) } : null;
     } catch (error) {
-      if (codeOf(error) !== "SQLITE_ERROR" && judge(error) !== "conflict") throw error;
-      if (codeOf(error) === "SQLITE_ERROR") this.route = undefined;
+      if (codeOf(error) !== "SQLITE_ERROR") throw error;
+      this.lookedForRoute = now;
+      this.route = undefined;
       return null;
     }
   }

@@ -33,7 +33,10 @@ export async function run(context: Context): Promise<ExitCode> {
           token: config.token,
           log,
           answers: {
-            status: () => sidecar.status(),
+            status: async () => {
+              await sidecar.look();
+              return sidecar.status();
+            },
             route: () => sidecar.route(),
             ready: () => sidecar.ready(),
             metrics: () => sidecar.metrics.text(),

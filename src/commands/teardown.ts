@@ -4,8 +4,9 @@
 import type { Config } from "../config.js";
 import { SwitchbackError } from "../errors.js";
 import { connectPostgres } from "../store/postgres/connection.js";
-import { Control } from "../store/postgres/control.js";
+import { Control, type FollowedTable } from "../store/postgres/control.js";
 import { lockTarget } from "../store/postgres/lock.js";
+import { validateForeignKeys } from "../store/postgres/validate.js";
 import { readCapture, removeCapture } from "../store/sqlite/capture.js";
 import { openSqlite, sqliteError } from "../store/sqlite/connection.js";
 import { type Context, type ExitCode, requirePostgres } from "./command.js";
@@ -21,6 +22,9 @@ export async function teardown(context: Context, options: { readonly keep?: stri
       const installed = await control.installed();
       const away = installed && (await refuseToLose(control, options.keep));
       const files = config.sources.map((source) => removeFrom(source.sqlite, source.name));
+      // What the background would still have done for the foreign keys.
+      if (away)
+        await validateForeignKeys(postgres, await followedBy(control, config), context.log, context.signal);
       const tables = installed ? await removeFromTarget(control, config, away) : 0;
       const removed = { sqlite: files.filter(Boolean).length, tables };
       if (context.json) context.out(JSON.stringify(removed));
@@ -72,6 +76,12 @@ function removeFrom(file: string, source: string): boolean {
   } finally {
     db.close();
   }
+}
+
+async function followedBy(control: Control, config: Config): Promise<FollowedTable[]> {
+  const tables: FollowedTable[] = [];
+  for (const { name } of config.sources) tables.push(...(await control.followed(name)));
+  return tables;
 }
 
 /** This configuration's sources; the control schema goes with the last source in it. */

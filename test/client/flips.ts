@@ -68,16 +68,20 @@ export interface Flips {
   closeSqlite(): void;
   /** Gives that up again. */
   openSqlite(): void;
-  /** `publish: false` leaves the route file behind. */
-  cutover(options?: { publish?: boolean }): Promise<void>;
+  /** `publish: false` leaves the route file behind, `left: false` SQLite's record, as a crash in between does. */
+  cutover(options?: { publish?: boolean; left?: boolean }): Promise<void>;
   revert(options?: { publish?: boolean }): Promise<void>;
   publish(writes: string, epoch: number): void;
   remove(): Promise<void>;
 }
 
 /** Both stores with `accounts` accounts of 1000 each; writes go to SQLite. */
-export async function flipping(accounts = 4, given?: TestDatabase): Promise<Flips> {
-  const file = testFile(SQLITE);
+export async function flipping(
+  accounts = 4,
+  given?: TestDatabase,
+  journal: "wal" | "delete" = "wal",
+): Promise<Flips> {
+  const file = testFile(SQLITE, journal);
   const database = given ?? (await testDatabase(18));
   const sqlite = file.writer();
   sqlite.pragma("foreign_keys = OFF");
@@ -91,7 +95,7 @@ export async function flipping(accounts = 4, given?: TestDatabase): Promise<Flip
   };
   const closeSqlite = sqlite.transaction(() => {
     sqlite.exec("INSERT INTO _switchback_fenced VALUES (1)");
-    sqlite.prepare("UPDATE _switchback_route SET writes = 'postgres', epoch = ?").run(epoch + 1);
+    sqlite.exec("UPDATE _switchback_route SET writes = 'paused'");
   });
   const openSqlite = sqlite.transaction(() => {
     sqlite.exec("DELETE FROM _switchback_fenced");
@@ -114,7 +118,7 @@ export async function flipping(accounts = 4, given?: TestDatabase): Promise<Flip
     closeSqlite: () => closeSqlite.immediate(),
     openSqlite: () => openSqlite.immediate(),
     publish,
-    async cutover({ publish: tell = true } = {}) {
+    async cutover({ publish: tell = true, left = true } = {}) {
       if (tell) publish("paused", epoch);
       closeSqlite.immediate();
       const [account, entry] = TABLES.map((table) =>
@@ -138,6 +142,7 @@ export async function flipping(accounts = 4, given?: TestDatabase): Promise<Flip
       });
       epoch += 1;
       if (tell) publish("postgres", epoch);
+      if (left) sqlite.prepare("UPDATE _switchback_route SET writes = 'postgres', epoch = ?").run(epoch);
     },
     async revert({ publish: tell = true } = {}) {
       if (tell) publish("paused", epoch);

@@ -131,6 +131,57 @@ test("a reader alone is led to the store that has the writes, before the route f
   expect(await db.queryOne("SELECT count(*) AS n FROM entry")).toEqual({ n: 2 });
 });
 
+test("a reader is not held back by a cutover whose sidecar died between the decision and its record", async () => {
+  const flips = await stage();
+  const db = handle(flips);
+  await db.initialize();
+  flips.publish("paused", 0);
+  await flips.cutover({ publish: false, left: false });
+  await flips.database.query("INSERT INTO entry (tag) VALUES ('there')");
+  expect(await db.query("SELECT tag FROM entry")).toEqual([{ tag: "there" }]);
+});
+
+test("a record that is locked for a moment is waited for, not taken for none", async () => {
+  const flips = await flipping(4, undefined, "delete");
+  ends.push(() => flips.remove());
+  const db = handle(flips);
+  await db.initialize();
+  await flips.cutover();
+  await db.execute("INSERT INTO entry (tag) VALUES ('away')");
+  const slow = db.query("SELECT tag, pg_sleep(0.3)::text FROM entry");
+  await sleep(100);
+  await flips.revert({ publish: false });
+  const outside = flips.file.writer();
+  outside.exec("INSERT INTO entry (tag) VALUES ('home'); BEGIN EXCLUSIVE");
+  setTimeout(() => outside.exec("ROLLBACK"), 500);
+  // Asked again it goes to SQLite, which has no such function: what PostgreSQL said was thrown away.
+  await expect(slow).rejects.toMatchObject({ store: "sqlite" });
+});
+
+test("two readers that find out at once both get what is new", async () => {
+  const flips = await stage();
+  const db = handle(flips);
+  await db.initialize();
+  await flips.cutover({ publish: false, left: false });
+  await flips.database.query("INSERT INTO entry (tag) VALUES ('there')");
+  const looks = Array.from({ length: 5 }, () => db.query("SELECT tag FROM entry"));
+  expect(await Promise.all(looks)).toEqual(Array.from({ length: 5 }, () => [{ tag: "there" }]));
+});
+
+test("calls that wait when the handle is closed end, and open nothing anew", async () => {
+  const flips = await stage();
+  const db = handle(flips);
+  await db.initialize();
+  flips.publish("paused", 0);
+  await sleep(20);
+  const waiting = db.execute("INSERT INTO entry (tag) VALUES ('x')").catch((e: unknown) => e);
+  await sleep(20);
+  await db.close();
+  flips.publish("sqlite", 0);
+  expect(await waiting).toMatchObject({ name: "ConnectionError", code: "CLOSED" });
+  expect(flips.file.writer().prepare("SELECT count(*) FROM entry").pluck().get()).toBe(0);
+});
+
 test("while paused reads go on and writes wait; a flip that is given up lets them go on where they were", async () => {
   const flips = await stage();
   const db = handle(flips);
@@ -228,6 +279,32 @@ test("the route over HTTP, and without the sidecar", async () => {
   expect(health).toMatchObject({ ok: true, route: { writes: "postgres", epoch: 1 } });
   expect(health.routeProblem).toContain("it cannot be asked");
   expect(await flips.database.query("SELECT count(*)::int AS n FROM entry")).toEqual([{ n: 4 }]);
+});
+
+test("a sidecar that no longer answers over HTTP holds up one call, not every one", async () => {
+  const flips = await stage();
+  let frozen = false;
+  const server = createServer((_request, response) => {
+    if (!frozen) response.end(JSON.stringify({ writes: "sqlite", epoch: 0 }));
+  });
+  ends.push(() => void server.close());
+  ends.push(() => server.closeAllConnections());
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const db = handle(flips, { route: `http://127.0.0.1:${(server.address() as AddressInfo).port}/route` });
+  await db.initialize();
+  frozen = true;
+  const began = performance.now();
+  for (let n = 0; n < 6; n++) {
+    await sleep(120);
+    await db.execute("INSERT INTO entry (tag) VALUES (?)", [`t${n}`]);
+  }
+  // One of them waited a second for the answer.
+  expect(performance.now() - began).toBeLessThan(2_500);
+  frozen = false;
+  await sleep(1_200);
+  await db.query("SELECT 1 AS one");
+  await sleep(200);
+  expect((await db.healthCheck()).routeProblem).toBeUndefined();
 });
 
 test("what the route file holds may be nonsense; the handle stays where it was and says so", async () => {

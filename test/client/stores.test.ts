@@ -1,8 +1,5 @@
 // The same calls in both stores: values there and back, counts and row numbers, errors, transactions.
 
-import { execFileSync, spawn } from "node:child_process";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { afterEach, expect, test } from "vitest";
 import {
   connect,
@@ -11,6 +8,7 @@ import {
   type StoreName,
   TransactionError,
 } from "#switchback/client/index.js";
+import { routeWriter } from "../support/example.js";
 import { python } from "../support/sqlite.js";
 import { type Flips, flipping } from "./flips.js";
 
@@ -193,34 +191,30 @@ test("a query does not see an open transaction, PostgreSQL need not be there, an
   expect(JSON.stringify(health)).not.toContain("secret");
 });
 
-test("the example in Python goes through a flip and back", async () => {
+test("the example in Python waits while SQLite is closed, and goes through a flip and back", async () => {
   const { flips } = await in_("sqlite");
-  const script = fileURLToPath(new URL("../../deploy/examples/route_writer.py", import.meta.url));
-  // The example's table is called note.
-  const text = execFileSync("sed", ["s/note (body)/entry (tag)/", script], { encoding: "utf8" });
-  const child = spawn("/usr/bin/python3", [
-    "-u",
-    "-c",
-    text,
-    flips.file.path,
-    flips.database.url,
-    flips.route,
-  ]);
-  ends.push(() => child.kill());
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const say = async (line: string) => {
-    child.stdin.write(`${line}\n`);
-    return (await lines.next()).value as string;
-  };
-  expect(await say("one")).toBe("sqlite one");
+  const paths = [flips.file.path, flips.database.url, flips.route] as const;
+  const example = routeWriter(paths, { driver: "stand-in", into: "entry (tag)" });
+  ends.push(() => example.kill());
+  expect(await example.say("one")).toBe("sqlite one");
   flips.closeSqlite();
-  const waiting = say("two");
+  const waiting = example.say("two");
   await new Promise((resolve) => setTimeout(resolve, 100));
   flips.openSqlite();
   expect(await waiting).toBe("sqlite two");
   await flips.cutover();
-  expect(await say("three")).toBe("postgres three");
-  await flips.revert();
-  expect(await say("four")).toBe("sqlite four");
-  expect(flips.file.writer().prepare("SELECT count(*) FROM entry").pluck().get()).toBe(4);
+  expect(await example.say("three")).toBe("postgres three");
+  // The file is late: PostgreSQL's fence says so.
+  await flips.revert({ publish: false });
+  const late = example.say("four");
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  flips.publish("sqlite", flips.epoch);
+  expect(await late).toBe("sqlite four");
+  await example.finish();
+  expect(flips.file.writer().prepare("SELECT tag FROM entry ORDER BY id").pluck().all()).toEqual([
+    "one",
+    "two",
+    "three",
+    "four",
+  ]);
 });

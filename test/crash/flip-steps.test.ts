@@ -124,7 +124,12 @@ class Pair {
     });
     try {
       const route = await resume(postgres, lock.owner, [follower.source], silentLog());
-      return await work({ owner: lock.owner, follower, wayBack: new WayBack(common), route });
+      return await work({
+        owner: lock.owner,
+        follower,
+        wayBack: new WayBack({ ...common, verified: () => {} }),
+        route,
+      });
     } finally {
       await this.cutOff();
       await follower.close();
@@ -210,7 +215,7 @@ class Pair {
     const gate = await PostgresGate.open(configOf(this.database.url), owner, [
       { name: "app", tables: await this.followed() },
     ]);
-    await gate.rest(new AbortController().signal, silentLog());
+    await gate.rest(new AbortController().signal, () => {});
     await gate.dispose();
   }
 
@@ -355,6 +360,43 @@ describe.each([15, 18] as const)("on PostgreSQL %i", (version) => {
       }
     });
     expect(await pair.examine()).toMatchObject({ writes: "postgres", epoch: route.epoch });
+  });
+
+  test("a decision that is given up at any moment is one or the other", async () => {
+    if ((await pair.examine()).writes === "sqlite") expect(await pair.flip(NEVER)).toBe(true);
+    const route = await pair.examine();
+    // Nothing may wait to be carried home: this decides without a drain.
+    expect(await pair.flip(NEVER)).toBe(true);
+    expect(await pair.flip(NEVER)).toBe(true);
+    const epoch = route.epoch + 2;
+    let decided = false;
+    await pair.sidecar(async ({ owner }) => {
+      const sources = [{ name: "app", tables: await pair.followed() }];
+      const away = await PostgresGate.open(configOf(pair.database.url), owner, sources);
+      try {
+        for (let ms = 0; ms < 4 && !decided; ms += 0.1) {
+          await away.close(epoch + 1, new AbortController().signal);
+          const withdrawn = new AbortController();
+          const left = away.left(epoch + 1, withdrawn.signal).then(
+            () => true,
+            () => false,
+          );
+          const until = performance.now() + ms;
+          while (performance.now() < until) await new Promise((resolve) => setImmediate(resolve));
+          withdrawn.abort(new Error("withdrawn"));
+          decided = await left;
+          if (!decided) await away.reopen(epoch);
+          const [said] = await pair.database.query("SELECT writes, epoch::int FROM switchback.route");
+          expect(said).toEqual(
+            decided ? { writes: "sqlite", epoch: epoch + 1 } : { writes: "postgres", epoch },
+          );
+        }
+      } finally {
+        await away.dispose();
+      }
+    });
+    expect(decided).toBe(true);
+    expect(await pair.examine()).toMatchObject({ writes: "sqlite", epoch: epoch + 1 });
   });
 
   test("afterwards both stores are equal", async () => {

@@ -3,7 +3,8 @@
 import { copyFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import pg from "pg";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { type Result, Sidecar } from "../support/cli.js";
 import { type OwnServer, ownServer, type TestDatabase } from "../support/servers.js";
 import { pythonNow, type TestFile, testFile } from "../support/sqlite.js";
@@ -24,15 +25,20 @@ let database: TestDatabase;
 let file: TestFile;
 let sidecar: Sidecar;
 
-beforeEach(async () => {
+beforeAll(async () => {
   server = await ownServer(18);
+});
+afterAll(async () => {
+  await server?.remove();
+});
+beforeEach(async () => {
   database = await server.database();
   file = testFile(SCHEMA);
   sidecar = await Sidecar.streaming({ sqlite: file.path, url: database.url });
 });
 afterEach(async () => {
   await sidecar?.remove();
-  await server?.remove();
+  await database?.drop();
   file?.remove();
 });
 
@@ -122,13 +128,12 @@ test("a backup from the time away, after the writes came home: never opened as i
 
 /** Brings the database back to what it was when `copy` was made of it. */
 async function restore(copy: string): Promise<void> {
-  const admin = await connectAdmin();
+  const admin = administrator();
   await admin(`DROP DATABASE ${database.name} WITH (FORCE)`);
   await admin(`CREATE DATABASE ${database.name} TEMPLATE ${copy}`);
 }
 
-async function connectAdmin(): Promise<(text: string) => Promise<void>> {
-  const { default: pg } = await import("pg");
+function administrator(): (text: string) => Promise<void> {
   return async (text) => {
     const client = new pg.Client({ connectionString: server.url() });
     await client.connect();
@@ -138,16 +143,15 @@ async function connectAdmin(): Promise<(text: string) => Promise<void>> {
 }
 
 async function copyDatabase(): Promise<string> {
-  const admin = await connectAdmin();
+  const admin = administrator();
   await admin(
     `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${database.name}' AND pid <> pg_backend_pid()`,
   );
-  await admin(`CREATE DATABASE copied TEMPLATE ${database.name}`);
-  return "copied";
+  await admin(`CREATE DATABASE ${database.name}_copy TEMPLATE ${database.name}`);
+  return `${database.name}_copy`;
 }
 
 async function lookedAt(): Promise<string> {
-  const { default: pg } = await import("pg");
   const client = new pg.Client({ connectionString: database.url });
   await client.connect();
   try {

@@ -19,6 +19,8 @@ export interface Home extends HomeRecord {
 export interface Away extends AwayRecord {
   writes: AwayRecord["writes"];
   epoch: number;
+  /** Closed by a recovery that refused, whatever its record says. */
+  barred: boolean;
   owner: Owner;
   data: number[];
   /** How far it knows each home to have come: what was read from it, or carried to it. */
@@ -54,7 +56,7 @@ export function start(sources: number): World {
   const zeros = () => Array.from({ length: sources }, () => 0);
   return {
     homes: zeros().map(() => ({ closed: false, epoch: 0, owner: "dead", data: 0 })),
-    away: { writes: "home", epoch: 0, owner: "dead", data: zeros(), known: zeros() },
+    away: { writes: "home", epoch: 0, barred: false, owner: "dead", data: zeros(), known: zeros() },
     acked: zeros(),
     running: false,
     frozen: [],
@@ -106,7 +108,7 @@ export class Violation extends Error {}
 export function check(world: World): void {
   if (world.tampered) return;
   for (const [i, home] of world.homes.entries()) {
-    const away = world.away.writes === "away";
+    const away = takesWrites(world.away);
     if (!home.closed && away) throw new Violation(`source ${i} has two open stores`);
     if (!home.closed && home.data !== world.acked[i])
       throw new Violation(`home ${i} is open and lacks writes`);
@@ -120,7 +122,7 @@ export function write(world: World, i: number): boolean {
   const home = world.homes[i];
   const count = (world.acked[i] ?? 0) + 1;
   if (home && !home.closed) home.data = count;
-  else if (world.away.writes === "away") world.away.data[i] = count;
+  else if (takesWrites(world.away)) world.away.data[i] = count;
   else return false;
   world.acked[i] = count;
   return true;
@@ -153,6 +155,10 @@ function takeHome(world: World, step: Extract<Step, { at: "home" }>, by: Owner):
   if (act === "reopen" && home.epoch !== epoch) throw new Error("the door is another's");
   home.epoch = epoch;
   if (act !== "left") home.closed = false;
+}
+
+function takesWrites(away: Away): boolean {
+  return away.writes === "away" && !away.barred;
 }
 
 function takeAway(away: Away, step: Extract<Step, { at: "away" }>, by: Owner): void {
@@ -274,6 +280,8 @@ export class Script {
         this.freeze(world, [step]);
         throw new InDoubt("no answer");
     }
+    // A decision can be given up until its commit is sent.
+    if (decision) this.stop.signal.throwIfAborted();
     take(world, step, "live");
     if (choice === "crash after") return this.vanishing();
     if (choice === "in doubt, committed") throw new InDoubt("no answer");
@@ -360,7 +368,7 @@ class AwayGate implements Gate {
   readonly decides = true;
   /** What the flip's one transaction will commit. */
   held: number[] | null = null;
-  private closing: Promise<unknown> = Promise.resolve();
+  private begun: Promise<unknown> = Promise.resolve();
   constructor(
     private readonly world: World,
     private readonly script: Script,
@@ -382,11 +390,11 @@ class AwayGate implements Gate {
   }
   close(epoch: number): Promise<number> {
     const closed = this.script.step(this.world, { at: "away", act: "close", epoch }).then(() => 0);
-    this.closing = closed.catch(() => {});
+    this.begun = closed.catch(() => {});
     return closed;
   }
   async reopen(epoch: number): Promise<void> {
-    await this.closing;
+    await this.begun;
     await this.script.step(this.world, { at: "away", act: "reopen", epoch });
   }
   left(epoch: number): Promise<void> {
@@ -448,7 +456,7 @@ export async function playFlip(world: World, script: Script): Promise<void> {
 
 /** Sources that some store takes writes for. */
 function openDoors(world: World): number {
-  const away = world.away.writes === "away";
+  const away = takesWrites(world.away);
   return world.homes.filter(({ closed }) => away || !closed).length;
 }
 
@@ -487,8 +495,10 @@ async function carryOut(world: World, script: Script): Promise<void> {
       const home = world.homes[i];
       if (home) home.closed = true;
     }
+    world.away.barred = plan.closeAway;
     return refuse(world, "a record does not fit");
   }
+  if (plan.writes === "away") world.away.barred = false;
   const behind = (i: number) => (world.homes[i]?.data ?? 0) < (world.away.known[i] ?? 0);
   if (plan.homes.some((step, i) => step === "open" && behind(i))) return refuse(world, "a home is too old");
   const { away: ours, epoch } = plan;
@@ -509,7 +519,7 @@ function refuse(world: World, why: string): void {
 
 /** What must hold after every recovery, whatever was done to the stores before. */
 function finished(world: World): void {
-  const away = world.away.writes === "away";
+  const away = takesWrites(world.away);
   if (away && world.homes.some(({ closed }) => !closed))
     throw new Violation("two open stores after recovery");
   if (world.refused) return;

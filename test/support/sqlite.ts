@@ -64,8 +64,8 @@ export interface Outside {
 }
 
 /** Runs a Python program in another process; `sys.argv[1:]` are the arguments. */
-export function python(script: string, args: readonly string[] = []): Outside {
-  const child = spawn("python3", ["-u", "-c", script, ...args], { stdio: ["pipe", "pipe", "pipe"] });
+export function python(script: string, args: readonly string[] = [], interpreter = "python3"): Outside {
+  const child = spawn(interpreter, ["-u", "-c", script, ...args], { stdio: ["pipe", "pipe", "pipe"] });
   const lines: string[] = [];
   const waiting: ((line: string) => void)[] = [];
   let rest = "";

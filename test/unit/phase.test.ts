@@ -4,56 +4,54 @@ import { ERRORS } from "#switchback/errors.js";
 import { next, type Phase, type PhaseEvent, slowest } from "#switchback/phase.js";
 
 const problem = { code: "LOG_TAMPERED", message: "rows are gone", hint: ERRORS.LOG_TAMPERED.hint };
-type Name = "starting" | "backfilling" | "streaming" | "halted" | "stopping";
+type Name = Phase["name"];
+type Kind = PhaseEvent["kind"];
 
 const PHASES: Record<Name, Phase> = {
   starting: { name: "starting" },
   backfilling: { name: "backfilling" },
   streaming: { name: "streaming" },
+  cutting_over: { name: "cutting_over" },
+  reverse_streaming: { name: "reverse_streaming" },
+  reverting: { name: "reverting" },
   halted: { name: "halted", problem },
   stopping: { name: "stopping" },
 };
-const EVENTS: Record<PhaseEvent["kind"], PhaseEvent> = {
+const EVENTS: Record<Kind, PhaseEvent> = {
   changed: { kind: "changed" },
   copying: { kind: "copying" },
   copied: { kind: "copied" },
+  flipping: { kind: "flipping" },
+  away: { kind: "away" },
   failed: { kind: "failed", problem },
   stop: { kind: "stop" },
 };
-const TABLE: Record<Name, Record<PhaseEvent["kind"], Name>> = {
-  starting: {
-    changed: "starting",
-    copying: "backfilling",
-    copied: "streaming",
-    failed: "halted",
-    stop: "stopping",
-  },
-  backfilling: {
-    changed: "starting",
-    copying: "backfilling",
-    copied: "streaming",
-    failed: "halted",
-    stop: "stopping",
-  },
-  streaming: {
-    changed: "starting",
-    copying: "backfilling",
-    copied: "streaming",
-    failed: "halted",
-    stop: "stopping",
-  },
-  halted: { changed: "halted", copying: "halted", copied: "halted", failed: "halted", stop: "stopping" },
-  stopping: {
-    changed: "stopping",
-    copying: "stopping",
-    copied: "stopping",
-    failed: "stopping",
-    stop: "stopping",
-  },
+/** What every phase does that is not an end. */
+const ANYWHERE = {
+  changed: "starting",
+  copying: "backfilling",
+  copied: "streaming",
+  away: "reverse_streaming",
+  failed: "halted",
+  stop: "stopping",
+} as const;
+const everywhere = <N extends Name>(name: N) => ({
+  ...{ changed: name, copying: name, copied: name, flipping: name, away: name, failed: name },
+  stop: "stopping" as const,
+});
+const TABLE: Record<Name, Record<Kind, Name>> = {
+  starting: { ...ANYWHERE, flipping: "starting" },
+  backfilling: { ...ANYWHERE, flipping: "backfilling" },
+  streaming: { ...ANYWHERE, flipping: "cutting_over" },
+  cutting_over: { ...ANYWHERE, flipping: "cutting_over" },
+  reverse_streaming: { ...ANYWHERE, flipping: "reverting" },
+  reverting: { ...ANYWHERE, flipping: "reverting" },
+  halted: everywhere("halted"),
+  stopping: everywhere("stopping"),
 };
 
 for (const from of Object.keys(TABLE) as Name[]) {
-  for (const event of Object.keys(EVENTS) as PhaseEvent["kind"][]) {
+  for (const event of Object.keys(EVENTS) as Kind[]) {
     test(`${from} on ${event} is ${TABLE[from][event]}`, () => {
       expect(next(PHASES[from], EVENTS[event]).name).toBe(TABLE[from][event]);
     });
@@ -71,7 +69,7 @@ test("P2 only stop leaves halted", () => {
 });
 
 test("P3 halted always says why", () => {
-  for (const from of [PHASES.starting, PHASES.backfilling, PHASES.streaming]) {
+  for (const from of Object.values(PHASES).filter(({ name }) => name !== "halted" && name !== "stopping")) {
     expect(next(from, EVENTS.failed)).toEqual({ name: "halted", problem });
   }
 });

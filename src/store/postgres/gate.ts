@@ -6,7 +6,6 @@
 // up is undone after it. The other holds the flip's one transaction and is cut off when the flip is given up:
 // what was not committed then never will be.
 import type pg from "pg";
-import type { Logger } from "pino";
 import type { PostgresConfig } from "../../config.js";
 import { SwitchbackError } from "../../errors.js";
 import type { TableMapping } from "../../mapping/mapping.js";
@@ -17,9 +16,8 @@ import { installCapture, restCapture } from "./capture.js";
 import { connectPostgres, postgresError, sqlState } from "./connection.js";
 import { Control, closedFence, type FollowedTable } from "./control.js";
 import { targetName } from "./merge.js";
-import { buildTargetSchema } from "./schema.js";
 import { alignSequences, readMarks, readSequences, type Sequence } from "./sequences.js";
-import { keepSuspended, suspend, suspendedStatements } from "./suspended.js";
+import { keepForeignKeys, suspend, suspendedStatements } from "./suspended.js";
 import type { PostgresTarget } from "./target.js";
 
 /** A lock that is not free soon is tried again later: whoever queues behind us must not wait long. */
@@ -30,8 +28,8 @@ const LONG_WRITER_MS = 25;
 /** With the door closed the last ones are waited for no longer than this; then it opens again for a while. */
 const CLOSED_MS = 250;
 const WRITER_LOOK_MS = 1;
-/** Some seconds of trying deserve a line in the log. */
-const NOTICE_TRIES = 50;
+/** A second or two of trying deserves a word. */
+const NOTICE_TRIES = 10;
 
 export interface GateSource {
   readonly name: string;
@@ -47,10 +45,12 @@ export class PostgresGate implements Gate {
   readonly decides = true;
   private flip: pg.Client | null = null;
   private sequences: readonly Sequence[] = [];
+  private suspended: readonly string[] = [];
   private aligned = new Map<string, bigint>();
   private readonly touched = new Map<string, Set<string>>();
   private readonly targets = new Map<string, PostgresTarget>();
-  private closing: Promise<unknown> = Promise.resolve();
+  /** What was last begun on the first session and may have been given up. */
+  private begun: Promise<unknown> = Promise.resolve();
 
   private constructor(
     private readonly config: PostgresConfig,
@@ -82,10 +82,7 @@ export class PostgresGate implements Gate {
       const control = new Control(this.client);
       for (const { name, tables } of this.sources) {
         await installCapture(this.client, tables);
-        for (const foreignKey of foreignKeys(tables)) {
-          const { table, name: key, definition } = foreignKey;
-          await keepSuspended(control, name, table, "foreign key", key, definition);
-        }
+        await keepForeignKeys(control, name, tables);
       }
       this.sequences = await readSequences(this.client, this.mappings());
     });
@@ -96,8 +93,8 @@ export class PostgresGate implements Gate {
       const client = await connectPostgres(this.config, { name: "switchback flip" });
       this.flip = client;
       const names = this.sources.map(({ name }) => name);
-      const suspended = await suspendedStatements(new Control(client), names);
-      await this.lock(client, suspended.length > 0, signal);
+      this.suspended = await suspendedStatements(new Control(client), names);
+      await this.lock(client, this.suspended.length > 0, signal);
       await this.assertOwner(client);
       this.aligned = await alignSequences(client, this.sequences, new Map());
       for (const [name, target] of this.targets) {
@@ -125,10 +122,10 @@ export class PostgresGate implements Gate {
       });
       await alignSequences(client, stale, marks);
       const names = this.sources.map(({ name }) => name);
-      const text = (await suspendedStatements(new Control(client), names)).join(";\n");
-      if (text !== "") await client.query(text);
-      await client.query("DELETE FROM switchback.suspended WHERE source = ANY ($1)", [names]);
-      await client.query(sql("postgres/fence-open"));
+      // In one message: every answer that is waited for is a part of the pause.
+      await client.query([...this.suspended, sql("postgres/fence-open")].join(";\n"));
+      if (this.suspended.length > 0)
+        await client.query("DELETE FROM switchback.suspended WHERE source = ANY ($1)", [names]);
       await setRoute(client, "postgres", epoch, ["sqlite", epoch - 1]);
     });
     await (signal ? unless(signal, statements) : statements);
@@ -164,7 +161,7 @@ export class PostgresGate implements Gate {
         await this.openAgain(epoch - 1);
       }
     });
-    this.closing = closed.catch(() => {});
+    this.begun = closed.catch(() => {});
     return closed;
   }
 
@@ -194,8 +191,8 @@ export class PostgresGate implements Gate {
   }
 
   async reopen(epoch: number): Promise<void> {
-    // A close that was given up shares this session: its statements must not fall among ours.
-    await this.closing;
+    // What was given up goes on for some statements: they must not fall among ours.
+    await this.begun;
     await this.guard(() => this.openAgain(epoch));
   }
 
@@ -212,6 +209,20 @@ export class PostgresGate implements Gate {
     await this.client.query("COMMIT");
   }
 
+  /** Opens the fence where the record says that it is open. */
+  async assertOpen(): Promise<void> {
+    await this.guard(async () => {
+      const { rowCount } = await this.client.query(
+        "SELECT 1 FROM pg_catalog.pg_proc WHERE oid = 'switchback.fence()'::regprocedure AND prosrc LIKE '%RAISE%'",
+      );
+      if (rowCount === 0) return;
+      await begin(this.client);
+      await this.assertOwner(this.client);
+      await this.client.query(sql("postgres/fence-open"));
+      await this.client.query("COMMIT");
+    });
+  }
+
   async marks(): Promise<Marks> {
     return this.guard(async () => readMarks(this.client, await readSequences(this.client, this.mappings())));
   }
@@ -222,6 +233,7 @@ export class PostgresGate implements Gate {
       await this.assertOwner(this.client);
       await setRoute(this.client, "sqlite", epoch, ["paused", epoch - 1]);
     });
+    this.begun = statements.catch(() => {});
     await (signal ? unless(signal, statements) : statements);
     signal?.throwIfAborted();
     await commit(this.client);
@@ -239,7 +251,7 @@ export class PostgresGate implements Gate {
   }
 
   /** Takes out of the way what would disturb or slow an exact copy, once the writes are elsewhere. */
-  async rest(signal: AbortSignal, log: Logger): Promise<void> {
+  async rest(signal: AbortSignal, waiting: (source: string) => void): Promise<void> {
     const control = new Control(this.client);
     for (const { name, tables } of this.sources) {
       await restCapture(this.client, tables);
@@ -249,11 +261,7 @@ export class PostgresGate implements Gate {
           this.client,
           signal,
           () => suspend(control, name, mappings),
-          () =>
-            log.warn(
-              { source: name },
-              "somebody reads a table whose foreign keys must rest; waiting for the lock",
-            ),
+          () => waiting(name),
         );
         await this.client.query("COMMIT");
       });
@@ -300,7 +308,7 @@ export class PostgresGate implements Gate {
         await client.query("ROLLBACK");
         if (state !== "55P03" && state !== "40P01") throw error;
       }
-      if (tries % NOTICE_TRIES === 0) waiting();
+      if (tries === NOTICE_TRIES) waiting();
       await pause(LOCK_PAUSE_MS, signal).catch(() => {});
     }
   }
@@ -376,16 +384,4 @@ async function setRoute(
       `the route is not ${from} under epoch ${fromEpoch} any more`,
     );
   }
-}
-
-function foreignKeys(
-  tables: readonly FollowedTable[],
-): { table: string; name: string; definition: string }[] {
-  const { tables: built } = buildTargetSchema(tables.map(({ mapping }) => mapping));
-  return built.flatMap(({ mapping, foreignKeys: keys }) => {
-    const made = tables.find(({ name }) => name === mapping.table.name)?.made ?? false;
-    return made
-      ? keys.map(({ name, sql: definition }) => ({ table: mapping.table.name, name, definition }))
-      : [];
-  });
 }

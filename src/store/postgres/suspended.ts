@@ -3,8 +3,9 @@
 // with the statement that brings it back. The caller holds the transaction.
 import type { TableMapping } from "../../mapping/mapping.js";
 import { sql } from "../../sql.js";
-import type { Control } from "./control.js";
+import type { Control, FollowedTable } from "./control.js";
 import { targetName } from "./merge.js";
+import { buildTargetSchema } from "./schema.js";
 
 type Kind = "foreign key" | "trigger";
 
@@ -37,7 +38,7 @@ export async function forgetForeignKeys(control: Control, source: string, table:
 }
 
 /** Records what is to be there later. */
-export async function keepSuspended(
+async function keepSuspended(
   control: Control,
   source: string,
   table: string,
@@ -60,4 +61,19 @@ export async function suspendedStatements(control: Control, sources: readonly st
     [sources],
   );
   return rows.map(({ definition }) => definition);
+}
+
+/** Records the foreign keys that the tables that switchback made are to have. */
+export async function keepForeignKeys(
+  control: Control,
+  source: string,
+  tables: readonly FollowedTable[],
+): Promise<void> {
+  const { tables: built } = buildTargetSchema(tables.map(({ mapping }) => mapping));
+  for (const { mapping, foreignKeys } of built) {
+    const table = mapping.table.name;
+    if (!tables.some(({ name, made }) => name === table && made)) continue;
+    for (const { name, sql: definition } of foreignKeys)
+      await keepSuspended(control, source, table, "foreign key", name, definition);
+  }
 }

@@ -1,0 +1,115 @@
+// The files between a command and the sidecar: the sign of life with its answers, and the flag that is taken back.
+import { readFileSync, utimesSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { askForFlip } from "#switchback/asking.js";
+import { readFlag, writeFlag } from "#switchback/flag.js";
+import { Life, lifeFile, readLife } from "#switchback/life.js";
+import { temporaryFolder } from "../support/cli.js";
+
+let place: ReturnType<typeof temporaryFolder>;
+let [flagFile, routeFile] = ["", ""];
+let life: Life;
+beforeEach(() => {
+  place = temporaryFolder();
+  flagFile = join(place.folder, "flag");
+  routeFile = join(place.folder, "route.json");
+  writeRoute("sqlite", 0);
+  life = new Life(routeFile);
+});
+afterEach(() => {
+  life.stop();
+  place.remove();
+});
+
+function writeRoute(writes: string, epoch: number): void {
+  writeFileSync(routeFile, JSON.stringify({ writes, epoch, changedAt: new Date().toISOString() }));
+}
+
+const ask = (timeoutMs = 2_000, signal = new AbortController().signal) =>
+  askForFlip({ flagFile, routeFile, to: "postgres", timeoutMs, signal });
+
+/** Answers as the sidecar would, as soon as the flag asks. */
+async function answerWhenAsked(answer: Omit<Parameters<Life["answer"]>[0], "to">): Promise<void> {
+  while (readFlag(flagFile) !== "postgres") await new Promise((resolve) => setTimeout(resolve, 5));
+  life.answer({ to: "postgres", ...answer });
+}
+
+test("a sign of life is there from the start to the stop, and counts its answers", () => {
+  expect(readLife(routeFile)).toBe(null);
+  life.start();
+  life.start();
+  expect(readLife(routeFile)).toMatchObject({ pid: process.pid, answer: null });
+  life.answer({ to: "postgres", flipped: true, epoch: 1, pauseMs: 4 });
+  life.answer({ to: "sqlite", flipped: false, epoch: 1, pauseMs: 0, reason: "no" });
+  expect(readLife(routeFile)?.answer).toMatchObject({ n: 2, to: "sqlite", reason: "no" });
+  expect(life.last?.n).toBe(2);
+  life.stop();
+  expect(readLife(routeFile)).toBe(null);
+});
+
+test("a sign that nobody renews is that of a dead sidecar", () => {
+  life.start();
+  const longAgo = new Date(Date.now() - 60_000);
+  utimesSync(lifeFile(routeFile), longAgo, longAgo);
+  expect(readLife(routeFile)).toBe(null);
+  writeFileSync(lifeFile(routeFile), "{half");
+  expect(readLife(routeFile)).toBe(null);
+});
+
+test("without a sidecar nothing is asked", async () => {
+  await expect(ask()).rejects.toMatchObject({ code: "NO_SIDECAR" });
+  expect(readFlag(flagFile)).toBe("sqlite");
+});
+
+test("a flip that happens is told with its epoch and pause, and the flag stays", async () => {
+  life.start();
+  // An answer from before the question is none.
+  life.answer({ to: "postgres", flipped: false, epoch: 0, pauseMs: 0, reason: "of yesterday" });
+  const [outcome] = await Promise.all([ask(), answerWhenAsked({ flipped: true, epoch: 1, pauseMs: 4 })]);
+  expect(outcome).toEqual({ flipped: true, epoch: 1, pauseMs: 4, there: true });
+  expect(readFlag(flagFile)).toBe("postgres");
+});
+
+test("a flip that is refused leaves no wish behind", async () => {
+  life.start();
+  const refusal = { flipped: false, epoch: 0, pauseMs: 0, reason: "never verified" };
+  const [outcome] = await Promise.all([ask(), answerWhenAsked(refusal)]);
+  expect(outcome).toMatchObject({ flipped: false, reason: "never verified", there: false });
+  expect(readFlag(flagFile)).toBe("sqlite");
+});
+
+test("no answer in time: the wish is withdrawn, so that nothing happens later", async () => {
+  life.start();
+  const outcome = await ask(300);
+  expect(outcome).toMatchObject({ flipped: false, there: false });
+  expect(outcome.reason).toContain("not done within 0.3 s");
+  expect(readFlag(flagFile)).toBe("sqlite");
+});
+
+test("a flip that happens while the wish is being withdrawn stays", async () => {
+  life.start();
+  const asked = ask(300);
+  while (readFlag(flagFile) !== "postgres") await new Promise((resolve) => setTimeout(resolve, 5));
+  while (readFlag(flagFile) === "postgres") await new Promise((resolve) => setTimeout(resolve, 5));
+  life.answer({ to: "postgres", flipped: true, epoch: 1, pauseMs: 9 });
+  expect(await asked).toMatchObject({ flipped: true, epoch: 1, there: true });
+  expect(readFlag(flagFile)).toBe("postgres");
+});
+
+test("an interrupted command takes its wish back", async () => {
+  life.start();
+  const stop = new AbortController();
+  const asked = ask(60_000, stop.signal);
+  setTimeout(() => stop.abort(), 50);
+  expect((await asked).reason).toContain("interrupted");
+  expect(readFlag(flagFile)).toBe("sqlite");
+});
+
+test("writes that are there already: nothing to do, and the flag agrees from now on", async () => {
+  life.start();
+  writeRoute("postgres", 3);
+  writeFlag(flagFile, "sqlite");
+  expect(await ask()).toMatchObject({ flipped: false, epoch: 3, there: true });
+  expect(readFileSync(flagFile, "utf8")).toBe("postgres\n");
+});

@@ -240,7 +240,7 @@ export const ERRORS = {
     "switchback",
     "operator",
     4,
-    "Start `switchback run` with the same configuration; it does the flip.",
+    "Start `switchback run` with the same configuration; it does the flips and keeps the copy.",
   ),
   WRITES_AWAY: kind(
     "switchback",

@@ -89,6 +89,7 @@ export class Switching {
 
   private async wanted(to: Desired, signal: AbortSignal): Promise<boolean> {
     let desired: Desired | null = null;
+    const known = this.unreadable?.message;
     try {
       desired = this.flag.read();
       this.unreadable = desired
@@ -98,6 +99,8 @@ export class Switching {
       if (!(error instanceof SwitchbackError)) throw error;
       this.unreadable = problemOf("FLAG_UNREADABLE", error.message);
     }
+    if (this.unreadable && this.unreadable.message !== known)
+      this.options.log.warn({ code: this.unreadable.code }, this.unreadable.message);
     if (desired !== to) {
       this.refused = null;
       this.retreats = 0;

@@ -1,11 +1,10 @@
 // Asking a running sidecar for a flip, from another process or over HTTP: sets the flag, waits for the answer, and
 // takes the wish back when there is none in time, so that nothing happens later that nobody waits for any more.
-import { readFileSync } from "node:fs";
 import { SwitchbackError } from "./errors.js";
 import { type Desired, readFlag, writeFlag } from "./flag.js";
 import { type Answer, readLife } from "./life.js";
 import { pause } from "./retry.js";
-import type { Route } from "./status.js";
+import { readRoute } from "./route.js";
 import { nameOf, WITHDRAWN } from "./switching.js";
 
 export interface AskOptions {
@@ -89,12 +88,4 @@ async function waitFor(options: AskOptions, after: number, ms: number): Promise<
     await pause(POLL_MS, options.signal).catch(() => {});
   }
   return null;
-}
-
-function readRoute(file: string): Route | null {
-  try {
-    return JSON.parse(readFileSync(file, "utf8")) as Route;
-  } catch {
-    return null;
-  }
 }

@@ -197,7 +197,7 @@ export const ERRORS = {
     "switchback",
     "operator",
     1,
-    "Mend the named rows in SQLite, or map the column to a wider type; they follow by themselves.",
+    "Mend the named rows in the store that has the writes, or map the column to a wider type; they follow by themselves.",
   ),
   BLOCKED: kind("switchback", "operator", 1, "Resolve the blockers listed above."),
   WOULD_LOSE: kind(
@@ -240,7 +240,7 @@ export const ERRORS = {
     "switchback",
     "operator",
     4,
-    "Start `switchback run` with the same configuration; it does the flip.",
+    "Start `switchback run` with the same configuration; it does the flips and keeps the copy.",
   ),
   WRITES_AWAY: kind(
     "switchback",
@@ -253,6 +253,12 @@ export const ERRORS = {
     "operator",
     4,
     "One of the stores is a backup or another pair's. Put back the one that belongs here; no write is taken until then.",
+  ),
+  ROUTE_AHEAD: kind(
+    "switchback",
+    "operator",
+    4,
+    "Leave the sidecar off if PostgreSQL keeps the writes. Remove the route file only if the SQLite file shall have them as it is now.",
   ),
   TARGET_CHANGED: kind(
     "postgres",

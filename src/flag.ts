@@ -9,18 +9,27 @@ import { SwitchbackError } from "./errors.js";
 export type Desired = "sqlite" | "postgres";
 
 const POLL_MS = 100;
+/** A shell's `>` empties the file before it writes: only what stays empty is a wish. */
+const EMPTY_MS = 250;
 
 /** The operator's wish; absent or empty means sqlite. Null when the file holds something else. */
 export function readFlag(file: string): Desired | null {
-  let text: string;
+  return wishOf(readText(file));
+}
+
+/** Empty where there is no file. */
+function readText(file: string): string {
   try {
-    text = readFileSync(file, "utf8").trim();
+    return readFileSync(file, "utf8").trim();
   } catch (error) {
-    if (isMissing(error)) return "sqlite";
+    if (isMissing(error)) return "";
     throw new SwitchbackError("FLAG_UNREADABLE", `the flag ${file} cannot be read: ${codeOf(error)}`, {
       file,
     });
   }
+}
+
+function wishOf(text: string): Desired | null {
   if (text === "") return "sqlite";
   return text === "sqlite" || text === "postgres" ? text : null;
 }
@@ -44,6 +53,8 @@ export function writeFlag(file: string, desired: Desired): void {
 export class FlagWatch {
   private readonly events: FSWatcher;
   private nudge: (() => void) | null = null;
+  private said = "";
+  private emptySinceMs: number | null = null;
 
   constructor(private readonly file: string) {
     const name = basename(file);
@@ -58,8 +69,17 @@ export class FlagWatch {
     this.events.on("error", () => {});
   }
 
+  /** As readFlag, but a flag that was just emptied or taken away still says what it said. */
   read(): Desired | null {
-    return readFlag(this.file);
+    const text = readText(this.file);
+    if (text !== "") {
+      this.said = text;
+      this.emptySinceMs = null;
+    } else if (this.said !== "") {
+      this.emptySinceMs ??= performance.now();
+      if (performance.now() - this.emptySinceMs >= EMPTY_MS) this.said = "";
+    }
+    return wishOf(this.said);
   }
 
   /** After `ms`, or earlier when something happened there. */

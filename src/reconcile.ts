@@ -282,9 +282,10 @@ function refuseBlockers(findings: readonly Finding[], source: string): void {
   if (!first) return;
   const isTarget = first.code.startsWith("target-") || first.code.startsWith("postgres-");
   const code = BLOCKER_CODES[first.code] ?? (isTarget ? "TARGET_MISMATCH" : "BLOCKED");
-  const lines = blockers.map(({ table, message }) =>
-    table === undefined ? message : `${table}: ${message}`,
-  );
+  const lines = blockers.map(({ table, column, message }) => {
+    const place = [table, column].filter((part) => part !== undefined).join(".");
+    return place === "" ? message : `${place}: ${message}`;
+  });
   throw new SwitchbackError(code, [...new Set(lines)].join("; "), {
     source,
     ...(first.table === undefined ? {} : { table: first.table }),

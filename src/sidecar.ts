@@ -12,7 +12,7 @@ import { next, type Phase, type PhaseEvent, STARTING, slowest } from "./phase.js
 import type { Progress } from "./progress.js";
 import { resume } from "./resume.js";
 import { type Backoff, Outage, pause, pauseMs } from "./retry.js";
-import { publishRoute } from "./route.js";
+import { publishRoute, refuseToForget } from "./route.js";
 import type { Problem, Route, Status } from "./status.js";
 import { connectPostgres } from "./store/postgres/connection.js";
 import { Control, type Verification as Recorded } from "./store/postgres/control.js";
@@ -45,7 +45,7 @@ export class Sidecar {
     private readonly config: Config,
     private readonly postgres: PostgresConfig,
     private readonly log: Logger,
-    progress: Progress,
+    private readonly progress: Progress,
   ) {
     this.followers = config.sources.map(
       (source, i) =>
@@ -121,10 +121,13 @@ export class Sidecar {
         tries = 0;
         outage.recovered();
         this.outage = null;
+        this.progress.done();
       };
       try {
         await this.locked(signal, async (owner, inner) => {
-          this.publish(await this.resume(owner), true);
+          const route = await this.resume(owner);
+          refuseToForget(this.config.routeFile, route);
+          this.publish(route, true);
           while (!inner.aborted) await this.period(owner, inner, ready);
         });
         return;

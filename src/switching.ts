@@ -89,6 +89,7 @@ export class Switching {
 
   private async wanted(to: Desired, signal: AbortSignal): Promise<boolean> {
     let desired: Desired | null = null;
+    const known = this.unreadable?.message;
     try {
       desired = this.flag.read();
       this.unreadable = desired
@@ -98,6 +99,8 @@ export class Switching {
       if (!(error instanceof SwitchbackError)) throw error;
       this.unreadable = problemOf("FLAG_UNREADABLE", error.message);
     }
+    if (this.unreadable && this.unreadable.message !== known)
+      this.options.log.warn({ code: this.unreadable.code }, this.unreadable.message);
     if (desired !== to) {
       this.refused = null;
       this.retreats = 0;
@@ -218,11 +221,13 @@ export class Switching {
       this.retreats = 0;
       this.notBeforeMs = 0;
       options.count("flipped", result.pauseMs);
-      options.log.info({ to, epoch, pauseMs: result.pauseMs }, `the writes go to ${nameOf(to)}`);
-      life.answer({ to, flipped: true, epoch, pauseMs: result.pauseMs });
+      const pauseMs = rounded(result.pauseMs);
+      options.log.info({ to, epoch, pauseMs }, `the writes go to ${nameOf(to)}`);
+      life.answer({ to, flipped: true, epoch, pauseMs });
       return;
     }
-    const { reason, pauseMs } = result;
+    const { reason } = result;
+    const pauseMs = rounded(result.pauseMs);
     this.refused = problemOf("FLIP_RETREATED", reason);
     this.notBeforeMs =
       performance.now() + (AFTER_RETREAT_MS[Math.min(this.retreats, AFTER_RETREAT_MS.length - 1)] ?? 0);
@@ -247,4 +252,9 @@ export function nameOf(store: Desired): string {
 function problemOf(code: "FLIP_REFUSED" | "FLIP_RETREATED" | "FLAG_UNREADABLE", message: string): Problem {
   const { kind } = new SwitchbackError(code, message);
   return { code, message, hint: kind.hint };
+}
+
+/** To a tenth: what people and scripts read. */
+function rounded(ms: number): number {
+  return Math.round(ms * 10) / 10;
 }

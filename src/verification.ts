@@ -33,6 +33,8 @@ export interface TableVerdict {
 export interface Verdict {
   readonly source: string;
   readonly equal: boolean;
+  /** The store that had the writes: the tables' `source`; the other one is their `target`. */
+  readonly writes: "sqlite" | "postgres";
   readonly position: Position;
   /** Changes that were not applied in time to be compared. */
   readonly inFlight: number;
@@ -193,7 +195,8 @@ export class Verification {
     const equal = comparison.settled && comparison.tables.every(isEqual) && rows === 0;
     if (this.options.table === undefined)
       await this.control.recordVerification(name, comparison.position, equal, rows);
-    return { source: name, equal, position: comparison.position, inFlight: comparison.inFlight, tables };
+    const { position, inFlight } = comparison;
+    return { source: name, equal, writes: this.away ? "postgres" : "sqlite", position, inFlight, tables };
   }
 
   /** Rows that the store that is the copy cannot hold. */

@@ -26,7 +26,10 @@ export async function check(context: Context): Promise<ExitCode> {
   const ok = findings.every((finding) => finding.severity !== "blocker");
   if (context.json) context.out(JSON.stringify({ ok, tables, findings }));
   else
-    for (const source of context.config.sources) print(context, source, tables[source.name] ?? 0, findings);
+    for (const [i, source] of context.config.sources.entries()) {
+      if (i > 0) context.out("");
+      print(context, source, tables[source.name] ?? 0, findings);
+    }
   return ok ? 0 : 1;
 }
 
@@ -92,7 +95,7 @@ function refusals(db: Database.Database, mapping: TableMapping): Answer[] {
       column,
       key,
       message: `${rows} ${rows === 1 ? "row does" : "rows do"} not fit ${type} and would be quarantined: ${reason}`,
-      remedy: "Mend the values in SQLite, or map the column to a wider type such as text or any.",
+      remedy: "Mend the values in SQLite, or map the column to a wider type such as numeric, text or any.",
     };
   });
 }

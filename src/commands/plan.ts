@@ -40,7 +40,11 @@ export async function plan(context: Context, options: PlanOptions): Promise<Exit
   if (options.write !== undefined) write(context, options.write, options, plans);
   if (context.json) context.out(JSON.stringify({ sources: plans.map(document) }));
   else if (options.sql) context.out(plans.map(({ source, target }) => ddl(source, target)).join("\n\n"));
-  else for (const each of plans) print(context, each);
+  else
+    for (const [i, each] of plans.entries()) {
+      if (i > 0) context.out("");
+      print(context, each);
+    }
   return 0;
 }
 
@@ -56,7 +60,9 @@ function planOf(source: SourceConfig, options: PlanOptions): Plan {
     const target = buildTargetSchema(decided.mappings);
     return {
       source,
-      decisions: decided.decisions,
+      decisions: options.suggest
+        ? decided.decisions.map((one) => explained(one, suggestions))
+        : decided.decisions,
       assessments: options.sql ? new Map() : assessments(db, decided),
       suggestions: options.suggest ? new Map() : suggestions,
       target,
@@ -79,6 +85,20 @@ function odditiesOf(schema: Schema, { mappings }: Decided): Oddity[] {
   const excluded = new Set(schema.tables.map((table) => table.name));
   for (const { table } of mappings) excluded.delete(table.name);
   return schema.oddities.filter((oddity) => !excluded.has(oddity.table));
+}
+
+/** A type that was taken over from the data has the data for its reason, not a configuration that nobody wrote. */
+function explained(
+  decision: TableDecision,
+  suggestions: ReadonlyMap<string, readonly Suggestion[]>,
+): TableDecision {
+  const found = suggestions.get(decision.mapping.table.name) ?? [];
+  const whyOf = (name: string) => found.find(({ column }) => column === name)?.why;
+  const columns = decision.columns.map((column) => {
+    const why = whyOf(column.column);
+    return why === undefined ? column : { ...column, why: `suggested: ${why}`, configured: false };
+  });
+  return { ...decision, columns };
 }
 
 function withSuggestions(

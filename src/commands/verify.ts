@@ -58,7 +58,8 @@ export function verdictDocument(verdicts: readonly Verdict[]): unknown {
 }
 
 function print(context: Context, verdicts: readonly Verdict[]): void {
-  for (const { source, equal, position, inFlight, tables } of verdicts) {
+  for (const { source, equal, writes, position, inFlight, tables } of verdicts) {
+    const [ours, copy] = writes === "sqlite" ? ["SQLite", "PostgreSQL"] : ["PostgreSQL", "SQLite"];
     const rows = tables.reduce((sum, table) => sum + table.source, 0);
     context.out(
       equal
@@ -74,14 +75,14 @@ function print(context: Context, verdicts: readonly Verdict[]): void {
       const { missing, extra, different, quarantined } = table;
       if (missing + extra + different + quarantined === 0) continue;
       context.out(
-        `  ${table.name}: ${table.source} rows in SQLite, ${table.target} in PostgreSQL: ${missing} missing, ${extra} extra, ${different} different, ${quarantined} quarantined`,
+        `  ${table.name}: ${counted(table.source, "row")} in ${ours}, ${table.target} in ${copy}: ${missing} missing, ${extra} extra, ${different} different, ${quarantined} quarantined`,
       );
       for (const { kind, key, reason } of table.examples)
         context.out(`    ${kind} ${key}${reason ? `: ${reason}` : ""}`);
     }
     if (!equal && inFlight === 0)
       context.out(
-        "  Run `switchback verify --repair` to mend rows that differ; quarantined rows must be mended in SQLite.",
+        `  Run \`switchback verify --repair\` to mend rows that differ; quarantined rows must be mended in ${ours}.`,
       );
   }
 }

@@ -66,7 +66,7 @@ describe("the SQLite file", () => {
   test("not a database", async () => {
     const path = join(folder, "notes.txt");
     writeFileSync(path, "Dear diary, this is not a database. ".repeat(100));
-    refused(await backfill(path), 2, /not a (SQLite )?database/i);
+    refused(await backfill(path), 2, /notes\.txt: file is not a database/i);
   });
 
   test("encrypted: only noise", async () => {

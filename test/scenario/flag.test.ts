@@ -84,6 +84,7 @@ describe("the file", () => {
       );
       await expectRoute(sidecar, file.path, database, "sqlite", 0);
     }
+    expect(sidecar.log().match(/holds neither sqlite nor postgres/g)).toHaveLength(1);
     rmSync(flagOf(sidecar));
     mkdirSync(flagOf(sidecar));
     await sidecar.waitFor("a problem", ({ problems }) => JSON.stringify(problems).includes("cannot be read"));

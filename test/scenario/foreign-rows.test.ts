@@ -76,6 +76,18 @@ test("each blocks the revert by its table's name, and unblocks it when it is men
   expect(await differences(file.path, database.url)).toEqual([]);
 });
 
+test("what is said of it names the store that has the writes, and the last comparison is shown", async () => {
+  await database.query("INSERT INTO tag VALUES ('only', 2)");
+  await waitQuarantined("tag", 1);
+  const { code, stdout } = await sidecar.cli(["verify"]);
+  expect(code).toBe(1);
+  expect(stdout).toContain("tag: 2 rows in PostgreSQL, 1 in SQLite: 0 missing");
+  expect(stdout).toContain("quarantined rows must be mended in PostgreSQL");
+  const json = JSON.parse((await sidecar.cli(["verify", "--json"])).stdout);
+  expect(json).toMatchObject({ equal: false, writes: "postgres" });
+  await sidecar.waitFor("the comparison", (status) => status.verify?.equal === false, 10_000);
+});
+
 test("a quarantined row stays known over a restart, and leaves when it is deleted with others", async () => {
   await database.query("INSERT INTO tag VALUES ('only', 2), ('two', 2)");
   await waitQuarantined("tag", 1);

@@ -81,6 +81,7 @@ export interface Status {
     readonly lag: { readonly changes: number; readonly seconds: number };
     readonly tables: readonly TableStatus[];
   }[];
+  readonly verify: { readonly at: string; readonly equal: boolean } | null;
   readonly problems: readonly unknown[];
 }
 

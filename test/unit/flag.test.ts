@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { FlagWatch, readFlag, writeFlag } from "#switchback/flag.js";
 import { temporaryFolder } from "../support/cli.js";
 
@@ -91,4 +91,21 @@ test("waiting ends with the signal", async () => {
   await waiting;
   await watch.wait(60_000, stop.signal);
   await watch.close();
+});
+
+test("a flag emptied for a moment, as by a shell that writes it anew, still says what it said", async () => {
+  writeFileSync(flag, "postgres");
+  const watch = new FlagWatch(flag);
+  try {
+    expect(watch.read()).toBe("postgres");
+    writeFileSync(flag, "");
+    expect(watch.read()).toBe("postgres");
+    writeFileSync(flag, "postgres");
+    expect(watch.read()).toBe("postgres");
+    writeFileSync(flag, "");
+    await vi.waitFor(() => expect(watch.read()).toBe("sqlite"));
+    expect(watch.read()).toBe("sqlite");
+  } finally {
+    await watch.close();
+  }
 });

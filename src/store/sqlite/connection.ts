@@ -88,5 +88,6 @@ export function sqliteError(error: unknown, where: Where): SwitchbackError {
     return new SwitchbackError("SQLITE_FOREIGN", message, where, { cause: error });
   }
   const code = CODES.find(([pattern]) => pattern.test(error.code))?.[1] ?? "BUG";
-  return new SwitchbackError(code, `${message} (${error.code})`, where, { cause: error });
+  const place = where.file === undefined ? "" : `${where.file}: `;
+  return new SwitchbackError(code, `${place}${message} (${error.code})`, where, { cause: error });
 }

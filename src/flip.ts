@@ -66,10 +66,12 @@ export async function flip(plan: FlipPlan): Promise<FlipResult> {
     await links((link) => link.approach(signal));
     doing = "closing the store";
     closedAtMs = await unless(signal, from.close(next, signal));
-    plan.publish("paused");
     doing = "carrying over the last changes";
-    await links((link) => link.drain(signal));
-    marks = await unless(signal, from.marks());
+    const draining = links((link) => link.drain(signal));
+    // Told, and asked, while the stores are at work.
+    const marking = unless(signal, from.marks());
+    plan.publish("paused");
+    [, marks] = await Promise.all([draining, marking]);
     doing = "deciding";
     await decide(plan, next, marks);
   } catch (error) {

@@ -17,7 +17,8 @@ export interface Outcome {
 
 export interface Answers {
   status(): Status | Promise<Status>;
-  route(): Route;
+  /** Null while it is not known yet. */
+  route(): Route | null;
   /** Streaming and within max_lag, or why not. */
   ready(): { readonly ready: boolean; readonly why: readonly string[] };
   metrics(): Promise<string>;
@@ -140,7 +141,7 @@ function routesOf(answers: Answers, token: string | null): Map<string, Map<strin
     ["/healthz", get(() => text(200, "ok\n"))],
     ["/readyz", get(() => ready(answers))],
     ["/status", get(async () => json(200, await answers.status()))],
-    ["/route", get(() => json(200, answers.route()))],
+    ["/route", get(() => routeOf(answers))],
     ["/cutover", post(answers.cutover?.bind(answers))],
     ["/revert", post(answers.revert?.bind(answers))],
     ["/verify", post(answers.verify?.bind(answers))],
@@ -158,6 +159,11 @@ POST /cutover   with Authorization: Bearer TOKEN
 POST /revert
 POST /verify
 `;
+
+function routeOf(answers: Answers): Reply {
+  const route = answers.route();
+  return route ? json(200, route) : problem(503, "the stores have not been asked yet");
+}
 
 function ready(answers: Answers): Reply {
   const answer = answers.ready();

@@ -36,6 +36,7 @@ export class Sidecar {
   private currentRoute: Route = { writes: "sqlite", epoch: 0 };
   private outage: Problem | null = null;
   private hindrance: Problem | null = null;
+  private asked = false;
   private routeRetry: NodeJS.Timeout | undefined;
   private readonly checks = new Map<string, Recorded>();
   private readonly waysBack: readonly WayBack[];
@@ -215,6 +216,7 @@ export class Sidecar {
     }
     const sources = this.followers.map(({ source }) => source);
     this.currentRoute = await resume(this.postgres, owner, sources, this.log);
+    this.asked = true;
     return this.currentRoute;
   }
 
@@ -286,8 +288,9 @@ export class Sidecar {
     await Promise.race([Promise.all(sides.map((side) => side.look())), pause(LOOK_MS)]);
   }
 
-  route(): Route {
-    return this.currentRoute;
+  /** Null until the stores were asked: a guess would send writers the wrong way. */
+  route(): Route | null {
+    return this.asked ? this.currentRoute : null;
   }
 
   /** Streaming and within max_lag, or why not. */

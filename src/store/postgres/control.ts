@@ -301,17 +301,21 @@ export class Control {
     return { writes: row.writes, epoch: Number(row.epoch), changedAt: row.changed_at.toISOString() };
   }
 
+  /** On the server's disk when it resolves: a cutover asks for it. */
   async recordVerification(
     source: string,
     position: Position,
     equal: boolean,
     different: number,
   ): Promise<void> {
-    await this.query(
-      `INSERT INTO switchback.verification (source, at, position, equal, different) VALUES ($1, now(), $2, $3, $4)
-       ON CONFLICT (source) DO UPDATE SET at = excluded.at, position = excluded.position, equal = excluded.equal, different = excluded.different`,
-      [source, position, equal, different],
-    );
+    await this.transaction(async () => {
+      await this.query("SET LOCAL synchronous_commit = on");
+      await this.query(
+        `INSERT INTO switchback.verification (source, at, position, equal, different) VALUES ($1, now(), $2, $3, $4)
+         ON CONFLICT (source) DO UPDATE SET at = excluded.at, position = excluded.position, equal = excluded.equal, different = excluded.different`,
+        [source, position, equal, different],
+      );
+    });
   }
 
   async verification(source: string): Promise<Verification | null> {

@@ -5,6 +5,7 @@ import { readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "n
 import { basename, dirname } from "node:path";
 import { type FSWatcher, watch } from "chokidar";
 import { SwitchbackError } from "./errors.js";
+import { Nap } from "./retry.js";
 
 export type Desired = "sqlite" | "postgres";
 
@@ -52,7 +53,7 @@ export function writeFlag(file: string, desired: Desired): void {
 /** Resolves when the flag may have changed. */
 export class FlagWatch {
   private readonly events: FSWatcher;
-  private nudge: (() => void) | null = null;
+  private readonly nap = new Nap();
   private said = "";
   private emptySinceMs: number | null = null;
 
@@ -65,7 +66,7 @@ export class FlagWatch {
       ignored: (path) =>
         path !== dirname(file) && !basename(path).startsWith(name) && !/^\.\./.test(basename(path)),
     });
-    this.events.on("all", () => this.nudge?.());
+    this.events.on("all", () => this.nap.nudge());
     this.events.on("error", () => {});
   }
 
@@ -83,19 +84,8 @@ export class FlagWatch {
   }
 
   /** After `ms`, or earlier when something happened there. */
-  async wait(ms: number, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return;
-    await new Promise<void>((resolve) => {
-      const wake = () => {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", wake);
-        this.nudge = null;
-        resolve();
-      };
-      const timer = setTimeout(wake, ms);
-      this.nudge = wake;
-      signal.addEventListener("abort", wake, { once: true });
-    });
+  wait(ms: number, signal: AbortSignal): Promise<void> {
+    return this.nap.rest(ms, signal);
   }
 
   /** Resolves once the flag says so, or the signal is aborted. */

@@ -130,3 +130,29 @@ export function unless<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
     work.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
   });
 }
+
+/** A rest that others may end early: for loops that poll and are told now and then that it is worth it. */
+export class Nap {
+  private waker: (() => void) | null = null;
+
+  /** Ends the rest under way, if there is one. */
+  nudge(): void {
+    this.waker?.();
+  }
+
+  /** Resolves after `ms`, when nudged, or when the signal is aborted. */
+  rest(ms: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", wake);
+        this.waker = null;
+        resolve();
+      };
+      const timer = setTimeout(wake, ms);
+      this.waker = wake;
+      signal.addEventListener("abort", wake, { once: true });
+      if (signal.aborted) wake();
+    });
+  }
+}

@@ -1,5 +1,5 @@
 // The shop's two databases as its tills use them: a transaction, and whether an error means that writes are refused
-// here or that the same work may be tried again. Plain drivers, as any application would have them.
+// here or that the same work may be tried again. Plain drivers, as an application would have them.
 import Database from "better-sqlite3";
 import pg from "pg";
 import type { Run } from "./work.js";

@@ -6,6 +6,7 @@
 import type pg from "pg";
 import type { PostgresConfig } from "../../config.js";
 import { SwitchbackError } from "../../errors.js";
+import { Nap } from "../../retry.js";
 import { sql } from "../../sql.js";
 import type { Position, Scope, Source, Window } from "../store.js";
 import type { CapturedTable } from "./capture.js";
@@ -48,7 +49,7 @@ export class PostgresSource implements Source {
   /** When there was last something to read. */
   private busyAt = performance.now();
   private asleep = false;
-  private nudge: (() => void) | null = null;
+  private readonly nap = new Nap();
 
   private constructor(
     private readonly config: PostgresConfig,
@@ -60,8 +61,8 @@ export class PostgresSource implements Source {
     private readonly watcher: pg.Client,
     private readonly maySleep: boolean,
   ) {
-    watcher.on("notification", () => this.nudge?.());
-    watcher.on("end", () => this.nudge?.());
+    watcher.on("notification", () => this.nap.nudge());
+    watcher.on("end", () => this.nap.nudge());
   }
 
   /** @throws SwitchbackError POSTGRES_* */
@@ -149,7 +150,7 @@ export class PostgresSource implements Source {
           continue;
         }
         const lookMs = Math.min(LOOK_MS_MAX, Math.max(LOOK_MS_MIN, idleMs / 20));
-        await this.rest(Math.min(this.asleep ? SLEEPING_LOOK_MS : lookMs, until - now), signal);
+        await this.nap.rest(Math.min(this.asleep ? SLEEPING_LOOK_MS : lookMs, until - now), signal);
       }
     } catch (error) {
       if (!signal.aborted) throw postgresError(error);
@@ -160,21 +161,6 @@ export class PostgresSource implements Source {
     if (!this.asleep) return;
     this.asleep = false;
     await this.watcher.query(WAKE, [this.source]);
-  }
-
-  /** Waits for a notification, but no longer than this. */
-  private rest(ms: number, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const wake = () => {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", wake);
-        this.nudge = null;
-        resolve();
-      };
-      const timer = setTimeout(wake, ms);
-      this.nudge = wake;
-      signal.addEventListener("abort", wake, { once: true });
-    });
   }
 
   /** Ends a statement under way from a session of its own; the statement fails and its transaction with it. */

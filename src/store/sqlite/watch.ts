@@ -4,6 +4,7 @@
 import { basename, dirname } from "node:path";
 import type Database from "better-sqlite3";
 import { type FSWatcher, watch } from "chokidar";
+import { Nap } from "../../retry.js";
 
 /** While changes keep coming the poll runs at timer speed; it slows down step by step when they stop. */
 const PACE: readonly { readonly quietMs: number; readonly pollMs: number }[] = [
@@ -17,7 +18,7 @@ export class Watch {
   private readonly events: FSWatcher;
   private seen: unknown;
   private changedAtMs = performance.now();
-  private nudge: (() => void) | null = null;
+  private readonly nap = new Nap();
 
   constructor(db: Database.Database, file: string) {
     this.version = db.prepare<unknown[]>("PRAGMA data_version").pluck();
@@ -29,7 +30,7 @@ export class Watch {
       ignoreInitial: true,
       ignored: (path) => path !== dirname(file) && !basename(path).startsWith(name),
     });
-    this.events.on("all", () => this.nudge?.());
+    this.events.on("all", () => this.nap.nudge());
     // Too many watches, a file system without events: the poll does without them.
     this.events.on("error", () => {});
   }
@@ -52,7 +53,7 @@ export class Watch {
       const left = until - performance.now();
       if (left <= 0) return;
       const pace = PACE.find(({ quietMs }) => this.quietMs < quietMs);
-      await this.sleep(Math.min(left, pace?.pollMs ?? 20), signal);
+      await this.nap.rest(Math.min(left, pace?.pollMs ?? 20), signal);
     }
   }
 
@@ -68,19 +69,5 @@ export class Watch {
 
   async close(): Promise<void> {
     await this.events.close();
-  }
-
-  private sleep(ms: number, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const wake = () => {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", wake);
-        this.nudge = null;
-        resolve();
-      };
-      const timer = setTimeout(wake, ms);
-      this.nudge = wake;
-      signal.addEventListener("abort", wake, { once: true });
-    });
   }
 }

@@ -58,7 +58,9 @@ test("made tables get their foreign keys at the cutover, and lose them at the re
   expect(await keys()).toEqual([]);
   await move(sidecar, "postgres");
   await waitKeys(["book true", "page true", "word false"]);
-  expect(sidecar.log()).toMatch(/word[^\n]*stays NOT VALID, it has orphans[^\n]*99/);
+  await expect
+    .poll(() => sidecar.log(), { timeout: 10_000 })
+    .toMatch(/word[^\n]*stays NOT VALID, it has orphans[^\n]*99/);
   await expect(database.query("INSERT INTO book VALUES (9, 77, 'Nobody')")).rejects.toMatchObject({
     code: "23503",
   });

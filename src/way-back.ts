@@ -157,12 +157,14 @@ export class WayBack {
         "the fence was gone; it is back",
       );
     }
-    for (const { table, column } of await readStrangers(client, this.tables)) {
-      this.raise(
-        "TARGET_CHANGED",
-        `the column ${column} of ${table} in PostgreSQL has no counterpart in SQLite`,
-        table,
-      );
+    const strangers = (await readStrangers(client, this.tables)).map(({ table, column }) => ({
+      table,
+      message: `the column ${column} of ${table} in PostgreSQL has no counterpart in SQLite`,
+    }));
+    for (const { table, message } of strangers) this.raise("TARGET_CHANGED", message, table);
+    for (const [key, { code, message }] of this.standing) {
+      const undone = code === "TARGET_CHANGED" && !strangers.some((stranger) => stranger.message === message);
+      if (undone) this.standing.delete(key);
     }
     const verified = await control.verification(this.name);
     this.options.verified(verified);

@@ -72,6 +72,22 @@ export async function connectPostgres(config: PostgresConfig, options: ConnectOp
   }
 }
 
+/** Ends the statements under way in these sessions, from one of its own; they fail and their transactions with them. */
+export async function cancelStatements(
+  config: PostgresConfig,
+  sessions: readonly pg.Client[],
+): Promise<void> {
+  const numbered = sessions as readonly (pg.Client & { processID?: number })[];
+  const client = await connectPostgres(config, { name: "switchback cancel" });
+  try {
+    await client.query("SELECT pg_cancel_backend(pid) FROM unnest($1::int[]) AS pid", [
+      numbered.flatMap(({ processID }) => processID ?? []),
+    ]);
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
 const BY_SQLSTATE: readonly (readonly [RegExp, ErrorCode])[] = [
   [/^SB001$/, "POSITION_CONFLICT"],
   [/^28/, "POSTGRES_AUTHENTICATION"],

@@ -10,7 +10,7 @@ import { Nap } from "../../retry.js";
 import { sql } from "../../sql.js";
 import type { Position, Scope, Source, Window } from "../store.js";
 import type { CapturedTable } from "./capture.js";
-import { connectPostgres, postgresError } from "./connection.js";
+import { cancelStatements, connectPostgres, postgresError } from "./connection.js";
 import { targetName } from "./merge.js";
 import type { Reading } from "./select.js";
 import { type Request, readNarrow, readWide } from "./window.js";
@@ -164,18 +164,8 @@ export class PostgresSource implements Source {
   }
 
   /** Ends a statement under way from a session of its own; the statement fails and its transaction with it. */
-  async cancel(): Promise<void> {
-    const sessions = [this.narrow, this.wide, this.watcher] as readonly (pg.Client & {
-      processID?: number;
-    })[];
-    const client = await connectPostgres(this.config, { name: "switchback cancel" });
-    try {
-      await client.query("SELECT pg_cancel_backend(pid) FROM unnest($1::int[]) AS pid", [
-        sessions.flatMap(({ processID }) => processID ?? []),
-      ]);
-    } finally {
-      await client.end().catch(() => {});
-    }
+  cancel(): Promise<void> {
+    return cancelStatements(this.config, [this.narrow, this.wide, this.watcher]);
   }
 
   /** Ends the sessions; a window that is still open is rolled back. */

@@ -19,7 +19,7 @@ import type {
   TableWindow,
   Window,
 } from "../store.js";
-import { connectPostgres, isDataError, postgresError } from "./connection.js";
+import { cancelStatements, connectPostgres, isDataError, postgresError } from "./connection.js";
 import { readFacts } from "./facts.js";
 import {
   copyStage,
@@ -116,18 +116,8 @@ export class PostgresTarget implements HistoryTarget {
   }
 
   /** Ends whatever statement is under way, from a session of its own; the statement fails and its transaction with it. */
-  async cancel(): Promise<void> {
-    const sessions = [this.narrow, this.wide, ...this.copiers] as readonly (pg.Client & {
-      processID?: number;
-    })[];
-    const client = await connectPostgres(this.config, { name: "switchback cancel" });
-    try {
-      await client.query("SELECT pg_cancel_backend(pid) FROM unnest($1::int[]) AS pid", [
-        sessions.flatMap(({ processID }) => processID ?? []),
-      ]);
-    } finally {
-      await client.end().catch(() => {});
-    }
+  cancel(): Promise<void> {
+    return cancelStatements(this.config, [this.narrow, this.wide, ...this.copiers]);
   }
 
   async close(): Promise<void> {

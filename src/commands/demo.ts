@@ -233,14 +233,17 @@ async function streaming({ sidecar, signal }: Stage): Promise<number> {
   throw new Error(`the sidecar did not stream within ${STREAMING_MS / 1000} s:\n${sidecar.log()}`);
 }
 
-/** Waits until no change is left to apply. */
+/** Waits until what is written by now is applied. The tills may go on: their newest change is always on its way. */
 async function drained({ sidecar, signal }: Stage): Promise<void> {
-  for (const giveUp = Date.now() + DRAIN_MS; Date.now() < giveUp; ) {
+  // Longer than the sidecar takes to notice a commit.
+  await sleep(200);
+  let written: readonly (number | null)[] | null = null;
+  for (const giveUp = Date.now() + DRAIN_MS; Date.now() < giveUp; await sleep(20)) {
     signal.throwIfAborted();
-    // Longer than the sidecar takes to notice a commit.
-    await sleep(200);
     const status = await sidecar.status();
-    if (status?.sources.every((source) => source.lag.changes === 0)) return;
+    if (!status) continue;
+    written ??= status.sources.map(({ position }) => position);
+    if (status.sources.every(({ applied }, n) => applied !== null && applied >= (written?.[n] ?? 0))) return;
   }
   throw new Error(`the sidecar did not catch up within ${DRAIN_MS / 1000} s:\n${sidecar.log()}`);
 }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import Database from "better-sqlite3";
 import { expect } from "vitest";
-import type { Sidecar } from "./cli.js";
+import { allApplied, type Sidecar } from "./cli.js";
 import type { TestDatabase } from "./servers.js";
 
 export type Store = "sqlite" | "postgres";
@@ -61,7 +61,7 @@ export async function drained(sidecar: Sidecar, to: Store): Promise<void> {
     await sleep(300);
     await sidecar.waitFor(
       `a drained backlog while ${to} has the writes`,
-      ({ phase, sources }) => phase === PHASE[to] && sources.every(({ lag }) => lag.changes === 0),
+      allApplied(({ phase }) => phase === PHASE[to]),
     );
   }
 }

@@ -19,7 +19,7 @@ import { recordStep, schemaVersion } from "./capture.js";
 import { openSqlite, sqliteError } from "./connection.js";
 import { restTriggers, wakeTriggers } from "./resting.js";
 import type { SqliteSource } from "./source.js";
-import { immediately } from "./transaction.js";
+import { immediately, lasting } from "./transaction.js";
 
 const FENCE = "_switchback_fence";
 /** Opening again and recording are never given up; this long they may wait for a lock before they say so. */
@@ -49,7 +49,7 @@ export class SqliteGate implements Gate {
     this.files = sources.map((source) => {
       const db = openSqlite(source.file, { readonly: false });
       // A door that a power cut could open or close again would be none.
-      db.pragma("synchronous = FULL");
+      lasting(db);
       return { source, db };
     });
   }

@@ -29,6 +29,7 @@ import { openSqlite, sqliteError } from "./connection.js";
 import { begin } from "./reader-worker.js";
 import { readSchema } from "./schema.js";
 import { pin, Reader } from "./snapshot.js";
+import { fleeting, lasting } from "./transaction.js";
 import { Watch } from "./watch.js";
 import { type Followed, markAt, readWindow } from "./window.js";
 
@@ -66,6 +67,8 @@ export class SqliteSource implements HistorySource {
   ) {
     this.writer = openSqlite(file, { readonly: false });
     this.reader = openSqlite(file, { readonly: false });
+    // PostgreSQL's records build on what is installed and touched here.
+    lasting(this.writer);
     // Waiting for a lock stops everything else in this process, so it is kept short and tried again.
     for (const db of [this.writer, this.reader]) db.pragma(`busy_timeout = ${PATIENCE_MS}`);
     this.briefReads = this.writer.pragma("journal_mode", { simple: true }) !== "wal";
@@ -276,11 +279,10 @@ export class SqliteSource implements HistorySource {
         this.writer.prepare("SELECT coalesce(min(seq), 0) FROM _switchback_log").pluck().get(),
       );
       const end = Math.min(to, oldest + PRUNE_ROWS - 1);
-      return this.writer
-        .prepare(
-          "DELETE FROM _switchback_log WHERE seq <= ? AND seq < (SELECT max(seq) FROM _switchback_log)",
-        )
-        .run(end).changes;
+      const forget = this.writer.prepare(
+        "DELETE FROM _switchback_log WHERE seq <= ? AND seq < (SELECT max(seq) FROM _switchback_log)",
+      );
+      return fleeting(this.writer, () => forget.run(end).changes);
     });
   }
 

@@ -12,6 +12,7 @@ import type { Applied, EncodedRow, Position, RefusedRow, TableWindow, Target, Wi
 import { openSqlite, sqliteError } from "./connection.js";
 import { type TableQuarantine, TableReplay } from "./replay.js";
 import { batchesOf } from "./row-batches.js";
+import { lasting } from "./transaction.js";
 
 /** A lock is waited for in short steps, between which the process goes on. */
 const BUSY_STEP_MS = 250;
@@ -40,7 +41,7 @@ export class SqliteTarget implements Target {
     // What foreign keys do has been done in PostgreSQL already; doing it here again would touch other rows.
     this.db.pragma("foreign_keys = OFF");
     // PostgreSQL forgets the changes once they are committed here.
-    this.db.pragma("synchronous = FULL");
+    lasting(this.db);
     // Rows that wait for their place must not fill the memory.
     this.db.pragma("temp_store = FILE");
   }

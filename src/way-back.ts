@@ -104,8 +104,8 @@ export class WayBack {
     const reached = await target.claimPatiently();
     if (record && reached < record.consumed) {
       throw new SwitchbackError(
-        "SQLITE_REWOUND",
-        `${this.options.source.sqlite} holds ${reached} of PostgreSQL's changes, but ${record.consumed} were carried to it`,
+        "SPLIT",
+        `${this.options.source.sqlite} holds ${reached} of PostgreSQL's changes, but ${record.consumed} were carried to it: it is a backup`,
         { source: this.name, file: this.options.source.sqlite },
       );
     }

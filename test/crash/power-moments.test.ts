@@ -124,8 +124,8 @@ test("what the sidecar installed is on the disk before anything is copied", asyn
   expect(await differences(machine.file.path, machine.database.url)).toEqual([]);
 });
 
-test("what PostgreSQL forgets is on SQLite's disk, with a rollback journal too", async () => {
-  machine = await Machine.on("delete");
+test.each(["wal", "delete"] as const)("what PostgreSQL forgets is on SQLite's disk: %s", async (journal) => {
+  machine = await Machine.on(journal);
   await machine.streaming();
   await verify(machine.sidecar);
   await move(machine.sidecar, "postgres");
@@ -139,6 +139,19 @@ test("what PostgreSQL forgets is on SQLite's disk, with a rollback journal too",
   await machine.sidecar.waitPhase("reverse_streaming");
   await sleep(300);
   expect(await differences(machine.file.path, machine.database.url)).toEqual([]);
+});
+
+test("a cutover brings what the application wrote before it to the disk", async () => {
+  machine = await Machine.on("wal");
+  await machine.streaming();
+  await verify(machine.sidecar);
+  for (let n = 0; n < 20; n++) await machine.run("INSERT INTO entry(v) VALUES ('acknowledged')");
+  await move(machine.sidecar, "postgres");
+  await machine.cut();
+  machine.sidecar.start();
+  await machine.sidecar.waitPhase("reverse_streaming");
+  expect(await differences(machine.file.path, machine.database.url)).toEqual([]);
+  expect(await machine.run("SELECT count(*) FROM entry")).toBe("(22,)");
 });
 
 test("the fence is on the disk before PostgreSQL opens, with a rollback journal too", async () => {
@@ -175,5 +188,32 @@ for (const [what, statement] of [
     await machine.cut();
     if (statement) for (let n = 0; n < 20; n++) await machine.run(statement);
     expect(await machine.refusal()).toContain("SQLITE_REWOUND");
+    if (statement) return;
+    // What the hint says.
+    expect((await machine.sidecar.cli(["teardown"])).code).toBe(0);
+    expect(await machine.database.query("SELECT count(*)::int AS n FROM entry")).toEqual([{ n: 22 }]);
+    await machine.database.query("DROP TABLE entry");
+    await machine.streaming();
+    expect(await differences(machine.file.path, machine.database.url)).toEqual([]);
   });
 }
+
+test("commits that the application lost while history was copied are noticed, or carried over by nobody", async () => {
+  machine = await Machine.on("wal");
+  await machine.run(
+    "INSERT INTO entry(v) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) SELECT hex(randomblob(40)) FROM n",
+  );
+  await machine.run("PRAGMA wal_checkpoint");
+  machine.sidecar.start();
+  let copied = 0;
+  for (const until = Date.now() + 10_000; copied === 0 && Date.now() < until; ) {
+    await machine.run("UPDATE entry SET v = 'written meanwhile' WHERE id = abs(random()) % 300000");
+    copied = (await machine.sidecar.status())?.sources[0]?.tables[0]?.copied ?? 0;
+  }
+  await machine.cut();
+  for (let n = 0; n < 5; n++) await machine.run("UPDATE entry SET v = 'written since' WHERE id = 7");
+  const said = await machine.refusal();
+  if (!said.includes("SQLITE_REWOUND")) {
+    expect(await differences(machine.file.path, machine.database.url)).toEqual([]);
+  }
+});

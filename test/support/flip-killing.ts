@@ -13,7 +13,7 @@ import { type Outside, python, testFile } from "./sqlite.js";
 
 const WRITERS = 4;
 /** Each writer's pause; with a rollback journal everybody waits for everybody. */
-const STEP_MS = { wal: 2, delete: 12 };
+const STEP_MS = { wal: 2, delete: 30 };
 const SCHEMA = `
   CREATE TABLE op(name TEXT PRIMARY KEY, writer INTEGER NOT NULL);
   CREATE TABLE counter(writer INTEGER PRIMARY KEY, value INTEGER NOT NULL);

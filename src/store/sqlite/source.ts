@@ -337,7 +337,7 @@ export class SqliteSource implements HistorySource {
     if (after > 0 && this.marked?.position === after && markAt(this.reader, after) !== this.marked.mark) {
       throw this.unlike(
         "SQLITE_REWOUND",
-        `the change log at ${after} is not the one that was applied, as after restoring a backup`,
+        `the change log at ${after} is not the one that was applied, as after a restored backup or a power cut`,
       );
     }
     const logged = this.reader

@@ -1,8 +1,11 @@
 // The power cut itself (test/support/power.c): what was synchronised is there afterwards and nothing else is, for
-// Python's SQLite and for the one that the sidecar has in Node.
+// Python's SQLite and for the one that the sidecar has in Node. And the flag, which needs no more than this.
 import { spawnSync } from "node:child_process";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { join } from "node:path";
 import { expect, test } from "vitest";
+import { temporaryFolder } from "../support/cli.js";
 import { Power } from "../support/power.js";
 import { pythonNow, testFile } from "../support/sqlite.js";
 
@@ -56,5 +59,27 @@ test.each([
       power.remove();
       file.remove();
     }
+  }
+});
+
+test("a flag is on the disk before it takes the old one's place", () => {
+  const place = temporaryFolder();
+  const flag = join(place.folder, "flag");
+  writeFileSync(flag, "sqlite\n");
+  const power = new Power(flag);
+  try {
+    const module = new URL("../../dist/flag.js", import.meta.url).href;
+    const program = `import { writeFlag } from "${module}"; writeFlag(process.argv[1], "postgres");`;
+    const { stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", program, flag], {
+      env: { ...process.env, ...power.environment, POWER_ENDINGS: ".tmp" },
+      encoding: "utf8",
+    });
+    expect(stderr).toBe("");
+    const shadow = power.environment.POWER_SHADOW ?? "";
+    const kept = readdirSync(shadow).filter((name) => name.endsWith(".tmp"));
+    expect(kept.map((name) => readFileSync(join(shadow, name), "utf8"))).toEqual(["postgres\n"]);
+  } finally {
+    power.remove();
+    place.remove();
   }
 });

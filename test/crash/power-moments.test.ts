@@ -92,10 +92,10 @@ class Machine {
     this.power.cut();
   }
 
-  /** What `run` ends or halts with. */
+  /** What `run` says until it refuses, or has applied everything. */
   async refusal(): Promise<string> {
     this.sidecar.start();
-    await this.sidecar.waitPhase("streaming", 10_000).catch(() => {});
+    await this.sidecar.waitDrained().catch(() => {});
     const said = this.sidecar.log();
     await this.sidecar.kill9();
     return said;
@@ -124,8 +124,8 @@ test("what the sidecar installed is on the disk before anything is copied", asyn
   expect(await differences(machine.file.path, machine.database.url)).toEqual([]);
 });
 
-test.each(["wal", "delete"] as const)("what PostgreSQL forgets is on SQLite's disk: %s", async (journal) => {
-  machine = await Machine.on(journal);
+test("what PostgreSQL forgets is on SQLite's disk, with a rollback journal too", async () => {
+  machine = await Machine.on("delete");
   await machine.streaming();
   await verify(machine.sidecar);
   await move(machine.sidecar, "postgres");
@@ -176,7 +176,6 @@ test("the fence is on the disk before PostgreSQL opens, with a rollback journal 
 for (const [what, statement] of [
   ["and nothing was written since", null],
   ["and rows of the same numbers were written since", "INSERT INTO entry(v) VALUES ('another')"],
-  ["and the same row was written since", "UPDATE entry SET v = 'another' WHERE id = 1"],
 ] as const) {
   test(`commits that the application lost are noticed, ${what}`, async () => {
     machine = await Machine.on("wal");
@@ -197,23 +196,3 @@ for (const [what, statement] of [
     expect(await differences(machine.file.path, machine.database.url)).toEqual([]);
   });
 }
-
-test("commits that the application lost while history was copied are noticed, or carried over by nobody", async () => {
-  machine = await Machine.on("wal");
-  await machine.run(
-    "INSERT INTO entry(v) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) SELECT hex(randomblob(40)) FROM n",
-  );
-  await machine.run("PRAGMA wal_checkpoint");
-  machine.sidecar.start();
-  let copied = 0;
-  for (const until = Date.now() + 10_000; copied === 0 && Date.now() < until; ) {
-    await machine.run("UPDATE entry SET v = 'written meanwhile' WHERE id = abs(random()) % 300000");
-    copied = (await machine.sidecar.status())?.sources[0]?.tables[0]?.copied ?? 0;
-  }
-  await machine.cut();
-  for (let n = 0; n < 5; n++) await machine.run("UPDATE entry SET v = 'written since' WHERE id = 7");
-  const said = await machine.refusal();
-  if (!said.includes("SQLITE_REWOUND")) {
-    expect(await differences(machine.file.path, machine.database.url)).toEqual([]);
-  }
-});

@@ -9,8 +9,8 @@
  * Other orders, torn pages and writes that reached the disk without being asked for are not modelled, and no file
  * here is renamed. The real synchronisation is left out: the copy stands for it, and tests need not wait for a disk.
  *
- * A file is read through the caller's own descriptor: closing another one of the same file would drop the
- * process's locks on it, which SQLite relies on.
+ * A file is read through the caller's own descriptor where it can be read: closing another one of the same file
+ * would drop the process's locks on it, which SQLite relies on.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -75,6 +75,14 @@ static int copy(int from, int to) {
   }
 }
 
+/* A descriptor to read from; other than the one given only where that one cannot be read. */
+static int readable(int fd) {
+  char link[64];
+  if ((fcntl(fd, F_GETFL) & O_ACCMODE) != O_WRONLY) return fd;
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  return open(link, O_RDONLY | O_CLOEXEC);
+}
+
 /* The new content takes the old one's place at once: a process may be killed at any instruction. */
 static int keep(int fd, const char *name) {
   char next[PATH_MAX], kept[PATH_MAX], gone[PATH_MAX];
@@ -84,8 +92,10 @@ static int keep(int fd, const char *name) {
   int lock = lock_shadow();
   if (lock < 0) return -1;
   int to = open(next, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  int failed = to < 0 || copy(fd, to) < 0;
+  int from = readable(fd);
+  int failed = to < 0 || from < 0 || copy(from, to) < 0;
   if (to >= 0) close(to);
+  if (from >= 0 && from != fd) close(from);
   failed = failed || rename(next, kept) != 0;
   if (!failed) unlink(gone);
   close(lock);

@@ -16,4 +16,4 @@ test("the power goes in three flips: no acknowledged write is lost or doubled an
   expect(result.differences).toEqual([]);
   expect(result.epoch).toBeGreaterThanOrEqual(CUTS.length + 1);
   expect(result.acknowledged).toBeGreaterThan(50);
-});
+}, 120_000);

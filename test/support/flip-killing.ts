@@ -21,11 +21,12 @@ const SCHEMA = `
 
 /** Takes names on standard input; a name that is there already was written before its writer could know. */
 const HOME_WRITER = `
-import sqlite3, sys
+import os, sqlite3, sys
 db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=10)
 # In WAL mode the same as FULL; with a rollback journal only this makes a commit last.
 db.execute("PRAGMA synchronous = EXTRA")
-db.execute("PRAGMA wal_autocheckpoint = 60")
+# What every commit copies as a whole should be short.
+if "POWER_FOLDER" in os.environ: db.execute("PRAGMA wal_autocheckpoint = 60")
 for line in sys.stdin:
     try:
         db.execute("BEGIN IMMEDIATE")

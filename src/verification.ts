@@ -60,6 +60,9 @@ const REPAIR_ROUNDS = 20;
 const REPAIR_WAIT_MS = 60_000;
 
 export class Verification {
+  /** When the last comparison began: what happened since is not in it. */
+  private began = "";
+
   private constructor(
     private readonly options: VerifyOptions,
     private readonly file: SqliteSource,
@@ -149,6 +152,7 @@ export class Verification {
 
   private async compare(keysMax: number): Promise<Comparison> {
     const mappingOf = (name: string) => this.mappingOf(name);
+    this.began = await this.control.now();
     if (this.away) {
       const found = await compareAway(this.awayOptions(this.away, keysMax));
       return { ...found, settled: found.inFlight === 0 };
@@ -194,7 +198,7 @@ export class Verification {
     const rows = tables.reduce((sum, t) => sum + t.missing + t.extra + t.different + t.quarantined, 0);
     const equal = comparison.settled && comparison.tables.every(isEqual) && rows === 0;
     if (this.options.table === undefined)
-      await this.control.recordVerification(name, comparison.position, equal, rows);
+      await this.control.recordVerification(name, comparison.position, equal, rows, this.began);
     const { position, inFlight } = comparison;
     return { source: name, equal, writes: this.away ? "postgres" : "sqlite", position, inFlight, tables };
   }

@@ -83,7 +83,17 @@ CREATE TABLE IF NOT EXISTS switchback.suspended (
   FOREIGN KEY (source, table_name) REFERENCES switchback.followed ON DELETE CASCADE
 );
 
--- The last comparison of each source.
+-- What the copy may have missed while PostgreSQL had the writes, until a comparison that began later finds all equal.
+CREATE TABLE IF NOT EXISTS switchback.unknown (
+  source     text        NOT NULL,
+  table_name text        NOT NULL,
+  reason     text        NOT NULL,
+  since      timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (source, table_name, reason),
+  FOREIGN KEY (source, table_name) REFERENCES switchback.followed ON DELETE CASCADE
+);
+
+-- The last comparison of each source, and when it began.
 CREATE TABLE IF NOT EXISTS switchback.verification (
   source    text        PRIMARY KEY REFERENCES switchback.source ON DELETE CASCADE,
   at        timestamptz NOT NULL DEFAULT now(),

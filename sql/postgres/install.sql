@@ -76,7 +76,7 @@ CREATE INDEX IF NOT EXISTS quarantine_key ON switchback.quarantine (source, tabl
 CREATE TABLE IF NOT EXISTS switchback.suspended (
   source     text NOT NULL,
   table_name text NOT NULL,
-  kind       text NOT NULL CHECK (kind IN ('foreign key', 'trigger')),
+  kind       text NOT NULL CHECK (kind IN ('foreign key', 'reference', 'trigger')),
   name       text NOT NULL,
   definition text NOT NULL,
   PRIMARY KEY (source, table_name, kind, name),

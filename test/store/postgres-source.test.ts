@@ -371,6 +371,25 @@ describe("windows", () => {
     await window?.close(true);
   });
 
+  it("a row too large to be read is set aside by its key, alone and among others", async () => {
+    const BLOB = mappingOf("blob", { id: "bigint", v: "bytea" }, ["id"]);
+    const { app, source } = await open(18, "CREATE TABLE blob (id bigint PRIMARY KEY, v bytea)", [BLOB]);
+    const refused = [
+      { table: "blob", key: "[1]", column: null, reason: expect.stringContaining("too large") },
+    ];
+    await app.query("INSERT INTO blob VALUES (1, decode(repeat('ab', 270000000), 'hex'))");
+    const alone = await source.window(0, SCOPE);
+    expect(alone?.tables).toMatchObject([{ refused, rows: { values: [] }, gone: { values: [] } }]);
+    await alone?.close(false);
+    await app.query("INSERT INTO blob VALUES (2, 'x')");
+    const both = await source.window(0, SCOPE);
+    expect(both?.tables[0]?.refused).toEqual(refused);
+    const seen: unknown[] = [];
+    for await (const row of eachRow(both?.tables[0]?.rows ?? { kind: "values", values: [] })) seen.push(row);
+    expect(seen).toEqual([["2", "\\x78"]]);
+    await both?.close(true);
+  });
+
   it("a backlog of 300,000 changes takes bounded memory, and the log is quick again after it", async () => {
     const PAIR = mappingOf("pair", { a: "text", b: "bigint", v: "text" }, ["b", "a"]);
     const { app, source, sidecar } = await open(

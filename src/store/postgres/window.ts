@@ -4,8 +4,9 @@
 // so that the changes leave the log no sooner. A narrow window is held in memory; a wide one is read in batches.
 import type pg from "pg";
 import { SwitchbackError } from "../../errors.js";
+import { encodedKeyText } from "../../mapping/interchange.js";
 import { sql } from "../../sql.js";
-import type { EncodedRow, Position, Rows, TableWindow, Window } from "../store.js";
+import type { EncodedRow, Position, RefusedRow, Rows, TableWindow, Window } from "../store.js";
 import { postgresError } from "./connection.js";
 import {
   batchesOf,
@@ -15,7 +16,9 @@ import {
   readBatch,
   readFew,
   readGone,
+  readLarge,
   TAKEN,
+  TEXT_MAX,
 } from "./select.js";
 
 /** Windows of more changes are wide. */
@@ -111,10 +114,26 @@ export async function readWide(client: pg.Client, request: Request): Promise<Win
       const reading = readingOf(request, id);
       await client.query(listKeys(reading));
       const present = await batched(client, reading, true);
-      tables.push(tableWindow(reading, Number(n), present, await batched(client, reading, false)));
+      const gone = await batched(client, reading, false);
+      tables.push({
+        ...tableWindow(reading, Number(n), present, gone),
+        refused: await large(client, reading),
+      });
     }
     return windowOf(request, tables, closing(client));
   });
+}
+
+/** Rows that nobody can read, for the target to set aside. */
+async function large(client: pg.Client, reading: Reading): Promise<RefusedRow[]> {
+  const { mapping } = reading;
+  const { rows } = await client.query<(string | null)[]>({ text: readLarge(reading), ...TEXTS });
+  return rows.map((key) => ({
+    table: mapping.table.name,
+    key: encodedKeyText(mapping, interchanged(mapping.key, key)),
+    column: null,
+    reason: `is too large: as text it passes ${TEXT_MAX / 2 ** 20} MiB`,
+  }));
 }
 
 async function batched(client: pg.Client, reading: Reading, present: boolean): Promise<Rows> {

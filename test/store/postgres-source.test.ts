@@ -236,6 +236,26 @@ describe("installation", () => {
 });
 
 describe("windows", () => {
+  it.each([1, 5_000])("a TRUNCATE that commits while %i changes are read is not seen half", async (rows) => {
+    const { app, source, sidecar } = await open(18, ITEM_DDL, [ITEM]);
+    const copy = new Copy([ITEM]);
+    await app.query("INSERT INTO item SELECT n, 'old' FROM generate_series(1, 6000) n");
+    await copy.follow(source);
+    await app.query("UPDATE item SET v = 'new' WHERE id <= $1", [rows]);
+    // It holds the table, so that the changes are taken before it commits and the rows are read afterwards.
+    await sidecar.query("SET switchback.apply = 'off'");
+    await sidecar.query("BEGIN; TRUNCATE public.item; INSERT INTO public.item VALUES (7000, 'after')");
+    const reading = source.window(copy.position, SCOPE);
+    await pause(300);
+    await sidecar.query("COMMIT");
+    const window = await reading;
+    const gone: unknown[] = [];
+    for await (const key of eachRow(window?.tables[0]?.gone ?? { kind: "values", values: [] }))
+      gone.push(key);
+    expect(gone).toHaveLength(6_000);
+    await window?.close(false);
+  });
+
   it("a transaction that logged first and commits last is in the later window", async () => {
     const { app, source, database } = await open(18, ITEM_DDL, [ITEM]);
     const copy = new Copy([ITEM]);

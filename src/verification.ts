@@ -5,8 +5,8 @@ import type pg from "pg";
 import { type Comparison, compare, isEqual, type TableComparison } from "./compare.js";
 import type { PostgresConfig, SourceConfig } from "./config.js";
 import { SwitchbackError } from "./errors.js";
-import { Refusal, type SqliteValue } from "./mapping/codec.js";
-import { keyText } from "./mapping/interchange.js";
+import { Refusal } from "./mapping/codec.js";
+import { decodeKey, encodedKeyText } from "./mapping/interchange.js";
 import type { TableMapping } from "./mapping/mapping.js";
 import { pause } from "./retry.js";
 import { connectPostgres } from "./store/postgres/connection.js";
@@ -176,7 +176,7 @@ export class Verification {
       const mapping = this.mappings.get(table.name);
       const named = table.keys
         .slice(0, EXAMPLES)
-        .map(({ kind, key }) => ({ kind, key: mapping ? keyOf(mapping, key) : "" }));
+        .map(({ kind, key }) => ({ kind, key: mapping ? encodedKeyText(mapping, key) : "" }));
       const kept = quarantined.map(({ key, column, reason }) => ({
         kind: "quarantined",
         key,
@@ -222,7 +222,11 @@ export class Verification {
     for (const table of tables) {
       const mapping = this.mappings.get(table.name);
       if (!mapping || table.keys.length === 0) continue;
-      const keys = table.keys.map(({ key }) => keyValues(mapping, key)).filter((key) => key !== null);
+      const keys = table.keys.flatMap(({ key }) => {
+        const values = decodeKey(mapping, key);
+        // What cannot be the source's is not there.
+        return values instanceof Refusal ? [] : [values];
+      });
       if (keys.length > 0) position = this.file.touch(table.name, keys);
     }
     const until = performance.now() + REPAIR_WAIT_MS;
@@ -260,15 +264,4 @@ function checkReady(
       table: copying.name,
     });
   }
-}
-
-/** The source's values of a key in the interchange form; null when it cannot be one of the source's. */
-function keyValues(mapping: TableMapping, key: readonly (string | null)[]): SqliteValue[] | null {
-  const values = mapping.key.map((column, i) => column.codec.decode(key[i] ?? null));
-  return values.some((value) => value instanceof Refusal) ? null : (values as SqliteValue[]);
-}
-
-function keyOf(mapping: TableMapping, key: readonly (string | null)[]): string {
-  const values = keyValues(mapping, key);
-  return values ? keyText(values) : JSON.stringify(key);
 }

@@ -266,6 +266,12 @@ export const ERRORS = {
     1,
     "Undo the change to the table in PostgreSQL, or stay there: SQLite cannot follow it.",
   ),
+  COPY_UNKNOWN: kind(
+    "switchback",
+    "operator",
+    1,
+    "Changes may be missing in SQLite. Run `switchback verify --repair`: once everything is equal, the way back is free; a trigger that others made on a table there must go first.",
+  ),
   EMBEDDED_MISSING: kind(
     "configuration",
     "operator",

@@ -26,6 +26,7 @@ import {
   schemaVersion,
 } from "./capture.js";
 import { openSqlite, sqliteError } from "./connection.js";
+import { Place } from "./place.js";
 import { begin } from "./reader-worker.js";
 import { readSchema } from "./schema.js";
 import { pin, Reader } from "./snapshot.js";
@@ -49,6 +50,8 @@ const INSTALL_PATIENCE_MS = 10_000;
 
 export class SqliteSource implements HistorySource {
   readonly briefReads: boolean;
+  /** For whoever opens the path anew. */
+  readonly place: Place;
   private readonly reader: Database.Database;
   private readonly writer: Database.Database;
   private readonly watch: Watch;
@@ -56,7 +59,6 @@ export class SqliteSource implements HistorySource {
   private readers: Reader[] = [];
   private accepted = new Set<number>();
   private statedAtMs = 0;
-  private readonly inode: string;
   private captured: Captured | null = null;
   private marked: { readonly position: Position; readonly mark: string } | null = null;
 
@@ -72,7 +74,7 @@ export class SqliteSource implements HistorySource {
     // Waiting for a lock stops everything else in this process, so it is kept short and tried again.
     for (const db of [this.writer, this.reader]) db.pragma(`busy_timeout = ${PATIENCE_MS}`);
     this.briefReads = this.writer.pragma("journal_mode", { simple: true }) !== "wal";
-    this.inode = inodeOf(file);
+    this.place = new Place({ source: name, file });
     this.watch = new Watch(this.writer, file);
   }
 
@@ -356,11 +358,7 @@ export class SqliteSource implements HistorySource {
     const now = performance.now();
     if (now - this.statedAtMs < STAT_MS) return;
     this.statedAtMs = now;
-    if (inodeOf(this.file) !== this.inode)
-      throw this.unlike(
-        "SQLITE_REPLACED",
-        "it is not the file that was captured: another file was moved there",
-      );
+    this.place.assertSame();
   }
 
   private unlike(code: ErrorCode, what: string): SwitchbackError {
@@ -388,9 +386,4 @@ export class SqliteSource implements HistorySource {
       throw this.explain(error);
     }
   }
-}
-
-function inodeOf(file: string): string {
-  const stat = statSync(file, { throwIfNoEntry: false });
-  return stat ? `${stat.dev}:${stat.ino}` : "gone";
 }

@@ -6,6 +6,7 @@ import {
   ClientError,
   ConnectionError,
   closed,
+  codeOf,
   fenceEpoch,
   judge,
   QueryError,
@@ -44,6 +45,9 @@ function unlessLocked(error: unknown): null {
   if (judge(error) === "conflict") throw error;
   return null;
 }
+
+/** Also of a look at SQLite's record while PostgreSQL has the call. */
+const ofSqlite = (error: unknown): boolean => codeOf(error)?.startsWith("SQLITE_") ?? false;
 
 export class Handle {
   private readonly metrics = noMetrics();
@@ -228,8 +232,10 @@ export class Handle {
         const verdict = judge(error);
         if (verdict === "final") throw this.seen(name, error, sql);
         countRetry(this.metrics, name, verdict);
-        if (verdict === "lost") patienceMs -= performance.now() - began;
-        if (verdict === "conflict") conflicts += 1;
+        // SQLite has no conflicts but locks, and that attempt was a wait for one.
+        const locked = verdict === "conflict" && ofSqlite(error);
+        if (locked || verdict === "lost") patienceMs -= performance.now() - began;
+        if (verdict === "conflict" && !locked) conflicts += 1;
         if (verdict === "fence") fences += 1;
         if (conflicts >= this.settings.attemptsMax || (verdict !== "fence" && patienceMs <= 0)) {
           throw this.seen(name, this.exhausted(name, error, verdict, conflicts), sql);
@@ -276,7 +282,9 @@ export class Handle {
       const text = `${store} was not reached within ${this.settings.waitMs} ms: ${wordsOf(error)}`;
       return new ConnectionError(text, { store, cause: error instanceof ClientError ? error.cause : error });
     }
-    const text = `given up after ${times} conflicts with other transactions: ${wordsOf(error)}`;
+    const text = ofSqlite(error)
+      ? `waited ${this.settings.waitMs} ms for a lock: ${wordsOf(error)}`
+      : `given up after ${times} conflicts with other transactions: ${wordsOf(error)}`;
     return new TransactionError(text, { store, cause: error instanceof ClientError ? error.cause : error });
   }
 

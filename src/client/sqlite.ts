@@ -34,12 +34,13 @@ export class SqliteStore implements Store {
   constructor(private readonly options: SqliteOptions) {}
 
   async read(sql: string, values: readonly Value[]): Promise<Row[]> {
-    const reader = this.reading();
-    if (!reader.prepared(translated(sql, "sqlite").sql).readonly) {
-      // Its words did not say so, but it writes.
-      return (await runAlone(this, sql, values)).rows;
-    }
-    return this.unlocked(() => reader.run(sql, values).rows);
+    const rows = await this.unlocked(() => {
+      const reader = this.reading();
+      // Preparing reads the schema, which in rollback-journal mode may be locked.
+      return reader.prepared(translated(sql, "sqlite").sql).readonly ? reader.run(sql, values).rows : null;
+    });
+    // Its words did not say so, but it writes.
+    return rows ?? (await runAlone(this, sql, values)).rows;
   }
 
   async begin(): Promise<Session> {

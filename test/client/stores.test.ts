@@ -218,3 +218,33 @@ test("the example in Python waits while SQLite is closed, and goes through a fli
     "four",
   ]);
 });
+
+test.each(["wal", "delete"] as const)(
+  "a lock is waited for as long as waitMs says, not longer: %s",
+  async (journal) => {
+    const flips = await flipping(4, undefined, journal);
+    ends.push(() => flips.remove());
+    const paths = { sqlite: flips.file.path, route: flips.route };
+    const hasty = connect({ ...paths, waitMs: 150 });
+    const patient = connect(paths);
+    ends.push(() => Promise.all([hasty.close(), patient.close()]));
+    await hasty.initialize();
+    const outside = flips.file.writer();
+    outside.exec("BEGIN EXCLUSIVE");
+    const began = performance.now();
+    expect(await hasty.execute("DELETE FROM entry").catch((e: unknown) => e)).toMatchObject({
+      name: "TransactionError",
+      code: "SQLITE_BUSY",
+      message: expect.stringContaining("waited 150 ms for a lock"),
+    });
+    expect(performance.now() - began).toBeLessThan(1_500);
+    // In rollback-journal mode a statement that is not prepared yet meets the lock before it runs.
+    const read = patient.queryOne("SELECT count(*) AS n FROM account");
+    const write = patient.execute("DELETE FROM entry");
+    // Longer than the pauses between attempts that conflict.
+    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    outside.exec("ROLLBACK");
+    expect(await read).toEqual({ n: 4 });
+    expect(await write).toEqual({ changes: 0 });
+  },
+);

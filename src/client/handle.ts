@@ -145,7 +145,7 @@ export class Handle {
       const value = await open.run(() => this.inside.run(open, () => work(open)));
       // One that wrote has met the fence if there was one, and SQLite was asked at the beginning, under its lock.
       const sure = open.wrote || store.name === "sqlite";
-      if (!sure && !(await this.route.stillHolds(store.name))) {
+      if (!sure && !(await open.guarded(() => this.route.stillHolds(store.name)))) {
         await open.rollback();
         return null;
       }

@@ -158,6 +158,38 @@ test("a record that is locked for a moment is waited for, not taken for none", a
   await expect(slow).rejects.toMatchObject({ store: "sqlite" });
 });
 
+test("a transaction that only reads gives its connection back when SQLite's record stays locked", async () => {
+  const flips = await flipping(4, undefined, "delete");
+  ends.push(() => flips.remove());
+  await flips.cutover();
+  const db = handle(flips, { waitMs: 200, connectMs: 1_000, connectionsMax: 1 });
+  await db.initialize();
+  const outside = flips.file.writer();
+  outside.exec("BEGIN EXCLUSIVE");
+  const began = performance.now();
+  const refused = await db.transaction((tx) => tx.query("SELECT 1 AS one")).catch((e: unknown) => e);
+  expect(refused).toMatchObject({ name: "TransactionError", code: "SQLITE_BUSY" });
+  expect(performance.now() - began).toBeLessThan(1_000);
+  outside.exec("ROLLBACK");
+  expect(await db.transaction((tx) => tx.query("SELECT 1 AS one"))).toEqual([{ one: 1 }]);
+});
+
+test("a transaction that locked rows and wrote none is repeated when the writes have left meanwhile", async () => {
+  const flips = await stage();
+  await flips.cutover();
+  const db = handle(flips);
+  await db.initialize();
+  let left = false;
+  const locking = db.transaction(async (tx) => {
+    const rows = await tx.query("SELECT balance FROM account WHERE id = 1 FOR UPDATE");
+    if (!left) await flips.revert({ publish: false });
+    left = true;
+    return rows;
+  });
+  // Repeated in SQLite, which does not know these words.
+  await expect(locking).rejects.toMatchObject({ name: "QueryError", store: "sqlite" });
+});
+
 test("two readers that find out at once both get what is new", async () => {
   const flips = await stage();
   const db = handle(flips);

@@ -55,7 +55,7 @@ export class Handle {
   private readonly route: RouteFollower;
   /** Says inside of `transaction` which one is open. */
   private readonly inside = new AsyncLocalStorage<OpenTransaction>();
-  private closed = false;
+  private closing: Promise<void> | null = null;
   private breathedAt = 0;
 
   constructor(private readonly settings: Settings) {
@@ -167,7 +167,7 @@ export class Handle {
 
   /** Never throws. `ok` is about the store that takes the calls now. */
   async healthCheck(): Promise<Health> {
-    return checked(this.route, this.stores, this.closed);
+    return checked(this.route, this.stores, this.closing !== null);
   }
 
   /** A copy of the counters since `connect`. */
@@ -175,21 +175,33 @@ export class Handle {
     return structuredClone(this.metrics);
   }
 
-  /** Waits for open transactions; calls that wait for the route, and later ones, fail with code CLOSED. */
+  /**
+   * Waits for open transactions, at most `waitMs`; what is open then is rolled back. Calls that wait for the route or
+   * for a connection, and later ones, fail with code CLOSED. @throws TransactionError inside of a transaction
+   */
   async close(): Promise<void> {
-    if (this.closed) return;
-    this.closed = true;
+    this.outside();
+    this.closing ??= this.end();
+    await this.closing;
+  }
+
+  private async end(): Promise<void> {
     this.route.close();
     await Promise.all([this.stores.sqlite.close(), this.stores.postgres?.close()]);
   }
 
-  private admit(sql: string | null): void {
-    if (this.closed) throw closed();
+  /** @throws TransactionError in the function of an open transaction, which would wait for itself */
+  private outside(): void {
     if (this.inside.getStore()?.open) {
       throw new TransactionError("inside transaction() use the tx that it passes, not the handle", {
         code: "NESTED",
       });
     }
+  }
+
+  private admit(sql: string | null): void {
+    if (this.closing) throw closed();
+    this.outside();
     const verb = sql === null ? "" : translated(sql, "postgres").verb;
     if (/^(BEGIN|START|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE)$/.test(verb)) {
       throw new QueryError(`${verb} by hand would hold for one of many connections: use transaction()`, {
@@ -231,6 +243,7 @@ export class Handle {
       } catch (error) {
         const verdict = judge(error);
         if (verdict === "final") throw this.seen(name, error, sql);
+        if (this.closing) throw closed();
         countRetry(this.metrics, name, verdict);
         // SQLite has no conflicts but locks, and that attempt was a wait for one.
         const locked = verdict === "conflict" && ofSqlite(error);

@@ -78,10 +78,14 @@ export class SqliteStore implements Store {
       }
     };
     return {
-      run: async (sql, values) => this.withRowid(sql, writer.run(sql, values), writer),
+      run: async (sql, values) => {
+        if (this.over) throw closed();
+        return this.withRowid(sql, writer.run(sql, values), writer);
+      },
       rollback,
       commit: async () => {
         try {
+          if (this.over) throw closed();
           // In rollback-journal mode a reader of another process holds up the commit, which then stays open.
           await this.unlocked(() => database.exec("COMMIT"));
           release();
@@ -126,7 +130,8 @@ export class SqliteStore implements Store {
   }
 
   async close(): Promise<void> {
-    const release = await this.turn.take(this.options.waitMs);
+    // A transaction that does not end is rolled back with its connection.
+    const release = await this.turn.take(this.options.waitMs).catch(() => () => {});
     this.over = true;
     this.writer?.database.close();
     this.reader?.database.close();

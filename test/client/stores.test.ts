@@ -248,3 +248,33 @@ test.each(["wal", "delete"] as const)(
     expect(await write).toEqual({ changes: 0 });
   },
 );
+
+test.each(BOTH)("close ends what would never end: %s", async (store) => {
+  const { flips, db: looking } = await in_(store);
+  const paths = { sqlite: flips.file.path, postgres: flips.database.url, route: flips.route };
+  const db = connect({ ...paths, waitMs: 300, connectionsMax: 1 });
+  ends.push(() => db.close());
+  const inside = db.transaction(() => db.close());
+  expect(await inside.catch((e: unknown) => e)).toMatchObject({ name: "TransactionError", code: "NESTED" });
+  let goOn: () => void = () => {};
+  const never = db
+    .transaction(async (tx) => {
+      await tx.execute("INSERT INTO entry (tag) VALUES ('open')");
+      await new Promise<void>((resolve) => {
+        goOn = resolve;
+      });
+      await tx.execute("INSERT INTO entry (tag) VALUES ('late')");
+    })
+    .catch((e: unknown) => e);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  const queued = db.execute("INSERT INTO entry (tag) VALUES ('queued')").catch((e: unknown) => e);
+  const began = performance.now();
+  await Promise.all([db.close(), db.close()]);
+  expect(await queued).toBeInstanceOf(Error);
+  expect(performance.now() - began).toBeLessThan(1_500);
+  // Its lock is gone too.
+  await looking.execute("INSERT INTO entry (tag) VALUES ('other')");
+  goOn();
+  expect(await never).toMatchObject({ name: "ConnectionError", code: "CLOSED" });
+  expect(await looking.query("SELECT tag FROM entry")).toEqual([{ tag: "other" }]);
+});

@@ -289,6 +289,35 @@ test("a fence leads back to an older epoch when the other store says that it tak
   expect((await db.healthCheck()).route?.writes).toBe("sqlite");
 });
 
+test("a reader follows a cutover whose epoch is older than what it knew, after everything was installed anew", async () => {
+  const flips = await stage();
+  const db = handle(flips);
+  flips.publish("sqlite", 4);
+  await db.initialize();
+  // Epochs begin again.
+  await flips.cutover();
+  await flips.database.query("INSERT INTO entry (tag) VALUES ('there')");
+  await sleep(20);
+  expect(await db.query("SELECT tag FROM entry")).toEqual([{ tag: "there" }]);
+});
+
+test.each(["cutover", "revert"])(
+  "a handle made in the pause of a %s reads where the writes were last",
+  async (flip) => {
+    const flips = await stage();
+    if (flip === "revert") {
+      await flips.cutover();
+      await flips.database.query("UPDATE switchback.route SET writes = 'paused'");
+    } else flips.closeSqlite();
+    flips.publish("paused", flips.epoch);
+    const db = handle(flips, { waitMs: 5_000 });
+    await db.initialize();
+    expect(await db.queryOne("SELECT count(*) AS n FROM account")).toEqual({ n: 4 });
+    const { sqlite, postgres } = db.getMetrics();
+    expect([sqlite.queries, postgres.queries]).toEqual(flip === "revert" ? [0, 2] : [2, 0]);
+  },
+);
+
 test("the route over HTTP, and without the sidecar", async () => {
   const flips = await stage();
   let route = { writes: "sqlite", epoch: 0 };

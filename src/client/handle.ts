@@ -203,7 +203,7 @@ export class Handle {
     if (this.closing) throw closed();
     this.outside();
     const verb = sql === null ? "" : translated(sql, "postgres").verb;
-    if (/^(BEGIN|START|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE)$/.test(verb)) {
+    if (/^(BEGIN|START|COMMIT|END|ROLLBACK|ROLLBACK TO|ABORT|SAVEPOINT|RELEASE)$/.test(verb)) {
       throw new QueryError(`${verb} by hand would hold for one of many connections: use transaction()`, {
         code: "STATEMENT",
       });

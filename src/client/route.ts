@@ -1,6 +1,7 @@
 // Where the next call goes. It owns the one rule by which the route is believed: a file or the sidecar's answer may
 // only lead forward in epochs; a store is believed when it says of itself that it takes the writes, and then also
-// backward, if the other store's fence or record has just proved the present belief wrong. It runs no statement of the caller's.
+// backward, if the other store's fence or record has just proved the present belief wrong. It runs no statement of the
+// caller's.
 import { readFileSync } from "node:fs";
 import { ConnectionError, closed, codeOf, type StoreName, wordsOf } from "./errors.js";
 import { counted, type Metrics } from "./metrics.js";

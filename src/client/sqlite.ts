@@ -5,7 +5,7 @@
 import Database from "better-sqlite3";
 import { ConnectionError, closed, codeOf, FenceMet, judge, wordsOf } from "./errors.js";
 import { type Claim, type Outcome, runAlone, type Session, type Store, sleep } from "./store.js";
-import { translated } from "./translate.js";
+import { KEPT_CHARACTERS_MAX, translated } from "./translate.js";
 import { Turn } from "./turn.js";
 import { forSqlite, fromSqlite, placedValues, type Row, safeInteger, type Value } from "./values.js";
 
@@ -192,6 +192,7 @@ class Connection {
     const known = this.ready.get(sql);
     if (known) return known;
     const made = this.database.prepare(sql);
+    if (sql.length > KEPT_CHARACTERS_MAX) return made;
     if (this.ready.size >= PREPARED_MAX) this.ready.delete(this.ready.keys().next().value ?? "");
     this.ready.set(sql, made);
     return made;

@@ -48,9 +48,9 @@ export class OpenTransaction implements Transaction {
   private async statement(sql: string, params: readonly Value[]): Promise<Outcome> {
     if (!this.open)
       throw new TransactionError("the transaction is over", { store: this.store, code: "OVER" });
-    const { verb, sql: text } = translated(sql, this.store);
-    const goesBack = verb === "ROLLBACK" && /^ROLLBACK\s+(TRANSACTION\s+|WORK\s+)?TO\b/i.test(text);
-    if (/^(BEGIN|START|COMMIT|END|ABORT)$/.test(verb) || (verb === "ROLLBACK" && !goesBack)) {
+    const { verb } = translated(sql, this.store);
+    const goesBack = verb === "ROLLBACK TO";
+    if (/^(BEGIN|START|COMMIT|END|ABORT|ROLLBACK)$/.test(verb)) {
       throw new QueryError(`${verb} belongs to transaction() itself; throw an error to roll back`, {
         code: "STATEMENT",
       });

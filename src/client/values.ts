@@ -63,7 +63,9 @@ export function forPostgres(values: readonly Plain[]): (string | Buffer | null)[
   return values.map((value) => {
     if (value === null || typeof value === "string") return value;
     if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-    return Object.is(value, -0) ? "-0" : String(value);
+    if (Object.is(value, -0)) return "-0";
+    // All digits: the shortest spelling of 2^60 is another integer than the one SQLite would store.
+    return typeof value === "number" && Number.isInteger(value) ? String(BigInt(value)) : String(value);
   });
 }
 

@@ -3,6 +3,7 @@
 // its neighbours' business.
 import { AsyncLocalStorage } from "node:async_hooks";
 import {
+  CallersOwn,
   ClientError,
   ConnectionError,
   closed,
@@ -302,7 +303,7 @@ export class Handle {
   }
 
   private seen(store: StoreName, error: unknown, sql: string | null): unknown {
-    this.metrics[store].errors += 1;
+    if (!(error instanceof CallersOwn)) this.metrics[store].errors += 1;
     return typed(store, error, sql);
   }
 }

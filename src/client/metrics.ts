@@ -14,7 +14,7 @@ export interface StoreMetrics {
   fences: number;
   /** Lost connections. */
   lost: number;
-  /** Errors that the caller saw. */
+  /** Errors that the caller saw; not those that a function of the caller's threw itself. */
   errors: number;
 }
 

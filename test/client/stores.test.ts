@@ -1,5 +1,6 @@
 // The same calls in both stores: values there and back, counts and row numbers, errors, transactions.
 
+import { inspect } from "node:util";
 import { afterEach, expect, test } from "vitest";
 import {
   connect,
@@ -58,6 +59,9 @@ test.each(BOTH)("values come back in one form: %s", async (store) => {
   expect(
     await db.queryOne("SELECT count(*) AS n, sum(n) AS s FROM v WHERE id > $1 AND id > $1", [1]),
   ).toEqual({ n: 2, s: 7 });
+  // A number beyond the exact ones is what the double holds, not its shortest spelling.
+  await insert.execute([4, 2 ** 60, null, 2 ** 60, null, null, null, null]);
+  expect(await db.queryOne("SELECT n, r FROM v WHERE id = 4")).toEqual({ n: 2n ** 60n, r: 2 ** 60 });
   expect(await db.queryOne("SELECT 1 AS one FROM v WHERE id = ?", [99])).toBeNull();
 });
 
@@ -125,6 +129,7 @@ test.each(BOTH)("transactions: %s", async (store) => {
     throw own;
   });
   expect(await thrown.catch((e: unknown) => e)).toBe(own);
+  expect(db.getMetrics()[store].errors).toBe(0);
   const swallowed = db.transaction(async (tx) => {
     await tx.execute("INSERT INTO entry (tag) VALUES ('b')");
     await tx.execute("INSERT INTO entry (tag) VALUES ('b')").catch(() => {});
@@ -277,4 +282,15 @@ test.each(BOTH)("close ends what would never end: %s", async (store) => {
   goOn();
   expect(await never).toMatchObject({ name: "ConnectionError", code: "CLOSED" });
   expect(await looking.query("SELECT tag FROM entry")).toEqual([{ tag: "other" }]);
+});
+
+test("no password is shown by what a handle is printed as, nor taken in the route's address", async () => {
+  const { db } = await in_("postgres");
+  await db.initialize();
+  const [shown, secret] = [inspect(db, { depth: 9, maxArrayLength: 9 }), "test-password"];
+  expect(shown).toContain("127.0.0.1");
+  expect(shown).not.toContain(secret);
+  expect(() => connect({ sqlite: "x", route: "http://u:secret@127.0.0.1:9464/route" })).toThrow(
+    /^route: expected an address without user and password, received "http:\/\/u:\*\*\*@127/,
+  );
 });

@@ -7,7 +7,8 @@ import { type Environment, lookupIn } from "../config-environment.js";
 import { fromEnvironment, fromUrl, isAddress, joined } from "../config-postgres.js";
 import { mask } from "../mask.js";
 import { ConnectionError } from "./errors.js";
-import type { Isolation } from "./postgres.js";
+
+export type Isolation = "serializable" | "repeatable read" | "read committed";
 
 export interface ConnectOptions {
   /** The SQLite file. Default: SQLITE_DATABASE_PATH. */

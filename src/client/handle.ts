@@ -225,6 +225,9 @@ export class Handle {
       const began = performance.now();
       try {
         return await work();
+      } catch (error) {
+        if (codeOf(error) === "ROUTE_TIMEOUT") this.metrics.waits.timeouts += 1;
+        throw error;
       } finally {
         patienceMs -= performance.now() - began;
       }

@@ -277,6 +277,7 @@ test("waiting has an end that says what was waited for", async () => {
   const fenced = await db.execute("INSERT INTO entry (tag) VALUES ('x')").catch((e: unknown) => e);
   expect(fenced).toMatchObject({ name: "ConnectionError", code: "ROUTE_TIMEOUT", store: "sqlite" });
   expect((fenced as Error).message).toContain("lead away from sqlite, which refuses writes (epoch 1)");
+  expect(db.getMetrics().waits.timeouts).toBe(2);
 });
 
 test("a fence leads back to an older epoch when the other store says that it takes the writes", async () => {

@@ -2,6 +2,7 @@
 // have moved, and runs again as a whole. It owns the repeating and what may be repeated; routes, SQL and values are
 // its neighbours' business.
 import { AsyncLocalStorage } from "node:async_hooks";
+import { Crowd } from "./crowd.js";
 import {
   CallersOwn,
   ClientError,
@@ -54,6 +55,7 @@ export class Handle {
   private readonly metrics = noMetrics();
   private readonly stores: { readonly sqlite: SqliteStore; readonly postgres: PostgresStore | null };
   private readonly route: RouteFollower;
+  private readonly crowd: Crowd;
   /** Says inside of `transaction` which one is open. */
   private readonly inside = new AsyncLocalStorage<OpenTransaction>();
   private closing: Promise<void> | null = null;
@@ -80,6 +82,7 @@ export class Handle {
         },
       });
     this.stores = { sqlite, postgres };
+    this.crowd = new Crowd(settings.postgres?.maxConnections ?? 1);
     const record = () => {
       try {
         return sqlite.claimNow();
@@ -235,9 +238,12 @@ export class Handle {
     for (;;) {
       await this.breathe();
       const name = await patiently(() => this.route.target(kind, patienceMs));
+      const crowded = kind === "write" && name === "postgres";
+      if (crowded) await this.crowd.enter(conflicts > 0);
       const began = performance.now();
       try {
         const done = await attempt(this.store(name));
+        if (crowded) this.crowd.leave(false);
         if (done) {
           if (kind === "write") this.route.proved(name);
           this.metrics[name][done.count] += 1;
@@ -246,6 +252,7 @@ export class Handle {
         this.metrics[name].retries += 1;
       } catch (error) {
         const verdict = judge(error);
+        if (crowded) this.crowd.leave(verdict === "conflict");
         if (verdict === "final") throw this.seen(name, error, sql);
         if (this.closing) throw closed();
         countRetry(this.metrics, name, verdict);

@@ -174,6 +174,7 @@ export class Sidecar {
 
   private async halt(error: unknown, signal: AbortSignal): Promise<void> {
     const problem = describe(error);
+    this.outage = null;
     this.log.error({ err: error, code: problem.code }, `halted: ${problem.message}`);
     for (const i of this.followers.keys()) this.on(i, { kind: "failed", problem });
     await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));

@@ -8,7 +8,17 @@ import { setImmediate as nextTurn, setTimeout as pause } from "node:timers/promi
 import Database from "better-sqlite3";
 import { SwitchbackError, type Where } from "../../errors.js";
 import type { TableMapping } from "../../mapping/mapping.js";
-import type { Applied, EncodedRow, Position, RefusedRow, TableWindow, Target, Window } from "../store.js";
+import type {
+  Applied,
+  EncodedRow,
+  KeysByTable,
+  Position,
+  RefusedRow,
+  TableWindow,
+  Target,
+  Window,
+} from "../store.js";
+import { carriedBeyond, remember, Touched } from "./carried.js";
 import { openSqlite, sqliteError } from "./connection.js";
 import { type TableQuarantine, TableReplay } from "./replay.js";
 import { batchesOf } from "./row-batches.js";
@@ -91,7 +101,9 @@ export class SqliteTarget implements Target {
       this.advance(window.to);
       this.db.exec("INSERT INTO _switchback_applying VALUES (1)");
       const quarantine = new Quarantine(this.db, this.quarantined());
-      for (const table of window.tables) await this.applyTable(table, quarantine);
+      const touched = new Touched();
+      for (const table of window.tables) await this.applyTable(table, quarantine, touched);
+      remember(this.db, window, touched);
       this.db.exec("DELETE FROM _switchback_applying");
       await this.patiently("COMMIT");
       return { refused: quarantine.refused, mended: quarantine.mended };
@@ -99,6 +111,11 @@ export class SqliteTarget implements Target {
       if (this.db.inTransaction) this.db.exec("ROLLBACK");
       throw this.explained(error);
     }
+  }
+
+  /** As `carriedBeyond`, of this file. */
+  carriedBeyond(position: Position, mark: string): KeysByTable | null {
+    return carriedBeyond(this.db, position, mark);
   }
 
   /** Rows in quarantine, a table. */
@@ -123,7 +140,7 @@ export class SqliteTarget implements Target {
     }
   }
 
-  private async applyTable(window: TableWindow, quarantine: Quarantine): Promise<void> {
+  private async applyTable(window: TableWindow, quarantine: Quarantine, touched: Touched): Promise<void> {
     const replay = this.replay(window.table);
     replay.reset();
     const naming = quarantine.has(window.table);
@@ -133,11 +150,15 @@ export class SqliteTarget implements Target {
       for (const key of keys) {
         if (naming) quarantine.leave(window.table, replay.nameOf(key));
         replay.remove(key);
+        touched.add(window.table, key);
       }
       await nextTurn();
     }
     for await (const rows of batchesOf(window.rows)) {
-      for (const row of rows) this.applyRow(replay, row, naming, quarantine);
+      for (const row of rows) {
+        this.applyRow(replay, row, naming, quarantine);
+        touched.add(window.table, replay.keyOf(row));
+      }
       await nextTurn();
     }
     await replay.place(quarantine.of(window.table), () => nextTurn());

@@ -187,20 +187,16 @@ export class Sidecar {
   ): Promise<void> {
     const lock = await lockTarget(this.postgres);
     const losing = new AbortController();
-    const lost = lock.lost.then(() => {
-      throw new SwitchbackError("POSTGRES_UNREACHABLE", "the session that holds the target's lock was lost");
-    });
     try {
       const done = work(lock.owner, AbortSignal.any([signal, losing.signal]));
       // Work is waited for in any case, so that nothing writes unlocked.
       try {
-        await Promise.race([done, lost]);
+        await Promise.race([done, lock.lost]);
       } finally {
         losing.abort();
         await done.catch(() => {});
       }
     } finally {
-      lost.catch(() => {});
       await lock.release();
     }
   }

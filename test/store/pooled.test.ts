@@ -2,6 +2,7 @@
 // every order, with others' traffic and with none left, and against a real server with nobody between.
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import type { PostgresConfig } from "#switchback/config.js";
 import { connectPostgres, watchLasting } from "#switchback/store/postgres/connection.js";
 import { assertLasting, backendOf, isPooled, type Probe } from "#switchback/store/postgres/pooled.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";
@@ -117,15 +118,14 @@ test("with nobody between, a session is known by the number that it was told", a
   await expect.poll(open).toEqual([]);
 });
 
-test("behind a pooler it goes on being asked which session has the lock", async () => {
+function configured(): PostgresConfig {
   const { hostname, port, username, password, pathname } = new URL(database.url);
-  const client = await connectPostgres(
-    {
-      ...{ host: hostname, port: Number(port), database: pathname.slice(1), user: username, password },
-      ...{ ssl: false, maxConnections: 1 },
-    },
-    { name: "switchback test" },
-  );
+  const server = { host: hostname, port: Number(port), database: pathname.slice(1), user: username };
+  return { ...server, password, ssl: false, maxConnections: 1 };
+}
+
+test("behind a pooler it goes on being asked which session has the lock", async () => {
+  const client = await connectPostgres(configured(), { name: "switchback test" });
   const lasting = watchLasting(client, 5);
   // With nobody between, nobody asks.
   Object.assign(client, { query: () => Promise.reject(new Error("asked")) });
@@ -136,4 +136,11 @@ test("behind a pooler it goes on being asked which session has the lock", async 
   await expect(parted).rejects.toMatchObject({ code: "POSTGRES_POOLED" });
   await expect(Promise.race([lasting, sleep(30, "silent")])).resolves.toBe("silent");
   await client.end();
+});
+
+test("a session that passes the fence from its beginning is refused", async () => {
+  await database.query(`ALTER DATABASE ${database.name} SET switchback.apply = 'on'`);
+  await expect(connectPostgres(configured(), { name: "switchback test" })).rejects.toMatchObject({
+    code: "POSTGRES_POOLED",
+  });
 });

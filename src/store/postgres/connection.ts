@@ -36,12 +36,23 @@ export async function connectPostgres(config: PostgresConfig, options: ConnectOp
   try {
     await client.connect();
     // Before anything is set: behind some poolers a setting would stay with others.
-    const { rows } = await client.query<{ version: number; readonly: boolean; pid: number }>(
-      "SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() OR current_setting('transaction_read_only')::bool AS readonly, pg_backend_pid() AS pid",
+    const { rows } = await client.query<{
+      version: number;
+      readonly: boolean;
+      pid: number;
+      applies: boolean;
+    }>(
+      "SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() OR current_setting('transaction_read_only')::bool AS readonly, pg_backend_pid() AS pid, coalesce(current_setting('switchback.apply', true), '') = 'on' AS applies",
     );
     const server = rows[0];
     const backend = server?.pid ?? 0;
     backends.set(client, backend);
+    if (server?.applies) {
+      throw new SwitchbackError(
+        "POSTGRES_POOLED",
+        "sessions begin with switchback.apply = on, so that the fence lets everybody pass: a pooler hands them on without server_reset_query, or a role or the database sets it",
+      );
+    }
     if (isPooled(client, backend)) await assertLastingHere(config, client, backend);
     const applies =
       options.applies === false ? "" : "SET switchback.apply = 'on'; SET synchronous_commit = off;";

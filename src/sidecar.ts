@@ -126,8 +126,9 @@ export class Sidecar {
       };
       try {
         await this.locked(signal, async (owner, inner) => {
-          const route = await this.resume(owner);
-          refuseToForget(this.config.routeFile, route);
+          const refuse = (found: Route) => refuseToForget(this.config.routeFile, found);
+          const route = await this.resume(owner, refuse);
+          refuse(route);
           this.publish(route, true);
           while (!inner.aborted) await this.period(owner, inner, ready);
         });
@@ -202,11 +203,15 @@ export class Sidecar {
   }
 
   /** Installs what is missing, and finds out from the stores who has the writes. */
-  private async resume(owner: string): Promise<Route> {
+  private async resume(owner: string, refuse: (found: Route) => void = () => {}): Promise<Route> {
     const client = await connectPostgres(this.postgres, { name: "switchback setup" });
     try {
       const control = new Control(client);
-      if (!(await control.installed())) await control.install();
+      if (!(await control.installed())) {
+        // What a new record will say; nothing is made that would be refused then.
+        refuse({ writes: "sqlite", epoch: 0 });
+        await control.install();
+      }
       for (const { name } of this.followers) this.noteVerification(name, await control.verification(name));
     } finally {
       await client.end().catch(() => {});

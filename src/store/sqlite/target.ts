@@ -154,6 +154,7 @@ export class SqliteTarget implements Target {
       }
       await nextTurn();
     }
+    replay.keepNumbers();
     for await (const rows of batchesOf(window.rows)) {
       for (const row of rows) {
         this.applyRow(replay, row, naming, quarantine);

@@ -1,6 +1,7 @@
 // The library behind a pooler: it leaves no setting in a session that others use next, and needs none that it left.
 import pg from "pg";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { isLost } from "#switchback/client/errors.js";
 import { connect, type Handle } from "#switchback/client/index.js";
 import { type Flips, flipping } from "./flips.js";
 
@@ -50,4 +51,10 @@ test("every transaction, and every read, brings its own settings", async () => {
     "SELECT state, query FROM pg_stat_activity WHERE application_name = 'switchback client' AND datname = current_database()",
   );
   expect(sessions).toEqual([{ state: "idle", query: "COMMIT" }]);
+});
+
+test("a pool by statement is refused at once, and not waited for as a server that is away", () => {
+  const said = (message: string) => Object.assign(new Error(message), { code: "08P01" });
+  expect(isLost(said("transaction blocks not allowed in statement pooling mode"))).toBe(false);
+  expect(isLost(said("query_wait_timeout"))).toBe(true);
 });

@@ -140,6 +140,12 @@ export const ERRORS = {
     "Grant CREATE on the database and on the target schema to the role; ownership of the schema is enough.",
   ),
   POSTGRES_VERSION: kind("postgres", "operator", 3, "Use PostgreSQL 14 or later."),
+  POSTGRES_POOLED: kind(
+    "postgres",
+    "operator",
+    3,
+    "Connect to the server itself, or through a pool in session mode; applications may use any mode but statement.",
+  ),
   POSTGRES_READ_ONLY: kind(
     "postgres",
     "retry",

@@ -15,7 +15,8 @@ import type { Problem } from "./status.js";
 import type { Control, FollowedTable, SourceRecord } from "./store/postgres/control.js";
 import { buildTargetSchema, inspectTarget, type TargetTable } from "./store/postgres/schema.js";
 import { leaveTable, reshapeTable, restartTable, type Start, startTable } from "./store/postgres/tables.js";
-import { isOurStep } from "./store/sqlite/capture.js";
+import { forgottenTo, isOurStep, readCapture } from "./store/sqlite/capture.js";
+import { forgetCarried } from "./store/sqlite/carried.js";
 import { setEpoch } from "./store/sqlite/copy-state.js";
 import type { SqliteSource } from "./store/sqlite/source.js";
 import type { Position } from "./store/store.js";
@@ -48,7 +49,7 @@ export async function reconcile(sides: Sides): Promise<Reconciled> {
   const { schema, version } = file.schema();
   const known = new Map((await control.followed(config.name)).map((table) => [table.name, table]));
   const record = await control.source(config.name);
-  checkIdentity(sides, record);
+  checkIdentity(sides, record, known);
   const settled = settledMappings(schema, known, config);
   const present = { ...config, tables: withoutDropped(config, schema, known) };
   const { mappings, findings } = decideMappings(file.database, schema, present, settled);
@@ -70,6 +71,7 @@ export async function reconcile(sides: Sides): Promise<Reconciled> {
   if (config.target === "adopt") await inspectChanged(sides, changed);
 
   const lost = file.missingTriggers(mappings.filter((mapping) => known.has(mapping.table.name)));
+  for (const name of missedChanges(file, record)) lost.add(name);
   const moved = record !== null && record.version >= 0 && !isOurStep(file.database, record.version, version);
   for (const table of tables) {
     const before = known.get(table.mapping.table.name);
@@ -91,8 +93,11 @@ export async function reconcile(sides: Sides): Promise<Reconciled> {
   }
 
   const captured = file.capture(mappings, version);
-  // A file that joins later starts under the epoch that the others have reached.
-  if (!record) setEpoch(file.database, (await control.route()).epoch);
+  if (!record) {
+    // A file that joins later starts under the epoch that the others have reached, and as nobody's copy.
+    setEpoch(file.database, (await control.route()).epoch);
+    forgetCarried(file.database);
+  }
   const claimed = await control.claim(
     { name: config.name, identity: captured.identity, file: config.sqlite, schema: config.schema },
     sides.owner,
@@ -151,7 +156,11 @@ function withoutDropped(
   );
 }
 
-function checkIdentity({ config, file }: Sides, record: SourceRecord | null): void {
+function checkIdentity(
+  { config, file }: Sides,
+  record: SourceRecord | null,
+  known: ReadonlyMap<string, FollowedTable>,
+): void {
   if (!record) return;
   const where = { source: config.name, file: config.sqlite };
   const identity = file.recordedIdentity();
@@ -168,11 +177,29 @@ function checkIdentity({ config, file }: Sides, record: SourceRecord | null): vo
   if (newest < record.position) {
     throw rewound(`the change log ends at ${newest}, but ${record.position} was already applied`);
   }
+  const forgotten = forgottenTo(file.database);
+  const holds = [...known.values()].some(({ ranges }) => ranges.some(({ rows }) => rows !== null));
+  if (forgotten > record.position && holds) {
+    throw new SwitchbackError(
+      "LOG_TAMPERED",
+      `${config.sqlite}: the change log begins after ${forgotten}, but PostgreSQL holds the changes up to ${record.position} only, as after restoring a backup of PostgreSQL`,
+      where,
+    );
+  }
   if (record.position > 0 && record.mark !== null && file.markAt(record.position) !== record.mark) {
     throw rewound(
       `the change log at ${record.position} is not the one that was applied, as after a restored backup or a power cut`,
     );
   }
+}
+
+/**
+ * Tables whose capture was lost and mended after the position that the target has: it has been copied anew since,
+ * but this target is older than that.
+ */
+function missedChanges(file: SqliteSource, record: SourceRecord | null): string[] {
+  const since = readCapture(file.database)?.since ?? new Map<string, Position>();
+  return [...since].filter(([, from]) => record && record.position < from).map(([name]) => name);
 }
 
 /** Mappings that stay as they were decided: the table's DDL and its configuration are the same. */

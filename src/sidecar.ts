@@ -129,8 +129,9 @@ export class Sidecar {
       };
       try {
         await this.locked(signal, async (owner, inner) => {
-          const route = await this.resume(owner);
-          refuseToForget(this.config.routeFile, route);
+          const refuse = (found: Route) => refuseToForget(this.config.routeFile, found);
+          const route = await this.resume(owner, refuse);
+          refuse(route);
           this.publish(route, true);
           while (!inner.aborted) await this.period(owner, inner, ready);
         });
@@ -178,6 +179,7 @@ export class Sidecar {
 
   private async halt(error: unknown, signal: AbortSignal): Promise<void> {
     const problem = describe(error);
+    this.outage = null;
     this.log.error({ err: error, code: problem.code }, `halted: ${problem.message}`);
     for (const i of this.followers.keys()) this.on(i, { kind: "failed", problem });
     await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
@@ -190,30 +192,30 @@ export class Sidecar {
   ): Promise<void> {
     const lock = await lockTarget(this.postgres);
     const losing = new AbortController();
-    const lost = lock.lost.then(() => {
-      throw new SwitchbackError("POSTGRES_UNREACHABLE", "the session that holds the target's lock was lost");
-    });
     try {
       const done = work(lock.owner, AbortSignal.any([signal, losing.signal]));
       // Work is waited for in any case, so that nothing writes unlocked.
       try {
-        await Promise.race([done, lost]);
+        await Promise.race([done, lock.lost]);
       } finally {
         losing.abort();
         await done.catch(() => {});
       }
     } finally {
-      lost.catch(() => {});
       await lock.release();
     }
   }
 
   /** Installs what is missing, and finds out from the stores who has the writes. */
-  private async resume(owner: string): Promise<Route> {
+  private async resume(owner: string, refuse: (found: Route) => void = () => {}): Promise<Route> {
     const client = await connectPostgres(this.postgres, { name: "switchback setup" });
     try {
       const control = new Control(client);
-      if (!(await control.installed())) await control.install();
+      if (!(await control.installed())) {
+        // What a new record will say; nothing is made that would be refused then.
+        refuse({ writes: "sqlite", epoch: 0 });
+        await control.install();
+      }
       for (const { name } of this.followers) this.noteVerification(name, await control.verification(name));
     } finally {
       await client.end().catch(() => {});

@@ -93,8 +93,9 @@ export class WayBack {
   }
 
   /**
-   * Where both stores stand. A file that is behind what it once confirmed is not the file that was kept; one that
-   * is ahead of everything that PostgreSQL knows of was kept with a PostgreSQL that was newer than this one.
+   * Where both stores stand. A file that is behind what it once confirmed is not the file that was kept. One that is
+   * ahead holds windows that PostgreSQL forgot to have handed over, as after a crash between the two commits: then all
+   * of their changes wait there again. If they do not, it was kept with a PostgreSQL that was newer than this one.
    */
   private async begin(
     control: Control,
@@ -112,13 +113,16 @@ export class WayBack {
       );
     }
     const newest = await source.newest();
-    if (record && reached > newest) {
-      throw new SwitchbackError(
+    const split = (what: string) =>
+      new SwitchbackError(
         "SPLIT",
-        `${this.options.source.sqlite} holds ${reached} of PostgreSQL's changes, but PostgreSQL knows of ${newest} only: it is a backup`,
+        `${this.options.source.sqlite} holds ${reached} of PostgreSQL's changes, but PostgreSQL ${what}: it is a backup`,
         { source: this.name, file: this.options.source.sqlite },
       );
-    }
+    if (record && reached > newest) throw split(`knows of ${newest} only`);
+    const beyond = target.carriedBeyond(record?.consumed ?? 0, record?.carried ?? "");
+    if (beyond === null) throw split(`went another way before its change ${record?.consumed}`);
+    if (!(await source.awaits(beyond))) throw split("does not know some of them");
     this.tables = tables;
     this.held = { position: record?.consumed ?? 0, tables: new Map() };
     const quarantined = target.quarantined();

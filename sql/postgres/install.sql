@@ -25,6 +25,8 @@ CREATE TABLE IF NOT EXISTS switchback.source (
   applied_at timestamptz,
   -- How many changes of PostgreSQL's were carried to the SQLite file: the position on the way back.
   consumed   bigint      NOT NULL DEFAULT 0,
+  -- Which window moved it there. The file remembers its last windows: another one there means another history.
+  carried    text        NOT NULL DEFAULT '',
   owner      text
 ) WITH (fillfactor = 20);
 

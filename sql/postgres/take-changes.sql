@@ -1,4 +1,4 @@
--- $1 table numbers, $2 source, $3 owner, $4 position, $5 the most changes to take. Takes every change of the tables
+-- $1 table numbers, $2 source, $3 owner, $4 position, $5 the most changes to take, $6 the window's mark. Takes every change of the tables
 -- out of the log and moves the position past them, unless there are more than $5: then nothing happens. `seen` is
 -- how many there are (at most $5 + 1), `moved` whether the position could be moved, `taken` the distinct keys of
 -- each table.
@@ -11,7 +11,7 @@ WITH seen AS MATERIALIZED (
 ), counted AS MATERIALIZED (
   SELECT count(*) AS n FROM taken
 ), moved AS (
-  UPDATE switchback.source SET consumed = consumed + (SELECT n FROM counted)
+  UPDATE switchback.source SET consumed = consumed + (SELECT n FROM counted), carried = $6
    WHERE name = $2 AND owner = $3 AND consumed = $4::bigint AND (SELECT n FROM counted) > 0
   RETURNING 1
 )

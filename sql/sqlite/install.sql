@@ -5,8 +5,14 @@
 -- very often for the same keys, and nothing else would tell them from the first.
 CREATE TABLE IF NOT EXISTS _switchback_log (seq INTEGER PRIMARY KEY, t, k1, once DEFAULT (random() & 8388607));
 
--- Which number stands for which table in the log, and the table's DDL when it was captured.
-CREATE TABLE IF NOT EXISTS _switchback_table (id INTEGER PRIMARY KEY, name TEXT NOT NULL, ddl TEXT NOT NULL);
+-- Which number stands for which table in the log, the table's DDL when it was captured, and the position from which
+-- on the log holds every change of it: before that, capture was not there or had been lost.
+CREATE TABLE IF NOT EXISTS _switchback_table (
+  id    INTEGER PRIMARY KEY,
+  name  TEXT NOT NULL,
+  ddl   TEXT NOT NULL,
+  since INTEGER NOT NULL
+);
 
 -- Tells this file from every other: a copied or swapped file is noticed.
 CREATE TABLE IF NOT EXISTS _switchback_identity (identity TEXT NOT NULL);
@@ -27,6 +33,11 @@ CREATE TABLE IF NOT EXISTS _switchback_applying (one INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS _switchback_position (position INTEGER NOT NULL, owner TEXT);
 INSERT INTO _switchback_position (position)
 SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM _switchback_position);
+
+-- The last windows that brought it there: each one's mark and the keys that it touched.
+CREATE TABLE IF NOT EXISTS _switchback_carried (position INTEGER PRIMARY KEY, mark TEXT NOT NULL, keys TEXT);
+INSERT INTO _switchback_carried (position, mark)
+SELECT 0, '' WHERE NOT EXISTS (SELECT 1 FROM _switchback_carried);
 
 -- Rows of PostgreSQL that this file cannot hold, by their key.
 CREATE TABLE IF NOT EXISTS _switchback_quarantine (

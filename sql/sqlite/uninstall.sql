@@ -6,6 +6,7 @@ DROP TABLE IF EXISTS _switchback_route;
 DROP TABLE IF EXISTS _switchback_fenced;
 DROP TABLE IF EXISTS _switchback_applying;
 DROP TABLE IF EXISTS _switchback_position;
+DROP TABLE IF EXISTS _switchback_carried;
 DROP TABLE IF EXISTS _switchback_quarantine;
 DROP TABLE IF EXISTS _switchback_resting;
 DROP TABLE IF EXISTS _switchback_version;

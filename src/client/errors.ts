@@ -187,6 +187,8 @@ export function fenceEpoch(error: unknown): number | null {
 export function isLost(error: unknown): boolean {
   if (error instanceof AggregateError) return error.errors.some(isLost);
   const state = sqlState(error);
+  // A pooler's refusal comes as a broken protocol, 08P01; this one will not go away.
+  if (error instanceof Error && /statement pooling mode/i.test(error.message)) return false;
   // 53300: too many connections; 57P0x: the server stops, crashed or is starting.
   if (state !== undefined) return /^(08|57P0[1235]|53300)/.test(state);
   if (!(error instanceof Error) || codeOf(error)?.startsWith("SQLITE_")) return false;

@@ -9,12 +9,12 @@ import { sleep } from "./store.js";
 export interface Era {
   readonly started: string;
   readonly processes: readonly number[];
+  /** The session that was asked; behind a pooler another than the client was told of. */
+  readonly backend: number;
 }
 
 export interface InDoubt {
   readonly id: string;
-  /** The session that had it. */
-  readonly backend: number;
   readonly era: Era | undefined;
 }
 
@@ -23,11 +23,16 @@ const POLL_MS = 20;
 const END_AFTER_MS = 1_000;
 
 export async function eraOf(client: pg.ClientBase): Promise<Era> {
-  const { rows } = await client.query<{ started: string; processes: number[] | null }>(
-    `SELECT pg_postmaster_start_time()::text AS started, array_agg(pid) AS processes
+  const { rows } = await client.query<{ started: string; processes: number[] | null; backend: number }>(
+    `SELECT pg_postmaster_start_time()::text AS started, array_agg(pid) AS processes,
+            pg_backend_pid() AS backend
        FROM pg_stat_activity WHERE datid IS NULL AND pid IS NOT NULL`,
   );
-  return { started: rows[0]?.started ?? "", processes: rows[0]?.processes ?? [] };
+  return {
+    started: rows[0]?.started ?? "",
+    processes: rows[0]?.processes ?? [],
+    backend: Number(rows[0]?.backend),
+  };
 }
 
 function same(before: Era | undefined, now: Era): boolean {
@@ -51,7 +56,7 @@ export async function resolveOutcome(
 }
 
 async function askOnce(
-  { id, backend, era }: InDoubt,
+  { id, era }: InDoubt,
   client: pg.Client,
   end: boolean,
 ): Promise<"committed" | "aborted" | "unknown" | "in progress"> {
@@ -60,8 +65,8 @@ async function askOnce(
     await client.connect();
     if (end) {
       await client.query(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_xid = $2::xid8::xid",
-        [backend, id],
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_xid = $1::xid8::xid",
+        [id],
       );
     }
     const now = await eraOf(client);

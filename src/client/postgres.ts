@@ -42,6 +42,8 @@ export class PostgresStore implements Store {
   /** Ends the waiting for a client of the pool. */
   private readonly waiting = new Set<() => void>();
   private readonly eras = new WeakMap<pg.ClientBase, Era>();
+  /** Clients behind a pooler: nothing lasts from one transaction to the next. */
+  private readonly pooled = new WeakSet<pg.ClientBase>();
   /** The column that plays the rowid, by the table's name as statements write it. */
   private readonly rowids = new Map<string, string | null>();
 
@@ -51,12 +53,17 @@ export class PostgresStore implements Store {
     const { sql: text, slots, parameters } = translated(sql, "postgres");
     const bound = forPostgres(placedValues(values, slots, parameters));
     const client = await this.connection();
+    const pooled = this.pooled.has(client);
     try {
+      if (pooled) await client.query(`BEGIN; ${this.settings("SET LOCAL")}`);
       const { rows } = await client.query<Row>(extended(text, bound));
+      if (pooled) await client.query("COMMIT");
       client.release();
       return rows;
     } catch (error) {
-      client.release(isLost(error));
+      const lost = isLost(error);
+      if (pooled && !lost) await client.query("ROLLBACK").catch(() => {});
+      client.release(lost);
       throw error;
     }
   }
@@ -64,7 +71,8 @@ export class PostgresStore implements Store {
   async begin(single: boolean): Promise<Session> {
     const client = await this.connection();
     try {
-      const begin = `BEGIN ISOLATION LEVEL ${this.options.isolation.toUpperCase()}`;
+      const level = `BEGIN ISOLATION LEVEL ${this.options.isolation.toUpperCase()}`;
+      const begin = this.pooled.has(client) ? `${level}; ${this.settings("SET LOCAL")}` : level;
       if (!single) {
         await client.query(begin);
         return new PostgresSession(this, client, null);
@@ -73,7 +81,7 @@ export class PostgresStore implements Store {
       const answers = (await client.query(
         `${begin}; SELECT pg_current_xact_id()::text AS id`,
       )) as unknown as pg.QueryResult<{ id: string }>[];
-      return new PostgresSession(this, client, answers[1]?.rows[0]?.id ?? null);
+      return new PostgresSession(this, client, answers.at(-1)?.rows[0]?.id ?? null);
     } catch (error) {
       client.release(true);
       throw error;
@@ -133,11 +141,11 @@ export class PostgresStore implements Store {
     try {
       // The pool listens to idle clients only; one that dies at work must not end the process.
       client.on("error", () => {});
-      const path = this.options.schema;
-      await client.query(
-        `SET TimeZone = 'UTC'; SET DateStyle = 'ISO'${path === undefined ? "" : `; SET search_path = ${pg.escapeIdentifier(path)}, public`}`,
-      );
-      this.eras.set(client, await eraOf(client));
+      const era = await eraOf(client);
+      const told = (client as pg.PoolClient & { processID?: number | null }).processID;
+      if (told === era.backend) await client.query(this.settings("SET"));
+      else this.pooled.add(client);
+      this.eras.set(client, era);
       return client;
     } catch (error) {
       client.release(true);
@@ -159,6 +167,14 @@ export class PostgresStore implements Store {
         .then(done, reject)
         .finally(() => this.waiting.delete(end));
     });
+  }
+
+  /** What values are read by; `SET LOCAL` for a client behind a pooler, where the next transaction may be elsewhere. */
+  private settings(set: "SET" | "SET LOCAL"): string {
+    const path = this.options.schema;
+    const settings = ["TimeZone = 'UTC'", "DateStyle = 'ISO'"];
+    if (path !== undefined) settings.push(`search_path = ${pg.escapeIdentifier(path)}, public`);
+    return settings.map((setting) => `${set} ${setting}`).join("; ");
   }
 
   private newPool(): pg.Pool {
@@ -222,21 +238,15 @@ export class PostgresStore implements Store {
       if (!isLost(error)) throw error;
       // Nothing was written: nothing can have been committed twice.
       if (id === null) throw new Lost("the connection was lost", { cause: error });
-      await this.resolve(id, client, era, error);
+      await this.resolve(id, era, error);
     } finally {
       clearTimeout(timer);
     }
   }
 
-  private async resolve(
-    id: string,
-    client: pg.PoolClient,
-    era: Era | undefined,
-    error: unknown,
-  ): Promise<void> {
-    const backend = (client as pg.PoolClient & { processID?: number }).processID ?? 0;
+  private async resolve(id: string, era: Era | undefined, error: unknown): Promise<void> {
     const outcome = await resolveOutcome(
-      { id, backend, era },
+      { id, era },
       () => new pg.Client(this.clientConfig()),
       this.options.waitMs,
     );

@@ -10,6 +10,9 @@ export type Position = number;
 
 export type EncodedRow = readonly (string | null)[];
 
+/** Keys by table, each in the order of TableMapping.key. */
+export type KeysByTable = ReadonlyMap<string, readonly EncodedRow[]>;
+
 /** A row, or a value in it, that the target cannot hold. */
 export interface RefusedRow {
   readonly table: string;

@@ -1,10 +1,11 @@
 // Stores that do not belong together: backups put back on either side, another pair's, and a second sidecar. Each is
 // refused with its name, and no store is opened that may lack writes.
-import { copyFileSync, rmSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { copyDatabase, copyFile, restoreDatabase, restoreFile } from "../support/backups.js";
 import { type Result, Sidecar } from "../support/cli.js";
 import { type OwnServer, ownServer, type TestDatabase } from "../support/servers.js";
 import { pythonNow, type TestFile, testFile } from "../support/sqlite.js";
@@ -68,21 +69,6 @@ async function carriedHome(): Promise<void> {
   await sidecar.waitFor("a drained way back", ({ sources }) => sources.every(({ lag }) => lag.changes === 0));
 }
 
-/** A consistent copy, as SQLite's own backup makes it. */
-function backUp(): string {
-  const copy = join(file.folder, "backup.db");
-  const db = file.writer();
-  db.exec(`VACUUM INTO '${copy}'`);
-  db.close();
-  return copy;
-}
-
-/** In place, as `cp backup.db app.db` with nobody connected. */
-function putBack(copy: string): void {
-  for (const end of ["-wal", "-shm"]) rmSync(file.path + end, { force: true });
-  copyFileSync(copy, file.path);
-}
-
 async function refusedStart(): Promise<Result> {
   const result = await sidecar.cli(["run"], { timeoutMs: 20_000 });
   expect(result.code, result.stderr).toBe(4);
@@ -90,11 +76,11 @@ async function refusedStart(): Promise<Result> {
 }
 
 test("a backup from before the cutover, while PostgreSQL has the writes: refused and closed", async () => {
-  const copy = backUp();
+  const copy = copyFile(file);
   await cutover();
   expect(await away()).toBe("taken");
   await sidecar.kill9();
-  putBack(copy);
+  restoreFile(file, copy);
   expect((await refusedStart()).stderr).toMatch(/SPLIT/);
   expect(home()).toContain("switchback: writes have moved to PostgreSQL (epoch 1)");
   expect(await away()).toBe("taken");
@@ -102,11 +88,11 @@ test("a backup from before the cutover, while PostgreSQL has the writes: refused
 
 test("a backup from the time away: refused, and it takes no writes", async () => {
   await cutover();
-  const copy = backUp();
+  const copy = copyFile(file);
   expect(await away()).toBe("taken");
   await carriedHome();
   await sidecar.kill9();
-  putBack(copy);
+  restoreFile(file, copy);
   expect((await refusedStart()).stderr).toMatch(/SPLIT/);
   expect(home()).toContain("switchback: writes have moved to PostgreSQL");
   expect(await away()).toBe("taken");
@@ -114,42 +100,17 @@ test("a backup from the time away: refused, and it takes no writes", async () =>
 
 test("a backup from the time away, after the writes came home: never opened as if it were the newest", async () => {
   await cutover();
-  const copy = backUp();
+  const copy = copyFile(file);
   expect(await away()).toBe("taken");
   await revert();
   expect(home()).toBe("taken");
   await sidecar.waitDrained();
   await sidecar.kill9();
-  putBack(copy);
+  restoreFile(file, copy);
   expect((await refusedStart()).stderr).toMatch(/SPLIT/);
   expect(home()).toContain("switchback: writes have moved to PostgreSQL");
   expect(await away()).toContain("switchback: writes go to SQLite");
 });
-
-/** Brings the database back to what it was when `copy` was made of it. */
-async function restore(copy: string): Promise<void> {
-  const admin = administrator();
-  await admin(`DROP DATABASE ${database.name} WITH (FORCE)`);
-  await admin(`CREATE DATABASE ${database.name} TEMPLATE ${copy}`);
-}
-
-function administrator(): (text: string) => Promise<void> {
-  return async (text) => {
-    const client = new pg.Client({ connectionString: server.url() });
-    await client.connect();
-    await client.query(text);
-    await client.end();
-  };
-}
-
-async function copyDatabase(): Promise<string> {
-  const admin = administrator();
-  await admin(
-    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${database.name}' AND pid <> pg_backend_pid()`,
-  );
-  await admin(`CREATE DATABASE ${database.name}_copy TEMPLATE ${database.name}`);
-  return `${database.name}_copy`;
-}
 
 async function lookedAt(): Promise<string> {
   const client = new pg.Client({ connectionString: database.url });
@@ -166,12 +127,12 @@ async function lookedAt(): Promise<string> {
 
 test("PostgreSQL restored to before the cutover, while SQLite is closed: refused, both stay closed", async () => {
   await sidecar.term();
-  const copy = await copyDatabase();
+  const copy = await copyDatabase(server, database);
   sidecar.start();
   await sidecar.waitPhase("streaming");
   await cutover();
   await sidecar.kill9();
-  await restore(copy);
+  await restoreDatabase(server, database, copy);
   expect((await refusedStart()).stderr).toContain("SPLIT");
   expect(home()).toContain("switchback: writes have moved to PostgreSQL");
   expect(await lookedAt()).toContain("switchback: writes go to SQLite");
@@ -180,13 +141,13 @@ test("PostgreSQL restored to before the cutover, while SQLite is closed: refused
 test("PostgreSQL restored to an earlier moment of the time away: refused", async () => {
   await cutover();
   await sidecar.term();
-  const copy = await copyDatabase();
+  const copy = await copyDatabase(server, database);
   sidecar.start();
   await sidecar.waitPhase("reverse_streaming");
   expect(await lookedAt()).toBe("taken");
   await carriedHome();
   await sidecar.kill9();
-  await restore(copy);
+  await restoreDatabase(server, database, copy);
   expect((await refusedStart()).stderr).toContain("SPLIT");
   expect(home()).toContain("switchback: writes have moved to PostgreSQL");
 });

@@ -24,6 +24,7 @@ test("a sidecar started after `teardown --keep postgres` leaves the route where 
     const again = await sidecar.cli(["run"]);
     expect([again.code, again.stderr]).toEqual([4, expect.stringContaining("ROUTE_AHEAD")]);
     expect(routeFile(sidecar)).toMatchObject({ writes: "postgres", epoch: 1 });
+    expect(await database.query("SELECT to_regnamespace('switchback') AS made")).toEqual([{ made: null }]);
     expect(await database.query("SELECT v FROM t ORDER BY id")).toEqual([{ v: "one" }, { v: "two" }]);
 
     // The operator's own word: SQLite begins anew, and PostgreSQL's rows stand in the way as ever.

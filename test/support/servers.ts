@@ -119,6 +119,8 @@ async function administer(port: number, sql: string): Promise<void> {
 
 export interface OwnServer {
   readonly port: number;
+  /** Its data directory; to be copied while the server is stopped. */
+  readonly data: string;
   /** Its administrator's URL for a database, `postgres` unless named. */
   url(database?: string): string;
   database(): Promise<TestDatabase>;
@@ -165,6 +167,7 @@ export async function ownServer(version: Version, settings: readonly string[] = 
   };
   return {
     port: cluster.port,
+    data: join(home, "data"),
     url: (database = "postgres") => urlOf(cluster.port, database),
     database: () => databaseAt(cluster.port, "template1"),
     start: () => cluster.start(),

@@ -3,6 +3,7 @@
 import pg from "pg";
 import type { PostgresConfig } from "../../config.js";
 import { type ErrorCode, SwitchbackError } from "../../errors.js";
+import { assertLasting, backendOf, isPooled, pooled } from "./pooled.js";
 
 const CONNECT_TIMEOUT_MS = 10_000;
 /** PostgreSQL 14: the oldest release that is tested. */
@@ -31,29 +32,31 @@ const SESSION = `
  * @throws SwitchbackError POSTGRES_* when the server cannot be reached or refuses
  */
 export async function connectPostgres(config: PostgresConfig, options: ConnectOptions): Promise<pg.Client> {
-  const client = new pg.Client({
-    host: config.host,
-    port: config.port,
-    database: config.database,
-    user: config.user,
-    ...(config.password === undefined ? {} : { password: config.password }),
-    ssl: config.ssl,
-    application_name: options.name.slice(0, 63),
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    keepAlive: true,
-    pipeline: options.pipeline ?? false,
-  } as pg.ClientConfig);
-  // A session that dies while idle must not take the process with it; the next statement reports it.
-  client.on("error", () => {});
+  const client = newClient(config, options);
   try {
     await client.connect();
+    // Before anything is set: behind some poolers a setting would stay with others.
+    const { rows } = await client.query<{
+      version: number;
+      readonly: boolean;
+      pid: number;
+      applies: boolean;
+    }>(
+      "SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() OR current_setting('transaction_read_only')::bool AS readonly, pg_backend_pid() AS pid, coalesce(current_setting('switchback.apply', true), '') = 'on' AS applies",
+    );
+    const server = rows[0];
+    const backend = server?.pid ?? 0;
+    backends.set(client, backend);
+    if (server?.applies) {
+      throw new SwitchbackError(
+        "POSTGRES_POOLED",
+        "sessions begin with switchback.apply = on, so that the fence lets everybody pass: a pooler hands them on without server_reset_query, or a role or the database sets it",
+      );
+    }
+    if (isPooled(client, backend)) await assertLastingHere(config, client, backend);
     const applies =
       options.applies === false ? "" : "SET switchback.apply = 'on'; SET synchronous_commit = off;";
     await client.query(SESSION + applies);
-    const { rows } = await client.query<{ version: number; readonly: boolean }>(
-      "SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() OR current_setting('transaction_read_only')::bool AS readonly",
-    );
-    const server = rows[0];
     if (server && server.version < VERSION_MIN) {
       throw new SwitchbackError(
         "POSTGRES_VERSION",
@@ -72,16 +75,70 @@ export async function connectPostgres(config: PostgresConfig, options: ConnectOp
   }
 }
 
+function newClient(config: PostgresConfig, options: ConnectOptions): pg.Client {
+  const client = new pg.Client({
+    host: config.host,
+    port: config.port,
+    database: config.database,
+    user: config.user,
+    ...(config.password === undefined ? {} : { password: config.password }),
+    ssl: config.ssl,
+    application_name: options.name.slice(0, 63),
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    keepAlive: true,
+    pipeline: options.pipeline ?? false,
+  } as pg.ClientConfig);
+  // A session that dies while idle must not take the process with it; the next statement reports it.
+  client.on("error", () => {});
+  return client;
+}
+
+/** The server's number of each session; what a pooler told the client at its start is another. */
+const backends = new WeakMap<pg.Client, number>();
+/** A pool that was found to keep its sessions is not asked again so soon: a start opens a dozen. */
+const PROOF_MS = 10_000;
+const proven = new Map<string, number>();
+
+async function assertLastingHere(config: PostgresConfig, client: pg.Client, backend: number): Promise<void> {
+  const pool = `${config.user}@${config.host}:${config.port}/${config.database}`;
+  if (performance.now() - (proven.get(pool) ?? Number.NEGATIVE_INFINITY) < PROOF_MS) return;
+  await assertLasting(client, backend, async () => {
+    const probe = newClient(config, { name: "switchback probe" });
+    await probe.connect();
+    return probe;
+  });
+  proven.set(pool, performance.now());
+}
+
+/**
+ * Rejects once another session of the server answers than at its start, as behind a pooler whose pool was too quiet
+ * to tell at first. Asks only where there is one, every `everyMs`, until the session ends.
+ */
+export function watchLasting(client: pg.Client, everyMs: number): Promise<never> {
+  return new Promise((_, reject) => {
+    const backend = backends.get(client) ?? 0;
+    if (!isPooled(client, backend)) return;
+    const timer = setInterval(() => {
+      backendOf(client).then(
+        (now) => {
+          if (now !== backend) reject(pooled());
+        },
+        () => clearInterval(timer),
+      );
+    }, everyMs);
+    client.once("end", () => clearInterval(timer));
+  });
+}
+
 /** Ends the statements under way in these sessions, from one of its own; they fail and their transactions with them. */
 export async function cancelStatements(
   config: PostgresConfig,
   sessions: readonly pg.Client[],
 ): Promise<void> {
-  const numbered = sessions as readonly (pg.Client & { processID?: number })[];
   const client = await connectPostgres(config, { name: "switchback cancel" });
   try {
     await client.query("SELECT pg_cancel_backend(pid) FROM unnest($1::int[]) AS pid", [
-      numbered.flatMap(({ processID }) => processID ?? []),
+      sessions.flatMap((session) => backends.get(session) ?? []),
     ]);
   } finally {
     await client.end().catch(() => {});

@@ -46,6 +46,8 @@ export interface SourceRecord {
   readonly mark: string | null;
   /** How many of PostgreSQL's changes were carried to the file. */
   readonly consumed: Position;
+  /** The mark of the window that brought it there; empty before the first. */
+  readonly carried: string;
 }
 
 export interface Verification {
@@ -81,11 +83,14 @@ export class Control {
 
   async source(name: string): Promise<SourceRecord | null> {
     const { rows } = await this.query<
-      Record<"name" | "identity" | "file" | "schema" | "position" | "version" | "consumed", string> & {
+      Record<
+        "name" | "identity" | "file" | "schema" | "position" | "version" | "consumed" | "carried",
+        string
+      > & {
         mark: string | null;
       }
     >(
-      "SELECT name, identity, file, schema, position, version, mark, consumed FROM switchback.source WHERE name = $1",
+      "SELECT name, identity, file, schema, position, version, mark, consumed, carried FROM switchback.source WHERE name = $1",
       [name],
     );
     const row = rows[0];

@@ -7,12 +7,14 @@ import type pg from "pg";
 import type { PostgresConfig } from "../../config.js";
 import { SwitchbackError } from "../../errors.js";
 import { pause } from "../../retry.js";
-import { connectPostgres } from "./connection.js";
+import { connectPostgres, watchLasting } from "./connection.js";
 
 /** The advisory lock's key in the target's database: "switchbk" as eight bytes. */
 const LOCK = "8320234785195188843";
 /** PostgreSQL notices within milliseconds that a killed sidecar's session is gone; a busy one may take longer. */
 const PATIENCE_MS = 3_000;
+/** Behind a pooler, how often it is looked whether the session is still the one that has the lock. */
+const WATCH_MS = 500;
 
 const HOLDER = `
   SELECT a.pid, a.application_name, coalesce(host(a.client_addr), 'local') AS address, a.backend_start
@@ -22,15 +24,24 @@ const HOLDER = `
 
 export interface TargetLock {
   readonly owner: string;
-  /** Resolves when the session, and so the lock, is gone. */
-  readonly lost: Promise<void>;
+  /** Rejects when the session, and so the lock, is gone. */
+  readonly lost: Promise<never>;
   release(): Promise<void>;
 }
 
 /** Takes the lock or says who has it. @throws SwitchbackError TARGET_TAKEN, exit 4 */
 export async function lockTarget(config: PostgresConfig): Promise<TargetLock> {
   const client = await connectPostgres(config, { name: `switchback on ${hostname()} pid ${process.pid}` });
-  const lost = new Promise<void>((resolve) => client.once("end", () => resolve()));
+  const ended = new Promise<never>((_, reject) =>
+    client.once("end", () =>
+      reject(
+        new SwitchbackError("POSTGRES_UNREACHABLE", "the session that holds the target's lock was lost"),
+      ),
+    ),
+  );
+  const lost = Promise.race([ended, watchLasting(client, WATCH_MS)]);
+  // Whoever waits for it hears of it; nobody has to.
+  lost.catch(() => {});
   for (const until = performance.now() + PATIENCE_MS; ; ) {
     const { rows } = await client.query<{ got: boolean }>(`SELECT pg_try_advisory_lock(${LOCK}) AS got`);
     if (rows[0]?.got) break;

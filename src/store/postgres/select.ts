@@ -70,6 +70,13 @@ export function batchesOf(reading: Reading, present: boolean): string {
   return `SELECT DISTINCT batch FROM ${listName(reading.id)} WHERE present = ${present} AND NOT large ORDER BY batch`;
 }
 
+/** How many of the keys in the JSON array $1 are not among the changes that wait in the log. */
+export function countStrange(reading: Reading): string {
+  return `SELECT count(*) AS strange FROM (
+    SELECT ${typedKey(reading, (i) => `j.key ->> ${i}`)} FROM json_array_elements($1::json) AS j(key)
+    EXCEPT SELECT ${typedKey(reading, (i) => `c.key[${i + 1}]`)} FROM switchback.change AS c WHERE c.t = ${reading.id}) AS x`;
+}
+
 /** The rows of batch $1. */
 export function readBatch(reading: Reading): string {
   return `SELECT ${selected(reading.mapping)} FROM ${listName(reading.id)} AS d

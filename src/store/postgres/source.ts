@@ -8,11 +8,11 @@ import type { PostgresConfig } from "../../config.js";
 import { SwitchbackError } from "../../errors.js";
 import { Nap } from "../../retry.js";
 import { sql } from "../../sql.js";
-import type { Position, Scope, Source, Window } from "../store.js";
+import type { KeysByTable, Position, Scope, Source, Window } from "../store.js";
 import type { CapturedTable } from "./capture.js";
 import { cancelStatements, connectPostgres, postgresError } from "./connection.js";
 import { targetName } from "./merge.js";
-import type { Reading } from "./select.js";
+import { countStrange, type Reading } from "./select.js";
 import { type Request, readNarrow, readWide } from "./window.js";
 
 const NEWEST = `SELECT consumed + (SELECT count(*) FROM switchback.change WHERE t = ANY ($2)) AS newest
@@ -103,6 +103,24 @@ export class PostgresSource implements Source {
         this.tables.map(({ id }) => id),
       ]);
       return Number(rows[0]?.newest ?? 0);
+    } catch (error) {
+      throw postgresError(error);
+    }
+  }
+
+  /** True when a change of each of these keys waits to be carried over. */
+  async awaits(keys: KeysByTable): Promise<boolean> {
+    const readings = [...(await this.readingsOf()).values()];
+    try {
+      for (const [table, some] of keys) {
+        const reading = readings.find(({ mapping }) => mapping.table.name === table);
+        if (!reading) return false;
+        const { rows } = await this.wide.query<{ strange: string }>(countStrange(reading), [
+          JSON.stringify(some),
+        ]);
+        if (Number(rows[0]?.strange) > 0) return false;
+      }
+      return true;
     } catch (error) {
       throw postgresError(error);
     }

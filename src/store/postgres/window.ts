@@ -2,6 +2,7 @@
 // that they touched are read, all in one REPEATABLE READ transaction. Its one snapshot makes the window an exact
 // state of PostgreSQL, in whatever order the writers committed; and it stays open until the target has the window,
 // so that the changes leave the log no sooner. A narrow window is held in memory; a wide one is read in batches.
+import { randomUUID } from "node:crypto";
 import type pg from "pg";
 import { SwitchbackError } from "../../errors.js";
 import { encodedKeyText } from "../../mapping/interchange.js";
@@ -29,7 +30,7 @@ const BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ";
 const WIDE_SETTINGS = "SET LOCAL work_mem = '64MB'; SET LOCAL random_page_cost = 1.1";
 const TAKE_ALL = `WITH d AS (DELETE FROM switchback.change WHERE t = ANY ($1) RETURNING t, key)
   INSERT INTO ${TAKEN} (t, key) SELECT t, key FROM d`;
-const MOVE = `UPDATE switchback.source SET consumed = consumed + $4
+const MOVE = `UPDATE switchback.source SET consumed = consumed + $4, carried = $5
   WHERE name = $1 AND owner = $2 AND consumed = $3`;
 
 export interface Request {
@@ -59,7 +60,8 @@ export type Nothing = "wide" | "again" | null;
  */
 export async function readNarrow(client: pg.Client, request: Request): Promise<Window | Nothing> {
   return inTransaction(client, async () => {
-    const taken = await takeFew(client, request);
+    const mark = randomUUID();
+    const taken = await takeFew(client, request, mark);
     if (taken === null || taken === "wide") return taken;
     const reading = Promise.allSettled(
       taken.map(async ({ id, changes, keys }): Promise<TableWindow | null> => {
@@ -91,7 +93,7 @@ export async function readNarrow(client: pg.Client, request: Request): Promise<W
     }
     if (moved.status === "rejected") throw moved.reason;
     if (moved.value) return "again";
-    return windowOf(request, read, closing(client));
+    return windowOf(request, mark, read, closing(client));
   });
 }
 
@@ -101,13 +103,24 @@ interface Taken {
   readonly keys: readonly (readonly string[])[];
 }
 
-async function takeFew(client: pg.Client, request: Request): Promise<readonly Taken[] | "wide" | null> {
+async function takeFew(
+  client: pg.Client,
+  request: Request,
+  mark: string,
+): Promise<readonly Taken[] | "wide" | null> {
   const begun = client.query(BEGIN);
   const [begin, result] = await Promise.allSettled([
     begun,
     client.query<{ seen: number; moved: boolean; taken: Taken[] }>({
       ...prepared(sql("postgres/take-changes")),
-      values: [[...request.readings.keys()], request.source, request.owner, request.after, NARROW_CHANGES],
+      values: [
+        [...request.readings.keys()],
+        request.source,
+        request.owner,
+        request.after,
+        NARROW_CHANGES,
+        mark,
+      ],
     }),
   ]);
   if (begin.status === "rejected") throw begin.reason;
@@ -131,7 +144,8 @@ export async function readWide(
     const { rowCount } = await client.query(TAKE_ALL, [[...request.readings.keys()]]);
     const changes = rowCount ?? 0;
     if (changes === 0) return null;
-    const moved = await client.query(MOVE, [request.source, request.owner, request.after, changes]);
+    const mark = randomUUID();
+    const moved = await client.query(MOVE, [request.source, request.owner, request.after, changes, mark]);
     if (moved.rowCount !== 1) throw conflict(request);
     const { rows } = await client.query<{ id: number; n: string }>(
       `SELECT t AS id, count(*) AS n FROM ${TAKEN} GROUP BY t ORDER BY t`,
@@ -154,7 +168,7 @@ export async function readWide(
       )
     )
       return "again";
-    return windowOf(request, tables, closing(client));
+    return windowOf(request, mark, tables, closing(client));
   });
 }
 
@@ -219,9 +233,9 @@ function tableWindow({ mapping }: Reading, changes: number, rows: Rows, gone: Ro
   return { table: mapping.table.name, changes, rows, gone, refused: [], touched: [] };
 }
 
-function windowOf({ after }: Request, tables: readonly TableWindow[], close: Close): Window {
+function windowOf({ after }: Request, mark: string, tables: readonly TableWindow[], close: Close): Window {
   const changes = tables.reduce((sum, table) => sum + table.changes, 0);
-  return { from: after, to: after + changes, changes, mark: "", tables, close };
+  return { from: after, to: after + changes, changes, mark, tables, close };
 }
 
 /** Runs the reading of a window; unless it gives one, the transaction that it began is rolled back. */

@@ -8,12 +8,14 @@ import { randomUUID } from "node:crypto";
 import type Database from "better-sqlite3";
 import { type Index, type IndexTerm, keyExpressions, quote, type Table } from "../../schema.js";
 import { sql } from "../../sql.js";
-import { SourceChanged } from "../store.js";
+import { type Position, SourceChanged } from "../store.js";
 import { wakeTriggers } from "./resting.js";
 
 export interface Captured {
   /** The log's number of each captured table. */
   readonly ids: ReadonlyMap<string, number>;
+  /** The position from which on the log holds every change of a table: an older copy of it lacks some. */
+  readonly since: ReadonlyMap<string, Position>;
   /** Tables whose triggers were not all there: what they missed is unknown, so they must be copied anew. */
   readonly fresh: readonly string[];
   readonly identity: string;
@@ -155,13 +157,16 @@ export function installCapture(db: Database.Database, tables: readonly Table[], 
       }
       const fresh = [...missingTriggers(db, tables, known)];
       const outdated = outdatedTriggers(db, tables, known);
+      const since = present && fresh.length > 0 ? logMarker(db) : 0;
       for (const table of tables.filter(({ name }) => outdated.has(name))) {
         const id = known.get(table.name) ?? nextId(db);
         dropTriggers(db, id);
-        db.prepare("INSERT OR REPLACE INTO _switchback_table (id, name, ddl) VALUES (?, ?, ?)").run(
+        const from = fresh.includes(table.name) ? since : (present?.since.get(table.name) ?? 0);
+        db.prepare("INSERT OR REPLACE INTO _switchback_table (id, name, ddl, since) VALUES (?, ?, ?, ?)").run(
           id,
           table.name,
           table.sql,
+          from,
         );
         for (const trigger of captureTriggers(table, id)) db.exec(trigger.sql);
       }
@@ -170,6 +175,19 @@ export function installCapture(db: Database.Database, tables: readonly Table[], 
       return { ...now, fresh, version: schemaVersion(db) };
     })
     .immediate();
+}
+
+/**
+ * Logs a row about no table, so that what was missed up to here lies before a position of its own: a copy that has
+ * come as far has been told of it.
+ */
+function logMarker(db: Database.Database): Position {
+  return Number(db.prepare("INSERT INTO _switchback_log (t) VALUES (0)").run().lastInsertRowid);
+}
+
+/** The newest position whose change the log has forgotten; 0 while it has all. */
+export function forgottenTo(db: Database.Database): Position {
+  return Number(db.prepare("SELECT coalesce(min(seq) - 1, 0) FROM _switchback_log").pluck().get());
 }
 
 /** Moves with every change to the file's tables, indexes and triggers, and with VACUUM. */
@@ -223,11 +241,16 @@ export function readCapture(db: Database.Database): Omit<Captured, "fresh" | "ve
   if (!installed) return null;
   const identity = db.prepare("SELECT identity FROM _switchback_identity").pluck().get();
   if (typeof identity !== "string") return null;
-  const rows = db.prepare("SELECT id, name FROM _switchback_table ORDER BY id").all() as {
+  const rows = db.prepare("SELECT id, name, since FROM _switchback_table ORDER BY id").all() as {
     id: number;
     name: string;
+    since: number;
   }[];
-  return { ids: new Map(rows.map(({ id, name }) => [name, Number(id)])), identity };
+  return {
+    ids: new Map(rows.map(({ id, name }) => [name, Number(id)])),
+    since: new Map(rows.map(({ name, since }) => [name, Number(since)])),
+    identity,
+  };
 }
 
 /**

@@ -17,6 +17,7 @@ import { sql } from "../../sql.js";
 import { type Gate, type Marks, type Position, SourceChanged } from "../store.js";
 import { isKnownSchema, recordSchema, recordStep, schemaVersion } from "./capture.js";
 import { openSqlite, sqliteError } from "./connection.js";
+import { raiseMark } from "./marks.js";
 import { restTriggers, wakeTriggers } from "./resting.js";
 import type { SqliteSource } from "./source.js";
 import { immediately, lasting } from "./transaction.js";
@@ -153,7 +154,8 @@ export class SqliteGate implements Gate {
       changeSchema(db, source, () => wakeTriggers(db));
       const mine = marks.get(source.name) ?? new Map<string, bigint>();
       for (const table of source.captures.filter(({ autoincrement }) => autoincrement)) {
-        raiseMark(db, table.name, mine.get(table.name));
+        const mark = mine.get(table.name);
+        if (mark !== undefined) raiseMark(db, table.name, mark);
       }
       setRoute(db, "sqlite", epoch);
       db.exec("DELETE FROM _switchback_fenced");
@@ -268,12 +270,4 @@ function readMarks({ source, db }: File): Map<string, bigint> {
   return new Map(
     rows.flatMap(({ name, seq }) => (typeof seq === "bigint" && counted.includes(name) ? [[name, seq]] : [])),
   );
-}
-
-function raiseMark(db: Database.Database, table: string, mark: bigint | undefined): void {
-  if (mark === undefined) return;
-  const { changes } = db
-    .prepare("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?")
-    .run(mark, table);
-  if (changes === 0) db.prepare("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)").run(table, mark);
 }

@@ -10,6 +10,7 @@ import { decodeKey, encodedKeyText, encodeValue, keyIndexes, keyText } from "../
 import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
 import type { EncodedRow, RefusedRow } from "../store.js";
 import { Deferred, type DeferredRow } from "./deferred.js";
+import { raiseMark } from "./marks.js";
 import { type Fault, type Outcome, type PresentRow, RowStatements } from "./row-statements.js";
 
 /** The rows of one table in quarantine, those of the present window included. */
@@ -32,6 +33,8 @@ export class TableReplay {
   private readonly statements: RowStatements;
   private readonly deferred: Deferred;
   private readonly keyPlaces: readonly number[];
+  /** Of the ids removed in this window, in a table that never gives one out twice. */
+  private highestGone = 0n;
 
   /** `number` tells the tables of one connection apart. */
   constructor(
@@ -52,6 +55,7 @@ export class TableReplay {
   /** Before a window: an earlier transaction may have ended anywhere. */
   reset(): void {
     this.deferred.reset();
+    this.highestGone = 0n;
   }
 
   /** The key text of an encoded key; where SQLite cannot hold the key, its texts as JSON. */
@@ -67,7 +71,19 @@ export class TableReplay {
   /** Deletes the row with that key; a key that SQLite cannot hold was never there. */
   remove(key: EncodedRow): void {
     const values = decodeKey(this.mapping, key);
-    if (!(values instanceof Refusal)) this.statements.delete(values);
+    if (values instanceof Refusal) return;
+    this.statements.delete(values);
+    const [id] = values;
+    if (this.mapping.table.autoincrement && typeof id === "bigint" && id > this.highestGone)
+      this.highestGone = id;
+  }
+
+  /**
+   * Once all keys are removed: a row that came and went was never written here, and its id is not given out again all
+   * the same.
+   */
+  keepNumbers(): void {
+    if (this.highestGone > 0n) raiseMark(this.db, this.table, this.highestGone);
   }
 
   /** Writes a row, or puts it off until `place`; why SQLite cannot hold it, or null. */

@@ -9,8 +9,18 @@ import Database from "better-sqlite3";
 import { SwitchbackError, type Where } from "../../errors.js";
 import type { TableMapping } from "../../mapping/mapping.js";
 import type { Table } from "../../schema.js";
-import type { Applied, EncodedRow, Position, RefusedRow, TableWindow, Target, Window } from "../store.js";
+import type {
+  Applied,
+  EncodedRow,
+  KeysByTable,
+  Position,
+  RefusedRow,
+  TableWindow,
+  Target,
+  Window,
+} from "../store.js";
 import { isKnownSchema, missingTriggers, readCapture, recordSchema } from "./capture.js";
+import { carriedBeyond, remember, Touched } from "./carried.js";
 import { openSqlite, sqliteError } from "./connection.js";
 import { Place } from "./place.js";
 import { type TableQuarantine, TableReplay } from "./replay.js";
@@ -100,7 +110,9 @@ export class SqliteTarget implements Target {
       this.advance(window.to);
       this.db.exec("INSERT INTO _switchback_applying VALUES (1)");
       const quarantine = new Quarantine(this.db, this.quarantined());
-      for (const table of window.tables) await this.applyTable(table, quarantine);
+      const touched = new Touched();
+      for (const table of window.tables) await this.applyTable(table, quarantine, touched);
+      remember(this.db, window, touched);
       this.db.exec("DELETE FROM _switchback_applying");
       await this.patiently("COMMIT");
       return { refused: quarantine.refused, mended: quarantine.mended };
@@ -144,6 +156,11 @@ export class SqliteTarget implements Target {
     }
   }
 
+  /** As `carriedBeyond`, of this file. */
+  carriedBeyond(position: Position, mark: string): KeysByTable | null {
+    return carriedBeyond(this.db, position, mark);
+  }
+
   /** Rows in quarantine, a table. */
   quarantined(): Map<string, number> {
     const rows = this.db
@@ -166,7 +183,7 @@ export class SqliteTarget implements Target {
     }
   }
 
-  private async applyTable(window: TableWindow, quarantine: Quarantine): Promise<void> {
+  private async applyTable(window: TableWindow, quarantine: Quarantine, touched: Touched): Promise<void> {
     const replay = this.replay(window.table);
     replay.reset();
     const naming = quarantine.has(window.table);
@@ -176,11 +193,16 @@ export class SqliteTarget implements Target {
       for (const key of keys) {
         if (naming) quarantine.leave(window.table, replay.nameOf(key));
         replay.remove(key);
+        touched.add(window.table, key);
       }
       await nextTurn();
     }
+    replay.keepNumbers();
     for await (const rows of batchesOf(window.rows)) {
-      for (const row of rows) this.applyRow(replay, row, naming, quarantine);
+      for (const row of rows) {
+        this.applyRow(replay, row, naming, quarantine);
+        touched.add(window.table, replay.keyOf(row));
+      }
       await nextTurn();
     }
     await replay.place(quarantine.of(window.table), () => nextTurn());

@@ -258,7 +258,7 @@ export const ERRORS = {
     "switchback",
     "operator",
     4,
-    "One of the stores is a backup or another pair's. Put back the one that belongs here; no write is taken until then.",
+    "One of the stores is a backup or another pair's. Put back the one that belongs here; what is closed stays closed until then.",
   ),
   ROUTE_AHEAD: kind(
     "switchback",

@@ -117,7 +117,7 @@ test("another file in the place of SQLite's, such as a backup: writes stay in Po
       for (const beside of ["-wal", "-shm"]) rmSync(file.path + beside, { force: true });
       renameSync(backup, file.path);
       expect((await ask(sidecar, "sqlite", "2s")).document.flipped).toBe(false);
-      await expect.poll(problems, WAIT).toContainEqual(expect.stringMatching(/^SQLITE_(REPLACED|REWOUND) /));
+      await expect.poll(problems, WAIT).toContainEqual(expect.stringMatching(/^(SQLITE_REPLACED|SPLIT) /));
       expect(await database.query("SELECT writes FROM switchback.route")).toEqual([{ writes: "postgres" }]);
       await database.query("INSERT INTO t VALUES (3, 'goes on')");
     },

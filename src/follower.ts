@@ -78,6 +78,8 @@ export class Follower {
   private followed: readonly FollowedTable[] = [];
   /** While the writes are in the other store there is nothing to see here. */
   private resting = false;
+  /** Said at the start and after each copy: flips and outages speak for themselves. */
+  private saidFollowing = false;
 
   constructor(private readonly options: FollowerOptions) {
     this.name = options.source.name;
@@ -99,6 +101,8 @@ export class Follower {
     this.resting = false;
     await this.cycle(owner, signal, ready, async (link, target) => {
       this.options.event({ kind: "copied" });
+      if (!this.saidFollowing) this.options.log.info(`${this.name}: following every change`);
+      this.saidFollowing = true;
       this.analyze();
       await link.run(AbortSignal.any([signal, handover.stopping]), () => this.idle());
       if (!signal.aborted) await handover.park({ name: this.name, link, target }, signal);
@@ -214,6 +218,7 @@ export class Follower {
 
   private async copy(link: Link, target: PostgresTarget, signal: AbortSignal): Promise<void> {
     if ([...this.held.tables.values()].every(isComplete)) return;
+    this.saidFollowing = false;
     this.options.event({ kind: "copying" });
     this.options.progress.phase(`${this.name}: copying rows`);
     for (const name of this.held.tables.keys()) this.copied(name);

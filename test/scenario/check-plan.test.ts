@@ -245,6 +245,17 @@ describe("plan", () => {
     const refused = await cli(["plan", "--sqlite", file, "--write", file]);
     expect(refused.code).toBe(2);
     expect(statSync(file).size).toBe(before);
+    const nowhere = await cli([
+      "plan",
+      "--sqlite",
+      file,
+      "--write",
+      join(folder, "no-such-folder", "a.yaml"),
+    ]);
+    expect([nowhere.code, nowhere.stderr]).toEqual([
+      2,
+      expect.stringMatching(/a\.yaml cannot be written: ENOENT/),
+    ]);
   });
 
   test("unknown tables and columns", async () => {
@@ -255,5 +266,7 @@ describe("plan", () => {
     expect(code).toBe(2);
     expect(stderr).toMatch(/userz.*orders, users/);
     expect(stderr).toMatch(/totl.*total/);
+    writeFileSync(config, JSON.stringify({ sources: [{ sqlite: made("bare.db", ""), tables: { t: {} } }] }));
+    expect((await cli(["plan", "--config", config])).stderr).toContain("no table t; the file has none");
   });
 });

@@ -122,7 +122,6 @@ export class Sidecar {
         tries = 0;
         outage.recovered();
         this.outage = null;
-        this.progress.done();
       };
       try {
         await this.locked(signal, async (owner, inner) => {

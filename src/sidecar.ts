@@ -9,7 +9,7 @@ import { Follower } from "./follower.js";
 import { createMetrics, type FlipResult as FlipOutcome, type Metrics } from "./metrics.js";
 import { awayPeriod, homePeriod, together } from "./periods.js";
 import { next, type Phase, type PhaseEvent, STARTING, slowest } from "./phase.js";
-import type { Progress } from "./progress.js";
+import { type Progress, withPrefix } from "./progress.js";
 import { resume } from "./resume.js";
 import { type Backoff, Outage, pause, pauseMs } from "./retry.js";
 import { RouteFile, refuseToForget } from "./route.js";
@@ -54,7 +54,7 @@ export class Sidecar {
           postgres,
           workers: config.backfill.workers,
           log,
-          progress,
+          progress: config.sources.length > 1 ? withPrefix(progress, `${source.name}.`) : progress,
           metrics: this.metrics.source(source.name),
           event: (event) => this.on(i, event),
           verified: (found) => this.noteVerification(source.name, found),

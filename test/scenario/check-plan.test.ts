@@ -232,6 +232,22 @@ describe("plan", () => {
     },
   );
 
+  test("a route file that can never be written is found beforehand", async () => {
+    const file = made("route.db", SOUND);
+    const route = join(file, "below", "a-file.json");
+    const { code, stdout } = await cli(["check", "--json", "--sqlite", file], {
+      env: { SWITCHBACK_ROUTE: route },
+    });
+    expect([code, JSON.parse(stdout).findings]).toEqual([
+      0,
+      expect.arrayContaining([expect.objectContaining({ code: "route-folder", severity: "warning" })]),
+    ]);
+    const fine = join(folder, "not", "yet", "there", "route.json");
+    expect(
+      (await cli(["check", "--json", "--sqlite", file], { env: { SWITCHBACK_ROUTE: fine } })).stdout,
+    ).not.toContain("route-folder");
+  });
+
   test("--write keeps the rest of a configuration, and never runs over another file", async () => {
     const file = made("keep.db", SOUND);
     const config = join(folder, "keep.yaml");

@@ -40,7 +40,7 @@ export async function askForFlip(options: AskOptions): Promise<Outcome> {
       file: routeFile,
     });
   }
-  const before = life.answer?.n ?? 0;
+  const before = { since: life.since, n: life.answer?.n ?? 0 };
   const route = readRoute(routeFile);
   const wished = readFlag(flagFile);
   if (route?.writes === to) {
@@ -55,6 +55,9 @@ export async function askForFlip(options: AskOptions): Promise<Outcome> {
     withdraw(options);
     return refusal(answer);
   }
+  // A sidecar that was started anew after the decision has no answer to give; the route has.
+  const arrived = readRoute(routeFile);
+  if (arrived?.writes === to) return { flipped: true, epoch: arrived.epoch, there: true };
   withdraw(options);
   const late = await waitFor({ ...options, signal: new AbortController().signal }, before, SETTLE_MS);
   if (late?.flipped) {
@@ -82,11 +85,18 @@ function withdraw({ flagFile, to }: AskOptions): void {
   writeFlag(flagFile, to === "postgres" ? "sqlite" : "postgres");
 }
 
-async function waitFor(options: AskOptions, after: number, ms: number): Promise<Answer | null> {
+/** Answers are counted by each sidecar from 1: all of a later one's are new. */
+async function waitFor(
+  options: AskOptions,
+  before: { readonly since: string; readonly n: number },
+  ms: number,
+): Promise<Answer | null> {
   const until = performance.now() + ms;
   while (performance.now() < until && !options.signal.aborted) {
-    const answer = readLife(options.routeFile)?.answer;
-    if (answer && answer.n > after && answer.to === options.to) return answer;
+    const life = readLife(options.routeFile);
+    const answer = life?.answer;
+    const fresh = answer && (life.since !== before.since || answer.n > before.n);
+    if (fresh && answer.to === options.to) return answer;
     await pause(POLL_MS, options.signal).catch(() => {});
   }
   return null;

@@ -92,7 +92,7 @@ export const ERRORS = {
     "sqlite",
     "operator",
     4,
-    "The file is an older state than the one already copied, as after restoring a backup. Run `switchback teardown`, empty or drop the copied tables, and start a new backfill.",
+    "The file is older than what was copied from it: a backup was put back, or a power cut took the last commits of an application with less than synchronous = FULL. Run `switchback teardown`, empty or drop the copied tables, and start a new backfill; until then the copy still has what the file lost.",
   ),
   LOG_TAMPERED: kind(
     "sqlite",
@@ -271,6 +271,12 @@ export const ERRORS = {
     "operator",
     1,
     "Undo the change to the table in PostgreSQL, or stay there: SQLite cannot follow it.",
+  ),
+  COPY_UNKNOWN: kind(
+    "switchback",
+    "operator",
+    1,
+    "Changes may be missing in SQLite. Run `switchback verify --repair`: once everything is equal, the way back is free; a trigger that others made on a table there must go first.",
   ),
   EMBEDDED_MISSING: kind(
     "configuration",

@@ -1,7 +1,16 @@
 // The flag file: which store the operator wants the writes to go to. It may be a symbolic link that is swapped,
 // as in a mounted ConfigMap; so its content is what counts, and it is read again and again. File events only
 // wake the reader early.
-import { readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { basename, dirname } from "node:path";
 import { type FSWatcher, watch } from "chokidar";
 import { SwitchbackError } from "./errors.js";
@@ -42,7 +51,14 @@ export function writeFlag(file: string, desired: Desired): void {
   const place = target(file);
   const next = `${place}.${process.pid}.tmp`;
   try {
-    writeFileSync(next, `${desired}\n`);
+    // A flag that a power cut emptied would mean sqlite, and bring the writes back.
+    const descriptor = openSync(next, "w", 0o666);
+    try {
+      writeFileSync(descriptor, `${desired}\n`);
+      fsyncSync(descriptor);
+    } finally {
+      closeSync(descriptor);
+    }
     renameSync(next, place);
   } catch (error) {
     rmSync(next, { force: true });

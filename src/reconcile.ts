@@ -170,7 +170,7 @@ function checkIdentity({ config, file }: Sides, record: SourceRecord | null): vo
   }
   if (record.position > 0 && record.mark !== null && file.markAt(record.position) !== record.mark) {
     throw rewound(
-      `the change log at ${record.position} is not the one that was applied, as after restoring a backup`,
+      `the change log at ${record.position} is not the one that was applied, as after a restored backup or a power cut`,
     );
   }
 }

@@ -22,7 +22,7 @@ const AWAY = { sqlite: "home", paused: "leaving", postgres: "away" } as const;
 
 /**
  * Sets both stores' doors right. Resolves to the route, which is never `paused`.
- * @throws SwitchbackError SPLIT, TARGET_FOREIGN, SQLITE_REWOUND; both stores stay closed then
+ * @throws SwitchbackError SPLIT, TARGET_FOREIGN; both stores stay closed then
  */
 export async function resume(
   postgres: PostgresConfig,
@@ -192,8 +192,8 @@ function checkCopy({ source, record, tables }: Known, reached: number): void {
   source.attach(tables.map(({ mapping }) => mapping));
   if (reached < record.consumed) {
     throw new SwitchbackError(
-      "SQLITE_REWOUND",
-      `${source.file} holds ${reached} of PostgreSQL's changes, but ${record.consumed} were carried to it`,
+      "SPLIT",
+      `${source.file} holds ${reached} of PostgreSQL's changes, but ${record.consumed} were carried to it: it is a backup`,
       { source: source.name, file: source.file },
     );
   }

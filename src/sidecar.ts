@@ -25,6 +25,8 @@ import { WayBack } from "./way-back.js";
 /** A server that comes back is met within a second or so: a copy that lags costs more than a few connects. */
 const RECONNECT: Backoff = { firstMs: 100, mostMs: 2_000 };
 
+/** A lock in SQLite that is met at the start is waited for this long; a busy application lets go of it in time. */
+const START_LOCKED_MS = 20_000;
 /** Whoever asks for the status is not kept waiting by a store that hangs. */
 const LOOK_MS = 200;
 
@@ -111,10 +113,11 @@ export class Sidecar {
   /**
    * Follows until aborted, in whichever direction, and flips when the flag says so. A store that goes away is
    * waited for; what only the operator can mend halts the sidecar, which goes on answering. Failures before
-   * everything was once ready are thrown.
+   * everything was once ready are thrown, but for a lock that the application may let go of.
    */
   async run(signal: AbortSignal): Promise<void> {
     const outage = new Outage(this.log, "following the source");
+    const startedMs = performance.now();
     let started = false;
     for (let tries = 1; !signal.aborted; tries++) {
       const ready = () => {
@@ -134,7 +137,8 @@ export class Sidecar {
       } catch (error) {
         if (signal.aborted) return;
         this.count(error);
-        if (!started) throw error;
+        const locked = error instanceof SwitchbackError && error.code === "SQLITE_BUSY";
+        if (!started && !(locked && performance.now() - startedMs < START_LOCKED_MS)) throw error;
         if (!isRetryable(error)) return await this.halt(error, signal);
         this.outage = describe(error);
         outage.failed(error);

@@ -5,8 +5,8 @@ import type pg from "pg";
 import { type Comparison, compare, isEqual, type TableComparison } from "./compare.js";
 import type { PostgresConfig, SourceConfig } from "./config.js";
 import { SwitchbackError } from "./errors.js";
-import { Refusal, type SqliteValue } from "./mapping/codec.js";
-import { keyText } from "./mapping/interchange.js";
+import { Refusal } from "./mapping/codec.js";
+import { decodeKey, encodedKeyText } from "./mapping/interchange.js";
 import type { TableMapping } from "./mapping/mapping.js";
 import { pause } from "./retry.js";
 import { connectPostgres } from "./store/postgres/connection.js";
@@ -60,6 +60,9 @@ const REPAIR_ROUNDS = 20;
 const REPAIR_WAIT_MS = 60_000;
 
 export class Verification {
+  /** When the last comparison began: what happened since is not in it. */
+  private began = "";
+
   private constructor(
     private readonly options: VerifyOptions,
     private readonly file: SqliteSource,
@@ -149,6 +152,7 @@ export class Verification {
 
   private async compare(keysMax: number): Promise<Comparison> {
     const mappingOf = (name: string) => this.mappingOf(name);
+    this.began = await this.control.now();
     if (this.away) {
       const found = await compareAway(this.awayOptions(this.away, keysMax));
       return { ...found, settled: found.inFlight === 0 };
@@ -172,7 +176,7 @@ export class Verification {
       const mapping = this.mappings.get(table.name);
       const named = table.keys
         .slice(0, EXAMPLES)
-        .map(({ kind, key }) => ({ kind, key: mapping ? keyOf(mapping, key) : "" }));
+        .map(({ kind, key }) => ({ kind, key: mapping ? encodedKeyText(mapping, key) : "" }));
       const kept = quarantined.map(({ key, column, reason }) => ({
         kind: "quarantined",
         key,
@@ -194,7 +198,7 @@ export class Verification {
     const rows = tables.reduce((sum, t) => sum + t.missing + t.extra + t.different + t.quarantined, 0);
     const equal = comparison.settled && comparison.tables.every(isEqual) && rows === 0;
     if (this.options.table === undefined)
-      await this.control.recordVerification(name, comparison.position, equal, rows);
+      await this.control.recordVerification(name, comparison.position, equal, rows, this.began);
     const { position, inFlight } = comparison;
     return { source: name, equal, writes: this.away ? "postgres" : "sqlite", position, inFlight, tables };
   }
@@ -218,7 +222,11 @@ export class Verification {
     for (const table of tables) {
       const mapping = this.mappings.get(table.name);
       if (!mapping || table.keys.length === 0) continue;
-      const keys = table.keys.map(({ key }) => keyValues(mapping, key)).filter((key) => key !== null);
+      const keys = table.keys.flatMap(({ key }) => {
+        const values = decodeKey(mapping, key);
+        // What cannot be the source's is not there.
+        return values instanceof Refusal ? [] : [values];
+      });
       if (keys.length > 0) position = this.file.touch(table.name, keys);
     }
     const until = performance.now() + REPAIR_WAIT_MS;
@@ -260,15 +268,4 @@ function checkReady(
       },
     );
   }
-}
-
-/** The source's values of a key in the interchange form; null when it cannot be one of the source's. */
-function keyValues(mapping: TableMapping, key: readonly (string | null)[]): SqliteValue[] | null {
-  const values = mapping.key.map((column, i) => column.codec.decode(key[i] ?? null));
-  return values.some((value) => value instanceof Refusal) ? null : (values as SqliteValue[]);
-}
-
-function keyOf(mapping: TableMapping, key: readonly (string | null)[]): string {
-  const values = keyValues(mapping, key);
-  return values ? keyText(values) : JSON.stringify(key);
 }

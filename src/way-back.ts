@@ -1,5 +1,6 @@
 // One source while PostgreSQL has the writes: keeps its SQLite file an exact, warm copy over the link with its
 // roles swapped, and knows what stands in the way of going back.
+import type pg from "pg";
 import type { Logger } from "pino";
 import type { PostgresConfig, SourceConfig } from "./config.js";
 import { SwitchbackError } from "./errors.js";
@@ -15,6 +16,7 @@ import { connectPostgres } from "./store/postgres/connection.js";
 import { Control, type FollowedTable, type Verification } from "./store/postgres/control.js";
 import { PostgresSource } from "./store/postgres/source.js";
 import { readStrangers } from "./store/postgres/strangers.js";
+import { noteUnknown, readUnknown } from "./store/postgres/unknown.js";
 import { SqliteTarget } from "./store/sqlite/target.js";
 import type { Window } from "./store/store.js";
 
@@ -37,7 +39,7 @@ export class WayBack {
   private held: Held = { position: 0, tables: new Map() };
   private tables: readonly FollowedTable[] = [];
   private newest = 0;
-  private standing = new Map<string, Problem>();
+  private standing: readonly Problem[] = [];
   private checkedMs = 0;
   private sampling: Promise<void> | null = null;
   private reading: PostgresSource | null = null;
@@ -75,10 +77,10 @@ export class WayBack {
         copied: () => {},
         refused: (rows) => noteRefused(rows, this.name, this.options.log, this.options.metrics),
       });
-      await this.check(client);
+      await this.check(client, target);
       await this.sample(source);
       ready();
-      await link.run(AbortSignal.any([signal, handover.stopping]), () => this.idle(client));
+      await link.run(AbortSignal.any([signal, handover.stopping]), () => this.idle(client, target));
       if (!signal.aborted) await handover.park(link, signal);
     } finally {
       signal.removeEventListener("abort", stop);
@@ -104,8 +106,8 @@ export class WayBack {
     const reached = await target.claimPatiently();
     if (record && reached < record.consumed) {
       throw new SwitchbackError(
-        "SQLITE_REWOUND",
-        `${this.options.source.sqlite} holds ${reached} of PostgreSQL's changes, but ${record.consumed} were carried to it`,
+        "SPLIT",
+        `${this.options.source.sqlite} holds ${reached} of PostgreSQL's changes, but ${record.consumed} were carried to it: it is a backup`,
         { source: this.name, file: this.options.source.sqlite },
       );
     }
@@ -131,63 +133,62 @@ export class WayBack {
     }
   }
 
-  private async idle(client: Parameters<typeof lostCapture>[0]): Promise<void> {
-    if (performance.now() - this.checkedMs > CHECK_MS) await this.check(client);
+  private async idle(client: pg.Client, target: SqliteTarget): Promise<void> {
+    if (performance.now() - this.checkedMs > CHECK_MS) await this.check(client, target);
   }
 
-  /** Looks whether capture, fences and columns are what they were; mends what can be mended, and says so. */
-  private async check(client: Parameters<typeof lostCapture>[0]): Promise<void> {
+  /** Looks whether capture, fences, columns and the file are what they were; mends what can be mended, and says so. */
+  private async check(client: pg.Client, target: SqliteTarget): Promise<void> {
     this.checkedMs = performance.now();
     const control = new Control(client);
-    const mappings = this.tables.map(({ mapping }) => mapping);
-    const lost = await lostCapture(client, this.tables);
-    if (lost.length > 0) {
-      await installCapture(client, this.tables);
-      for (const table of lost)
-        this.raise(
-          "CAPTURE_LOST",
-          `the triggers on ${table} in PostgreSQL had vanished; what changed meanwhile is unknown`,
-          table,
-        );
-    }
-    for (const mapping of await control.unfenced(mappings)) {
+    await this.mendCapture(client);
+    for (const mapping of await control.unfenced(this.tables.map(({ mapping }) => mapping))) {
       await control.transaction(() => control.fence(mapping));
       this.options.log.warn(
         { source: this.name, table: mapping.table.name },
         "the fence was gone; it is back",
       );
     }
-    const strangers = (await readStrangers(client, this.tables)).map(({ table, column }) => ({
+    const disturbed = target.disturbed();
+    if (disturbed) {
+      await noteUnknown(client, this.name, disturbed);
+      target.acceptSchema();
+    }
+    const unknown = await readUnknown(client, this.name);
+    const strangers = await readStrangers(client, this.tables);
+    this.stand([
+      ...unknown.map(({ table, reason }) =>
+        problem("COPY_UNKNOWN", `${reason}; what the copy has missed is unknown`, this.name, table),
+      ),
+      ...strangers.map(({ table, column }) => {
+        const message = `the column ${column} of ${table} in PostgreSQL has no counterpart in SQLite`;
+        return problem("TARGET_CHANGED", message, this.name, table);
+      }),
+    ]);
+    this.options.verified(await control.verification(this.name));
+  }
+
+  private async mendCapture(client: pg.Client): Promise<void> {
+    const lost = (await lostCapture(client, this.tables)).map((table) => ({
       table,
-      message: `the column ${column} of ${table} in PostgreSQL has no counterpart in SQLite`,
+      reason: `the triggers on ${table} in PostgreSQL had vanished`,
     }));
-    for (const { table, message } of strangers) this.raise("TARGET_CHANGED", message, table);
-    for (const [key, { code, message }] of this.standing) {
-      const undone = code === "TARGET_CHANGED" && !strangers.some((stranger) => stranger.message === message);
-      if (undone) this.standing.delete(key);
-    }
-    const verified = await control.verification(this.name);
-    this.options.verified(verified);
-    if (verified?.equal) this.forgive(Date.parse(verified.at));
+    if (lost.length === 0) return;
+    // Before, for whoever comes after a crash; and afterwards, because until then more may have been missed.
+    await noteUnknown(client, this.name, lost);
+    await installCapture(client, this.tables);
+    await noteUnknown(client, this.name, lost);
   }
 
-  /** A comparison that found everything equal outdates what was unknown before it. */
-  private forgive(verifiedAtMs: number): void {
-    for (const [key, found] of this.standing) {
-      const since = this.since.get(key) ?? Number.POSITIVE_INFINITY;
-      if (found.code === "CAPTURE_LOST" && verifiedAtMs > since) this.standing.delete(key);
+  /** These problems stand from now on, and no others. */
+  private stand(found: readonly Problem[]): void {
+    const before = new Set(this.standing.map(({ message }) => message));
+    this.standing = found;
+    for (const { code, message, table } of found) {
+      if (before.has(message)) continue;
+      this.options.log.warn({ source: this.name, code, table }, message);
+      this.options.metrics.add("switchback_errors_total", 1, { code });
     }
-  }
-
-  private readonly since = new Map<string, number>();
-
-  private raise(code: "CAPTURE_LOST" | "TARGET_CHANGED", message: string, table: string): void {
-    const key = `${code} ${message}`;
-    if (this.standing.has(key)) return;
-    this.since.set(key, Date.now());
-    this.standing.set(key, problem(code, message, this.name, table));
-    this.options.log.warn({ source: this.name, code, table }, message);
-    this.options.metrics.add("switchback_errors_total", 1, { code });
   }
 
   async look(): Promise<void> {
@@ -225,7 +226,7 @@ export class WayBack {
   }
 
   problems(): Problem[] {
-    return [...this.standing.values(), ...quarantineProblems(this.held, this.name, "SQLite")];
+    return [...this.standing, ...quarantineProblems(this.held, this.name, "SQLite")];
   }
 
   status(): SourceStatus {

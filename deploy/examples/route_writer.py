@@ -32,7 +32,7 @@ def write(sql, values, until):
                 return name
             except (sqlite3.Error, psycopg2.Error) as error:
                 if not str(error).startswith(FENCES + BUSY):
-                    stores.pop(name, None)  # a connection that broke stays broken: the next write opens another
+                    stores.pop(name, None)  # it may be lost: connect anew
                     raise  # a connection lost in COMMIT also ends here: ask before doing it again
         time.sleep(0.005)
     raise TimeoutError("waited too long for the route, which says " + route())

@@ -1,11 +1,14 @@
--- $1 tables. What would disturb an exact copy there: their foreign keys, and their own enabled triggers, by the
--- table's place in $1 (from 1). `rest` takes each out of the way, `definition` brings it back.
-SELECT array_position($1::regclass[], c.conrelid::regclass) AS place, 'foreign key' AS kind, c.conname AS name,
+-- $1 tables. What would disturb an exact copy there: their foreign keys, those of other tables to them (references),
+-- and their own enabled triggers, by the table's place in $1 (from 1). `rest` takes each out of the way, `definition`
+-- brings it back.
+SELECT coalesce(array_position($1::regclass[], c.conrelid::regclass), array_position($1::regclass[], c.confrelid::regclass)) AS place,
+       CASE WHEN c.conrelid = ANY ($1::regclass[]) THEN 'foreign key' ELSE 'reference' END AS kind,
+       CASE WHEN c.conrelid = ANY ($1::regclass[]) THEN c.conname::text ELSE format('%s %s', c.conrelid::regclass, c.conname) END AS name,
        format('ALTER TABLE %s DROP CONSTRAINT %I', c.conrelid::regclass, c.conname) AS rest,
        format('ALTER TABLE %s ADD CONSTRAINT %I %s NOT VALID', c.conrelid::regclass, c.conname,
               regexp_replace(pg_get_constraintdef(c.oid), ' NOT VALID$', '')) AS definition
   FROM pg_catalog.pg_constraint c
- WHERE c.conrelid = ANY ($1::regclass[]) AND c.contype = 'f' AND c.conparentid = 0
+ WHERE (c.conrelid = ANY ($1::regclass[]) OR c.confrelid = ANY ($1::regclass[])) AND c.contype = 'f' AND c.conparentid = 0
 UNION ALL
 SELECT array_position($1::regclass[], t.tgrelid::regclass), 'trigger', t.tgname,
        format('ALTER TABLE %s DISABLE TRIGGER %I', t.tgrelid::regclass, t.tgname),

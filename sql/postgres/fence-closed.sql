@@ -1,7 +1,6 @@
 -- The fence while writes go to SQLite: statement triggers on every replicated table call it before any row is
 -- touched, TRUNCATE and COPY included. The sidecar's own sessions pass. Applications wait for the text of the
--- message, and EPOCH is replaced by
--- the number under which the writes go to SQLite.
+-- message, in which EPOCH is replaced by the number under which the writes go to SQLite.
 CREATE OR REPLACE FUNCTION switchback.fence() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF current_setting('switchback.apply', true) = 'on' THEN

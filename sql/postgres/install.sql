@@ -76,14 +76,24 @@ CREATE INDEX IF NOT EXISTS quarantine_key ON switchback.quarantine (source, tabl
 CREATE TABLE IF NOT EXISTS switchback.suspended (
   source     text NOT NULL,
   table_name text NOT NULL,
-  kind       text NOT NULL CHECK (kind IN ('foreign key', 'trigger')),
+  kind       text NOT NULL CHECK (kind IN ('foreign key', 'reference', 'trigger')),
   name       text NOT NULL,
   definition text NOT NULL,
   PRIMARY KEY (source, table_name, kind, name),
   FOREIGN KEY (source, table_name) REFERENCES switchback.followed ON DELETE CASCADE
 );
 
--- The last comparison of each source.
+-- What the copy may have missed while PostgreSQL had the writes, until a comparison that began later finds all equal.
+CREATE TABLE IF NOT EXISTS switchback.unknown (
+  source     text        NOT NULL,
+  table_name text        NOT NULL,
+  reason     text        NOT NULL,
+  since      timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (source, table_name, reason),
+  FOREIGN KEY (source, table_name) REFERENCES switchback.followed ON DELETE CASCADE
+);
+
+-- The last comparison of each source, and when it began.
 CREATE TABLE IF NOT EXISTS switchback.verification (
   source    text        PRIMARY KEY REFERENCES switchback.source ON DELETE CASCADE,
   at        timestamptz NOT NULL DEFAULT now(),

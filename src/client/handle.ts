@@ -2,10 +2,13 @@
 // have moved, and runs again as a whole. It owns the repeating and what may be repeated; routes, SQL and values are
 // its neighbours' business.
 import { AsyncLocalStorage } from "node:async_hooks";
+import { Crowd } from "./crowd.js";
 import {
+  CallersOwn,
   ClientError,
   ConnectionError,
   closed,
+  codeOf,
   fenceEpoch,
   judge,
   QueryError,
@@ -45,13 +48,17 @@ function unlessLocked(error: unknown): null {
   return null;
 }
 
+/** Also of a look at SQLite's record while PostgreSQL has the call. */
+const ofSqlite = (error: unknown): boolean => codeOf(error)?.startsWith("SQLITE_") ?? false;
+
 export class Handle {
   private readonly metrics = noMetrics();
   private readonly stores: { readonly sqlite: SqliteStore; readonly postgres: PostgresStore | null };
   private readonly route: RouteFollower;
+  private readonly crowd: Crowd;
   /** Says inside of `transaction` which one is open. */
   private readonly inside = new AsyncLocalStorage<OpenTransaction>();
-  private closed = false;
+  private closing: Promise<void> | null = null;
   private breathedAt = 0;
 
   constructor(private readonly settings: Settings) {
@@ -75,6 +82,7 @@ export class Handle {
         },
       });
     this.stores = { sqlite, postgres };
+    this.crowd = new Crowd(settings.postgres?.maxConnections ?? 1);
     const record = () => {
       try {
         return sqlite.claimNow();
@@ -141,7 +149,7 @@ export class Handle {
       const value = await open.run(() => this.inside.run(open, () => work(open)));
       // One that wrote has met the fence if there was one, and SQLite was asked at the beginning, under its lock.
       const sure = open.wrote || store.name === "sqlite";
-      if (!sure && !(await this.route.stillHolds(store.name))) {
+      if (!sure && !(await open.guarded(() => this.route.stillHolds(store.name)))) {
         await open.rollback();
         return null;
       }
@@ -163,7 +171,7 @@ export class Handle {
 
   /** Never throws. `ok` is about the store that takes the calls now. */
   async healthCheck(): Promise<Health> {
-    return checked(this.route, this.stores, this.closed);
+    return checked(this.route, this.stores, this.closing !== null);
   }
 
   /** A copy of the counters since `connect`. */
@@ -171,23 +179,35 @@ export class Handle {
     return structuredClone(this.metrics);
   }
 
-  /** Waits for open transactions; calls that wait for the route, and later ones, fail with code CLOSED. */
+  /**
+   * Waits for open transactions, at most `waitMs`; what is open then is rolled back. Calls that wait for the route or
+   * for a connection, and later ones, fail with code CLOSED. @throws TransactionError inside of a transaction
+   */
   async close(): Promise<void> {
-    if (this.closed) return;
-    this.closed = true;
+    this.outside();
+    this.closing ??= this.end();
+    await this.closing;
+  }
+
+  private async end(): Promise<void> {
     this.route.close();
     await Promise.all([this.stores.sqlite.close(), this.stores.postgres?.close()]);
   }
 
-  private admit(sql: string | null): void {
-    if (this.closed) throw closed();
+  /** @throws TransactionError in the function of an open transaction, which would wait for itself */
+  private outside(): void {
     if (this.inside.getStore()?.open) {
       throw new TransactionError("inside transaction() use the tx that it passes, not the handle", {
         code: "NESTED",
       });
     }
+  }
+
+  private admit(sql: string | null): void {
+    if (this.closing) throw closed();
+    this.outside();
     const verb = sql === null ? "" : translated(sql, "postgres").verb;
-    if (/^(BEGIN|START|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE)$/.test(verb)) {
+    if (/^(BEGIN|START|COMMIT|END|ROLLBACK|ROLLBACK TO|ABORT|SAVEPOINT|RELEASE)$/.test(verb)) {
       throw new QueryError(`${verb} by hand would hold for one of many connections: use transaction()`, {
         code: "STATEMENT",
       });
@@ -208,6 +228,9 @@ export class Handle {
       const began = performance.now();
       try {
         return await work();
+      } catch (error) {
+        if (codeOf(error) === "ROUTE_TIMEOUT") this.metrics.waits.timeouts += 1;
+        throw error;
       } finally {
         patienceMs -= performance.now() - began;
       }
@@ -215,9 +238,12 @@ export class Handle {
     for (;;) {
       await this.breathe();
       const name = await patiently(() => this.route.target(kind, patienceMs));
+      const crowded = kind === "write" && name === "postgres";
+      if (crowded) await this.crowd.enter(conflicts > 0);
       const began = performance.now();
       try {
         const done = await attempt(this.store(name));
+        if (crowded) this.crowd.leave(false);
         if (done) {
           if (kind === "write") this.route.proved(name);
           this.metrics[name][done.count] += 1;
@@ -226,10 +252,14 @@ export class Handle {
         this.metrics[name].retries += 1;
       } catch (error) {
         const verdict = judge(error);
+        if (crowded) this.crowd.leave(verdict === "conflict");
         if (verdict === "final") throw this.seen(name, error, sql);
+        if (this.closing) throw closed();
         countRetry(this.metrics, name, verdict);
-        if (verdict === "lost") patienceMs -= performance.now() - began;
-        if (verdict === "conflict") conflicts += 1;
+        // SQLite has no conflicts but locks, and that attempt was a wait for one.
+        const locked = verdict === "conflict" && ofSqlite(error);
+        if (locked || verdict === "lost") patienceMs -= performance.now() - began;
+        if (verdict === "conflict" && !locked) conflicts += 1;
         if (verdict === "fence") fences += 1;
         if (conflicts >= this.settings.attemptsMax || (verdict !== "fence" && patienceMs <= 0)) {
           throw this.seen(name, this.exhausted(name, error, verdict, conflicts), sql);
@@ -276,12 +306,14 @@ export class Handle {
       const text = `${store} was not reached within ${this.settings.waitMs} ms: ${wordsOf(error)}`;
       return new ConnectionError(text, { store, cause: error instanceof ClientError ? error.cause : error });
     }
-    const text = `given up after ${times} conflicts with other transactions: ${wordsOf(error)}`;
+    const text = ofSqlite(error)
+      ? `waited ${this.settings.waitMs} ms for a lock: ${wordsOf(error)}`
+      : `given up after ${times} conflicts with other transactions: ${wordsOf(error)}`;
     return new TransactionError(text, { store, cause: error instanceof ClientError ? error.cause : error });
   }
 
   private seen(store: StoreName, error: unknown, sql: string | null): unknown {
-    this.metrics[store].errors += 1;
+    if (!(error instanceof CallersOwn)) this.metrics[store].errors += 1;
     return typed(store, error, sql);
   }
 }

@@ -14,8 +14,7 @@ export {
 export type { Handle, Prepared } from "./handle.js";
 export type { Health, StoreHealth } from "./health.js";
 export type { Metrics, StoreMetrics } from "./metrics.js";
-export type { ConnectOptions } from "./options.js";
-export type { Isolation } from "./postgres.js";
+export type { ConnectOptions, Isolation } from "./options.js";
 export type { Executed, Transaction } from "./transaction.js";
 export type { Row, Value } from "./values.js";
 

@@ -14,15 +14,15 @@ export interface StoreMetrics {
   fences: number;
   /** Lost connections. */
   lost: number;
-  /** Errors that the caller saw. */
+  /** Errors that the caller saw; not those that a function of the caller's threw itself. */
   errors: number;
 }
 
 export interface Metrics {
   readonly sqlite: StoreMetrics;
   readonly postgres: StoreMetrics;
-  /** Waiting for the route: how often, how long altogether, the longest, and how many wait now. */
-  readonly waits: { count: number; totalMs: number; longestMs: number; now: number };
+  /** Waiting for the route: how often, how long altogether, the longest, how many wait now or gave up waiting. */
+  readonly waits: { count: number; totalMs: number; longestMs: number; now: number; timeouts: number };
   /** How often the route was seen to move to the other store. */
   moves: number;
   /** Commits whose outcome had to be asked for. */
@@ -45,7 +45,7 @@ export function noMetrics(): Metrics {
   return {
     sqlite: store(),
     postgres: store(),
-    waits: { count: 0, totalMs: 0, longestMs: 0, now: 0 },
+    waits: { count: 0, totalMs: 0, longestMs: 0, now: 0, timeouts: 0 },
     moves: 0,
     outcomesAsked: 0,
     outcomesUnknown: 0,

@@ -5,8 +5,10 @@ import type Database from "better-sqlite3";
 import type { PostgresConfig } from "../config.js";
 import { type Environment, lookupIn } from "../config-environment.js";
 import { fromEnvironment, fromUrl, isAddress, joined } from "../config-postgres.js";
+import { mask } from "../mask.js";
 import { ConnectionError } from "./errors.js";
-import type { Isolation } from "./postgres.js";
+
+export type Isolation = "serializable" | "repeatable read" | "read committed";
 
 export interface ConnectOptions {
   /** The SQLite file. Default: SQLITE_DATABASE_PATH. */
@@ -72,12 +74,14 @@ export function settingsOf(options: ConnectOptions, env: Environment, cwd: strin
   };
   const route = options.route ?? lookup("SWITCHBACK_ROUTE") ?? "switchback.route.json";
   const postgres = postgresOf(options.postgres, lookup, cwd, report);
+  if (/^https?:\/\/[^/]*@/.test(route)) {
+    report("route", `expected an address without user and password, received "${mask(route)}"`);
+  }
   const settings = {
     sqlite: resolve(cwd, sqlite ?? ""),
-    postgres: postgres && {
-      ...postgres,
-      maxConnections: count("connectionsMax", 1, postgres.maxConnections),
-    },
+    postgres:
+      postgres &&
+      discreet({ ...postgres, maxConnections: count("connectionsMax", 1, postgres.maxConnections) }),
     route: /^https?:\/\//.test(route) ? route : resolve(cwd, route),
     waitMs: count("waitMs", 0, 30_000),
     attemptsMax: count("attemptsMax", 1, 50),
@@ -89,6 +93,11 @@ export function settingsOf(options: ConnectOptions, env: Environment, cwd: strin
   };
   if (problems.length > 0) throw new ConnectionError(problems.join("; "), { code: "CONFIGURATION" });
   return settings;
+}
+
+/** Whoever logs the handle must not log its password. */
+function discreet(postgres: PostgresConfig): PostgresConfig {
+  return Object.defineProperty(postgres, "password", { enumerable: false });
 }
 
 function postgresOf(

@@ -14,12 +14,12 @@ import {
   TransactionError,
   wordsOf,
 } from "./errors.js";
+import type { Isolation } from "./options.js";
 import { type Era, eraOf, resolveOutcome } from "./outcome.js";
+import { forPostgres, postgresTypes } from "./postgres-values.js";
 import type { Claim, Outcome, Session, Store } from "./store.js";
 import { translated } from "./translate.js";
-import { forPostgres, placedValues, postgresTypes, type Row, type Value } from "./values.js";
-
-export type Isolation = "serializable" | "repeatable read" | "read committed";
+import { placedValues, type Row, type Value } from "./values.js";
 
 export interface PostgresOptions {
   readonly config: PostgresConfig;
@@ -38,6 +38,9 @@ export class PostgresStore implements Store {
   readonly name = "postgres";
   private pool: pg.Pool | undefined;
   private over = false;
+  private readonly clients = new Set<pg.PoolClient>();
+  /** Ends the waiting for a client of the pool. */
+  private readonly waiting = new Set<() => void>();
   private readonly eras = new WeakMap<pg.ClientBase, Era>();
   /** The column that plays the rowid, by the table's name as statements write it. */
   private readonly rowids = new Map<string, string | null>();
@@ -103,15 +106,25 @@ export class PostgresStore implements Store {
 
   async close(): Promise<void> {
     this.over = true;
-    await this.pool?.end();
+    for (const end of this.waiting) end();
+    if (!this.pool) return;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, this.options.waitMs);
+    });
+    await Promise.race([this.pool.end(), late]);
+    clearTimeout(timer);
     this.pool = undefined;
+    // A transaction that does not end is rolled back with its connection.
+    for (const client of this.clients) void client.end().catch(() => {});
   }
 
   /** A client of the pool that is set up; the caller releases it. */
   private async connection(): Promise<pg.PoolClient> {
     if (this.over) throw closed();
     this.pool ??= this.newPool();
-    const client = await this.pool.connect().catch((error: unknown) => {
+    const client = await this.fromPool(this.pool).catch((error: unknown) => {
+      if (error instanceof ConnectionError) throw error;
       const { host, port, database } = this.options.config;
       const text = `PostgreSQL at ${host}:${port}/${database}: ${wordsOf(error)}`;
       throw new ConnectionError(text, { store: "postgres", cause: error });
@@ -132,9 +145,27 @@ export class PostgresStore implements Store {
     }
   }
 
+  /** The pool keeps those waiting that it will not serve any more. @throws ConnectionError code CLOSED */
+  private fromPool(pool: pg.Pool): Promise<pg.PoolClient> {
+    return new Promise((resolve, reject) => {
+      const end = () => reject(closed());
+      this.waiting.add(end);
+      const done = (client: pg.PoolClient) => {
+        if (this.over) client.release();
+        else resolve(client);
+      };
+      pool
+        .connect()
+        .then(done, reject)
+        .finally(() => this.waiting.delete(end));
+    });
+  }
+
   private newPool(): pg.Pool {
     const pool = new pg.Pool({ ...this.clientConfig(), max: this.options.config.maxConnections });
     pool.on("error", () => {});
+    pool.on("connect", (client) => this.clients.add(client));
+    pool.on("remove", (client) => this.clients.delete(client));
     return pool;
   }
 

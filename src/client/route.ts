@@ -1,6 +1,7 @@
 // Where the next call goes. It owns the one rule by which the route is believed: a file or the sidecar's answer may
 // only lead forward in epochs; a store is believed when it says of itself that it takes the writes, and then also
-// backward, if the other store's fence has just proved the present belief wrong. It runs no statement of the caller's.
+// backward, if the other store's fence or record has just proved the present belief wrong. It runs no statement of the
+// caller's.
 import { readFileSync } from "node:fs";
 import { ConnectionError, closed, codeOf, type StoreName, wordsOf } from "./errors.js";
 import { counted, type Metrics } from "./metrics.js";
@@ -32,6 +33,8 @@ export class RouteFollower {
   private current: Route | null = null;
   /** The store that last had the writes: during a pause it is exact, and reads go on there. */
   private last: StoreName | null = null;
+  /** The epoch of a store that calls itself paused, while `last` is not known. */
+  private leaving: number | null = null;
   /** The newest epoch in which a store took the writes: a pause may still end where it began. */
   private settled = -1;
   /** The store whose fence contradicts `current`. */
@@ -110,7 +113,9 @@ export class RouteFollower {
     const claim = await this.asked.sqliteSurely();
     if (claim) this.believe("sqlite", claim);
     if (store === "sqlite" && claim && claim.writes !== "sqlite") {
-      // A closed SQLite learns later than PostgreSQL, or never, when a sidecar dies, that the writes are there.
+      // A closed SQLite learns later than PostgreSQL, or never, when a sidecar dies, that the writes are there. Its
+      // own word that it has them no more counts as much as its fence.
+      this.suspect = "sqlite";
       const other = await this.asked.postgres();
       if (other) this.believe("postgres", other);
     }
@@ -174,8 +179,10 @@ export class RouteFollower {
     try {
       this.hear(readFileSync(this.source, "utf8"));
     } catch (error) {
-      if (codeOf(error) === "ENOENT") this.accept({ writes: "sqlite", epoch: 0 });
-      else this.problem = `it cannot be read (${codeOf(error) ?? wordsOf(error)})`;
+      if (codeOf(error) === "ENOENT") {
+        this.problem = null;
+        this.accept({ writes: "sqlite", epoch: 0 });
+      } else this.problem = `it cannot be read (${codeOf(error) ?? wordsOf(error)})`;
     }
   }
 
@@ -209,12 +216,21 @@ export class RouteFollower {
 
   /** A store's word about itself. */
   private believe(store: StoreName, claim: Claim): void {
+    this.recall(claim);
     if (claim.writes !== store) return;
     const newer = claim.epoch > this.settled;
     const proven = this.suspect !== null && this.suspect !== store && this.current?.writes !== store;
     if (!newer && !proven) return;
     if (!newer) this.disproved = this.current;
     this.move({ writes: store, epoch: claim.epoch });
+  }
+
+  /** In a pause whose beginning nobody here saw, a record of the same epoch names the store that had the writes. */
+  private recall({ writes, epoch }: Claim): void {
+    if (this.last !== null) return;
+    if (writes === "paused") this.leaving = epoch;
+    const paused = this.current?.writes === "paused" ? this.current.epoch : this.leaving;
+    if (epoch === paused && (writes === "sqlite" || writes === "postgres")) this.last = writes;
   }
 
   private move(route: Route): void {

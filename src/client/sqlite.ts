@@ -5,7 +5,7 @@
 import Database from "better-sqlite3";
 import { ConnectionError, closed, codeOf, FenceMet, judge, wordsOf } from "./errors.js";
 import { type Claim, type Outcome, runAlone, type Session, type Store, sleep } from "./store.js";
-import { translated } from "./translate.js";
+import { KEPT_CHARACTERS_MAX, translated } from "./translate.js";
 import { Turn } from "./turn.js";
 import { forSqlite, fromSqlite, placedValues, type Row, safeInteger, type Value } from "./values.js";
 
@@ -34,12 +34,13 @@ export class SqliteStore implements Store {
   constructor(private readonly options: SqliteOptions) {}
 
   async read(sql: string, values: readonly Value[]): Promise<Row[]> {
-    const reader = this.reading();
-    if (!reader.prepared(translated(sql, "sqlite").sql).readonly) {
-      // Its words did not say so, but it writes.
-      return (await runAlone(this, sql, values)).rows;
-    }
-    return this.unlocked(() => reader.run(sql, values).rows);
+    const rows = await this.unlocked(() => {
+      const reader = this.reading();
+      // Preparing reads the schema, which in rollback-journal mode may be locked.
+      return reader.prepared(translated(sql, "sqlite").sql).readonly ? reader.run(sql, values).rows : null;
+    });
+    // Its words did not say so, but it writes.
+    return rows ?? (await runAlone(this, sql, values)).rows;
   }
 
   async begin(): Promise<Session> {
@@ -77,10 +78,14 @@ export class SqliteStore implements Store {
       }
     };
     return {
-      run: async (sql, values) => this.withRowid(sql, writer.run(sql, values), writer),
+      run: async (sql, values) => {
+        if (this.over) throw closed();
+        return this.withRowid(sql, writer.run(sql, values), writer);
+      },
       rollback,
       commit: async () => {
         try {
+          if (this.over) throw closed();
           // In rollback-journal mode a reader of another process holds up the commit, which then stays open.
           await this.unlocked(() => database.exec("COMMIT"));
           release();
@@ -125,7 +130,8 @@ export class SqliteStore implements Store {
   }
 
   async close(): Promise<void> {
-    const release = await this.turn.take(this.options.waitMs);
+    // A transaction that does not end is rolled back with its connection.
+    const release = await this.turn.take(this.options.waitMs).catch(() => () => {});
     this.over = true;
     this.writer?.database.close();
     this.reader?.database.close();
@@ -186,6 +192,7 @@ class Connection {
     const known = this.ready.get(sql);
     if (known) return known;
     const made = this.database.prepare(sql);
+    if (sql.length > KEPT_CHARACTERS_MAX) return made;
     if (this.ready.size >= PREPARED_MAX) this.ready.delete(this.ready.keys().next().value ?? "");
     this.ready.set(sql, made);
     return made;

@@ -23,7 +23,7 @@ export interface Transaction {
 export class OpenTransaction implements Transaction {
   /** False once it was committed or rolled back. */
   open = true;
-  /** Some statement was more than a read. */
+  /** Rows were changed, which no fence would have let pass. */
   wrote = false;
   private failure: unknown = null;
 
@@ -48,17 +48,18 @@ export class OpenTransaction implements Transaction {
   private async statement(sql: string, params: readonly Value[]): Promise<Outcome> {
     if (!this.open)
       throw new TransactionError("the transaction is over", { store: this.store, code: "OVER" });
-    const { verb, reads, sql: text } = translated(sql, this.store);
-    const goesBack = verb === "ROLLBACK" && /^ROLLBACK\s+(TRANSACTION\s+|WORK\s+)?TO\b/i.test(text);
-    if (/^(BEGIN|START|COMMIT|END|ABORT)$/.test(verb) || (verb === "ROLLBACK" && !goesBack)) {
+    const { verb } = translated(sql, this.store);
+    const goesBack = verb === "ROLLBACK TO";
+    if (/^(BEGIN|START|COMMIT|END|ABORT|ROLLBACK)$/.test(verb)) {
       throw new QueryError(`${verb} belongs to transaction() itself; throw an error to roll back`, {
         code: "STATEMENT",
       });
     }
     if (this.failure !== null && !goesBack) throw this.failure;
-    if (!reads) this.wrote = true;
     try {
       const outcome = await this.session.run(sql, params);
+      if (goesBack) this.wrote = false;
+      else if (outcome.changes > 0) this.wrote = true;
       // A fence or a lost connection is not undone by a savepoint.
       if (goesBack && this.failure !== null && judge(this.failure) === "final") this.failure = null;
       return outcome;
@@ -85,6 +86,16 @@ export class OpenTransaction implements Transaction {
   /** The caller's own errors are final, even those that look like a store's. */
   private owned(error: unknown): unknown {
     return error === this.failure ? error : new CallersOwn(error);
+  }
+
+  /** Rolls back when `look` fails. */
+  async guarded<T>(look: () => Promise<T>): Promise<T> {
+    try {
+      return await look();
+    } catch (error) {
+      await this.rollback();
+      throw error;
+    }
   }
 
   async commit(): Promise<void> {

@@ -10,7 +10,7 @@ export interface Translated {
   readonly slots: readonly number[];
   /** How many parameters the caller must pass. */
   readonly parameters: number;
-  /** The first word, in capitals. */
+  /** The first word, in capitals; `ROLLBACK TO` for going back to a savepoint. */
   readonly verb: string;
   /** By its words it does nothing but read. */
   readonly reads: boolean;
@@ -31,15 +31,14 @@ interface Token {
   readonly depth: number;
 }
 
-const STRING = "'(?:[^']|'')*'?";
 const LINE_COMMENT = String.raw`--[^\n]*`;
 const DOLLAR = String.raw`\$(?<tag>[A-Za-z_\u{80}-\u{10ffff}][\w\u{80}-\u{10ffff}]*)?\$[\s\S]*?(?:\$\k<tag>\$|$)`;
 const REST = String.raw`(?<parameter>\$\d+|\?\d*)|(?<number>\d[\w.]*|\.\d[\w.]*)|(?<word>[A-Za-z_\u{80}-\u{10ffff}][\w$\u{80}-\u{10ffff}]*)|[\s\S]`;
 
 // [names] and `names` are SQLite's; in PostgreSQL a bracket is an array. E'…' with backslashes is PostgreSQL's.
 const LEXEMES: Readonly<Record<StoreName, string>> = {
-  sqlite: String.raw`(?<space>\s+|${LINE_COMMENT}|\/\*[\s\S]*?(?:\*\/|$))|(?<string>${STRING}|${DOLLAR})|(?<name>"(?:[^"]|"")*"?|${"`"}(?:[^${"`"}]|${"``"})*${"`"}?|\[[^\]]*\]?)|${REST}`,
-  postgres: String.raw`(?<space>\s+|${LINE_COMMENT})|(?<string>[eE]'(?:[^'\\]|\\[\s\S]|'')*'?|${STRING}|${DOLLAR})|(?<name>"(?:[^"]|"")*"?)|${REST}`,
+  sqlite: String.raw`(?<space>\s+|${LINE_COMMENT}|\/\*[\s\S]*?(?:\*\/|$))|(?<string>${DOLLAR})|(?<name>"(?:[^"]|"")*"?|${"`"}(?:[^${"`"}]|${"``"})*${"`"}?|\[[^\]]*\]?)|${REST}`,
+  postgres: String.raw`(?<space>\s+|${LINE_COMMENT})|(?<string>[eE]'(?:[^'\\]+|\\[\s\S]|'')*'?|${DOLLAR})|(?<name>"(?:[^"]|"")*"?)|${REST}`,
 };
 
 function tokens(sql: string, store: StoreName): Token[] {
@@ -50,6 +49,12 @@ function tokens(sql: string, store: StoreName): Token[] {
   while (at < sql.length) {
     if (store === "postgres" && sql.startsWith("/*", at)) {
       at = afterNestedComment(sql, at);
+      continue;
+    }
+    if (sql[at] === "'") {
+      const end = afterString(sql, at);
+      found.push({ kind: "other", text: "'", start: at, end, depth });
+      at = end;
       continue;
     }
     lexeme.lastIndex = at;
@@ -70,6 +75,17 @@ function kindOf(groups: Readonly<Record<string, string | undefined>>): Kind {
   if (groups.word !== undefined) return "word";
   if (groups.name !== undefined) return "name";
   return groups.parameter === undefined ? "other" : "parameter";
+}
+
+/** Not by the expression, which has no room for the quotes of a very long one. */
+function afterString(sql: string, start: number): number {
+  let at = start + 1;
+  for (;;) {
+    const quote = sql.indexOf("'", at);
+    if (quote < 0) return sql.length;
+    if (sql[quote + 1] !== "'") return quote + 1;
+    at = quote + 2;
+  }
 }
 
 /** PostgreSQL's block comments nest. */
@@ -94,6 +110,7 @@ function afterNestedComment(sql: string, start: number): number {
  * is then an operator. @throws QueryError for an empty statement
  */
 export function translate(sql: string, store: StoreName): Translated {
+  if (typeof sql !== "string") throw new QueryError("a statement is text", { code: "STATEMENT" });
   const list = tokens(sql, store);
   while (list.at(-1)?.text === ";") list.pop();
   const last = list.at(-1);
@@ -138,14 +155,17 @@ const WRITES = new Set(["INSERT", "UPDATE", "DELETE", "MERGE", "INTO", "REPLACE"
 
 function described(sql: string, list: readonly Token[]): Omit<Translated, "sql" | "slots" | "parameters"> {
   const word = (i: number) => (list[i]?.kind === "word" ? list[i]?.text.toUpperCase() : undefined) ?? "";
-  const verb = list.findIndex(({ text }) => text !== "(");
+  const first = list.findIndex(({ text }) => text !== "(");
+  const back = word(0) === "ROLLBACK" && [word(1), word(2)].includes("TO");
+  const verb = back ? "ROLLBACK TO" : word(first);
   const writes = list.some((_, i) => WRITES.has(word(i)) && list[i + 1]?.text !== "(");
   const top = (...words: string[]) =>
     list.findIndex((token, i) => token.depth === 0 && words.every((one, k) => word(i + k) === one));
-  const into = top("INSERT") < 0 && top("REPLACE") < 0 ? -1 : top("INTO");
+  const inserts = /^(INSERT|REPLACE|WITH)$/.test(verb) && (top("INSERT") >= 0 || top("REPLACE") >= 0);
+  const into = inserts ? top("INTO") : -1;
   return {
-    verb: word(verb),
-    reads: READS.has(word(verb)) && !writes,
+    verb,
+    reads: READS.has(verb) && !writes,
     insertsInto: into < 0 ? null : tableAt(sql, list, into + 1),
     returning: top("RETURNING") >= 0,
     upsert: top("DO", "UPDATE") >= 0,
@@ -161,12 +181,21 @@ function tableAt(sql: string, list: readonly Token[], first: number): string | n
   return sql.slice(start.start, (qualified ? list[first + 2] : start)?.end);
 }
 
-/** Statements repeat: the translations of the most recent ones are kept. */
+/** Statements repeat: the translations of the most recent ones are kept, of long ones that of the last. */
 const KEPT_MAX = 500;
+export const KEPT_CHARACTERS_MAX = 20_000;
 const kept = new Map<string, Translated>();
+const long = new Map<StoreName, { readonly sql: string; readonly made: Translated }>();
 
 /** `translate`, remembered. */
 export function translated(sql: string, store: StoreName): Translated {
+  if (sql?.length > KEPT_CHARACTERS_MAX) {
+    const last = long.get(store);
+    if (last?.sql === sql) return last.made;
+    const made = translate(sql, store);
+    long.set(store, { sql, made });
+    return made;
+  }
   const key = `${store} ${sql}`;
   const known = kept.get(key);
   if (known) return known;

@@ -1,13 +1,13 @@
 // Values on their way into both stores and back. What SQLite would store and return is the measure: the
-// application was written for it, so PostgreSQL's results are brought into the same form. It knows no statement.
-import pg from "pg";
+// application was written for it. It knows no statement and no driver: its types are part of the library's surface.
 import { QueryError } from "./errors.js";
 
 /** What may be bound. `undefined` and NaN become NULL, as SQLite has them. */
 export type Value = string | number | bigint | boolean | Date | Uint8Array | null | undefined;
 export type Row = Record<string, unknown>;
 
-type Plain = string | number | bigint | Uint8Array | null;
+/** What both stores can hold. */
+export type Plain = string | number | bigint | Uint8Array | null;
 
 /** Checks the number and the kinds of values and gives what both stores can hold. @throws QueryError */
 function plain(value: Value, position: number): Plain {
@@ -58,15 +58,6 @@ export function forSqlite(values: readonly Plain[]): Record<string, Plain> {
   );
 }
 
-/** As text that PostgreSQL reads by the type it expects: '1' is a valid boolean and a valid bigint. */
-export function forPostgres(values: readonly Plain[]): (string | Buffer | null)[] {
-  return values.map((value) => {
-    if (value === null || typeof value === "string") return value;
-    if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-    return Object.is(value, -0) ? "-0" : String(value);
-  });
-}
-
 /** A number when it is exact, else the bigint. */
 export function safeInteger(value: bigint): number | bigint {
   return value >= Number.MIN_SAFE_INTEGER && value <= Number.MAX_SAFE_INTEGER ? Number(value) : value;
@@ -80,37 +71,3 @@ export function fromSqlite(row: Row): Row {
   }
   return row;
 }
-
-const MOMENT = /^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.(\d+))?\+00$/;
-
-/** timestamptz as Date.toISOString spells it, with microseconds where there are some. Needs TimeZone = UTC. */
-function moment(text: string): string {
-  const [, day, time, fraction = ""] = MOMENT.exec(text) ?? [];
-  return day === undefined ? text : `${day}T${time}.${fraction.padEnd(3, "0")}Z`;
-}
-
-/** SQLite has no decimals: a whole number stays exact, a fraction becomes the nearest double. */
-function decimal(text: string): number | bigint {
-  return /^-?\d+$/.test(text) ? safeInteger(BigInt(text)) : Number(text);
-}
-
-const asIs = (text: string) => text;
-
-const PARSERS: Readonly<Record<number, (text: string) => unknown>> = {
-  16: (text) => (text === "t" ? 1 : 0),
-  20: (text) => safeInteger(BigInt(text)),
-  114: asIs,
-  1082: asIs,
-  1114: asIs,
-  1184: moment,
-  1700: decimal,
-  3802: asIs,
-};
-
-/** For pg's `types` option: this library's own parsers, others of the process left alone. */
-export const postgresTypes = {
-  getTypeParser(oid: number, format?: "text" | "binary"): (value: string) => unknown {
-    const own = format === "binary" ? undefined : PARSERS[oid];
-    return own ?? (pg.types.getTypeParser(oid, format ?? "text") as (value: string) => unknown);
-  },
-} as pg.CustomTypesConfig;

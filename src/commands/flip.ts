@@ -32,7 +32,7 @@ export function documentOf({ there: _, ...outcome }: Outcome): unknown {
 
 function sentence(to: Desired, { flipped, there, epoch, pauseMs, reason }: Outcome): string {
   if (flipped)
-    return `writes go to ${nameOf(to)} (epoch ${epoch}); they paused for ${(pauseMs ?? 0).toFixed(1)} ms`;
+    return `writes go to ${nameOf(to)} (epoch ${epoch})${pauseMs === undefined ? "" : `; they paused for ${pauseMs.toFixed(1)} ms`}`;
   if (there) return `${reason} (epoch ${epoch})`;
   const held = pauseMs && pauseMs > 0 ? ` Writes paused for ${pauseMs.toFixed(1)} ms; nothing was lost.` : "";
   return `not moved: ${reason}.${held}`;

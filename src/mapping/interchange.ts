@@ -1,5 +1,6 @@
 // The interchange form of rows: encoding a SQLite row with its mapping's codecs, COPY's CSV of encoded rows,
 // and the canonical text of a key that quarantine, verification and messages name rows by.
+import { storedAs } from "./affinity.js";
 import { InvalidText, Refusal, type SqliteValue } from "./codec.js";
 import type { ColumnMapping, TableMapping } from "./mapping.js";
 
@@ -65,6 +66,23 @@ export function keyIndexes(mapping: TableMapping): number[] {
 /** The key text of a row whose values stand in the order of `mapping.columns`. */
 export function keyOf(mapping: TableMapping, values: readonly SqliteValue[]): string {
   return keyText(keyIndexes(mapping).map((i) => values[i] ?? null));
+}
+
+/** The key's values of a key in the interchange form, as SQLite stores them; a refusal where it cannot hold one. */
+export function decodeKey(mapping: TableMapping, key: readonly (string | null)[]): SqliteValue[] | Refusal {
+  const values: SqliteValue[] = [];
+  for (const [i, column] of mapping.key.entries()) {
+    const value = column.codec.decode(key[i] ?? null);
+    if (value instanceof Refusal) return value;
+    values.push(storedAs(value, column.spec.affinity));
+  }
+  return values;
+}
+
+/** The key text of a key in the interchange form; where SQLite cannot hold the key, its texts as JSON. */
+export function encodedKeyText(mapping: TableMapping, key: readonly (string | null)[]): string {
+  const values = decodeKey(mapping, key);
+  return values instanceof Refusal ? JSON.stringify(key) : keyText(values);
 }
 
 /** A key as JSON: [1], ["a",2.0], [{"$blob":"ff00"}]; the same key always gives the same text. */

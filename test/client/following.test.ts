@@ -158,6 +158,38 @@ test("a record that is locked for a moment is waited for, not taken for none", a
   await expect(slow).rejects.toMatchObject({ store: "sqlite" });
 });
 
+test("a transaction that only reads gives its connection back when SQLite's record stays locked", async () => {
+  const flips = await flipping(4, undefined, "delete");
+  ends.push(() => flips.remove());
+  await flips.cutover();
+  const db = handle(flips, { waitMs: 200, connectMs: 1_000, connectionsMax: 1 });
+  await db.initialize();
+  const outside = flips.file.writer();
+  outside.exec("BEGIN EXCLUSIVE");
+  const began = performance.now();
+  const refused = await db.transaction((tx) => tx.query("SELECT 1 AS one")).catch((e: unknown) => e);
+  expect(refused).toMatchObject({ name: "TransactionError", code: "SQLITE_BUSY" });
+  expect(performance.now() - began).toBeLessThan(1_000);
+  outside.exec("ROLLBACK");
+  expect(await db.transaction((tx) => tx.query("SELECT 1 AS one"))).toEqual([{ one: 1 }]);
+});
+
+test("a transaction that locked rows and wrote none is repeated when the writes have left meanwhile", async () => {
+  const flips = await stage();
+  await flips.cutover();
+  const db = handle(flips);
+  await db.initialize();
+  let left = false;
+  const locking = db.transaction(async (tx) => {
+    const rows = await tx.query("SELECT balance FROM account WHERE id = 1 FOR UPDATE");
+    if (!left) await flips.revert({ publish: false });
+    left = true;
+    return rows;
+  });
+  // Repeated in SQLite, which does not know these words.
+  await expect(locking).rejects.toMatchObject({ name: "QueryError", store: "sqlite" });
+});
+
 test("two readers that find out at once both get what is new", async () => {
   const flips = await stage();
   const db = handle(flips);
@@ -245,6 +277,7 @@ test("waiting has an end that says what was waited for", async () => {
   const fenced = await db.execute("INSERT INTO entry (tag) VALUES ('x')").catch((e: unknown) => e);
   expect(fenced).toMatchObject({ name: "ConnectionError", code: "ROUTE_TIMEOUT", store: "sqlite" });
   expect((fenced as Error).message).toContain("lead away from sqlite, which refuses writes (epoch 1)");
+  expect(db.getMetrics().waits.timeouts).toBe(2);
 });
 
 test("a fence leads back to an older epoch when the other store says that it takes the writes", async () => {
@@ -256,6 +289,38 @@ test("a fence leads back to an older epoch when the other store says that it tak
   expect(flips.file.writer().prepare("SELECT tag FROM entry").all()).toEqual([{ tag: "again" }]);
   expect((await db.healthCheck()).route?.writes).toBe("sqlite");
 });
+
+test("a reader follows a cutover whose epoch is older than what it knew, after everything was installed anew", async () => {
+  const flips = await stage();
+  const db = handle(flips);
+  flips.publish("sqlite", 4);
+  await db.initialize();
+  // Epochs begin again.
+  await flips.cutover();
+  await flips.database.query("INSERT INTO entry (tag) VALUES ('there')");
+  await sleep(20);
+  expect(await db.query("SELECT tag FROM entry")).toEqual([{ tag: "there" }]);
+});
+
+test.each(["cutover", "revert"])(
+  "a handle made in the pause of a %s reads where the writes were last",
+  async (flip) => {
+    const flips = await stage();
+    if (flip === "revert") {
+      await flips.cutover();
+      await flips.database.query("UPDATE switchback.route SET writes = 'paused'");
+    } else flips.closeSqlite();
+    flips.publish("paused", flips.epoch);
+    // Nobody answers at the other one's address: the sidecar died in the pause.
+    for (const route of [flips.route, "http://127.0.0.1:1/route"]) {
+      const db = handle(flips, { route, waitMs: 5_000 });
+      await db.initialize();
+      expect(await db.queryOne("SELECT count(*) AS n FROM account")).toEqual({ n: 4 });
+      const { sqlite, postgres } = db.getMetrics();
+      expect([sqlite.queries, postgres.queries]).toEqual(flip === "revert" ? [0, 2] : [2, 0]);
+    }
+  },
+);
 
 test("the route over HTTP, and without the sidecar", async () => {
   const flips = await stage();

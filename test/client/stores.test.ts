@@ -1,5 +1,6 @@
 // The same calls in both stores: values there and back, counts and row numbers, errors, transactions.
 
+import { inspect } from "node:util";
 import { afterEach, expect, test } from "vitest";
 import {
   connect,
@@ -58,6 +59,9 @@ test.each(BOTH)("values come back in one form: %s", async (store) => {
   expect(
     await db.queryOne("SELECT count(*) AS n, sum(n) AS s FROM v WHERE id > $1 AND id > $1", [1]),
   ).toEqual({ n: 2, s: 7 });
+  // A number beyond the exact ones is what the double holds, not its shortest spelling.
+  await insert.execute([4, 2 ** 60, null, 2 ** 60, null, null, null, null]);
+  expect(await db.queryOne("SELECT n, r FROM v WHERE id = 4")).toEqual({ n: 2n ** 60n, r: 2 ** 60 });
   expect(await db.queryOne("SELECT 1 AS one FROM v WHERE id = ?", [99])).toBeNull();
 });
 
@@ -125,6 +129,7 @@ test.each(BOTH)("transactions: %s", async (store) => {
     throw own;
   });
   expect(await thrown.catch((e: unknown) => e)).toBe(own);
+  expect(db.getMetrics()[store].errors).toBe(0);
   const swallowed = db.transaction(async (tx) => {
     await tx.execute("INSERT INTO entry (tag) VALUES ('b')");
     await tx.execute("INSERT INTO entry (tag) VALUES ('b')").catch(() => {});
@@ -217,4 +222,75 @@ test("the example in Python waits while SQLite is closed, and goes through a fli
     "three",
     "four",
   ]);
+});
+
+test.each(["wal", "delete"] as const)(
+  "a lock is waited for as long as waitMs says, not longer: %s",
+  async (journal) => {
+    const flips = await flipping(4, undefined, journal);
+    ends.push(() => flips.remove());
+    const paths = { sqlite: flips.file.path, route: flips.route };
+    const hasty = connect({ ...paths, waitMs: 150 });
+    const patient = connect(paths);
+    ends.push(() => Promise.all([hasty.close(), patient.close()]));
+    await hasty.initialize();
+    const outside = flips.file.writer();
+    outside.exec("BEGIN EXCLUSIVE");
+    const began = performance.now();
+    expect(await hasty.execute("DELETE FROM entry").catch((e: unknown) => e)).toMatchObject({
+      name: "TransactionError",
+      code: "SQLITE_BUSY",
+      message: expect.stringContaining("waited 150 ms for a lock"),
+    });
+    expect(performance.now() - began).toBeLessThan(1_500);
+    // In rollback-journal mode a statement that is not prepared yet meets the lock before it runs.
+    const read = patient.queryOne("SELECT count(*) AS n FROM account");
+    const write = patient.execute("DELETE FROM entry");
+    // Longer than the pauses between attempts that conflict.
+    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    outside.exec("ROLLBACK");
+    expect(await read).toEqual({ n: 4 });
+    expect(await write).toEqual({ changes: 0 });
+  },
+);
+
+test.each(BOTH)("close ends what would never end: %s", async (store) => {
+  const { flips, db: looking } = await in_(store);
+  const paths = { sqlite: flips.file.path, postgres: flips.database.url, route: flips.route };
+  const db = connect({ ...paths, waitMs: 300, connectionsMax: 1 });
+  ends.push(() => db.close());
+  const inside = db.transaction(() => db.close());
+  expect(await inside.catch((e: unknown) => e)).toMatchObject({ name: "TransactionError", code: "NESTED" });
+  let goOn: () => void = () => {};
+  const never = db
+    .transaction(async (tx) => {
+      await tx.execute("INSERT INTO entry (tag) VALUES ('open')");
+      await new Promise<void>((resolve) => {
+        goOn = resolve;
+      });
+      await tx.execute("INSERT INTO entry (tag) VALUES ('late')");
+    })
+    .catch((e: unknown) => e);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  const queued = db.execute("INSERT INTO entry (tag) VALUES ('queued')").catch((e: unknown) => e);
+  const began = performance.now();
+  await Promise.all([db.close(), db.close()]);
+  expect(await queued).toBeInstanceOf(Error);
+  expect(performance.now() - began).toBeLessThan(1_500);
+  // Its lock is gone too.
+  await looking.execute("INSERT INTO entry (tag) VALUES ('other')");
+  goOn();
+  expect(await never).toMatchObject({ name: "ConnectionError", code: "CLOSED" });
+  expect(await looking.query("SELECT tag FROM entry")).toEqual([{ tag: "other" }]);
+});
+
+test("no password is shown by what a handle is printed as, nor taken in the route's address", async () => {
+  const { db } = await in_("postgres");
+  await db.initialize();
+  const [shown, secret] = [inspect(db, { depth: 9, maxArrayLength: 9 }), "test-password"];
+  expect(shown).toContain("127.0.0.1");
+  expect(shown).not.toContain(secret);
+  expect(() => connect({ sqlite: "x", route: "http://u:secret@127.0.0.1:9464/route" })).toThrow(
+    /^route: expected an address without user and password, received "http:\/\/u:\*\*\*@127/,
+  );
 });

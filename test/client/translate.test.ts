@@ -1,6 +1,6 @@
 // Placeholders and the words that decide: a table of statements, and what each store gets.
 import { expect, test } from "vitest";
-import { translate } from "#switchback/client/translate.js";
+import { translate, translated } from "#switchback/client/translate.js";
 
 const CASES: [string, string, string, number[]][] = [
   // written, SQLite's, PostgreSQL's, slots
@@ -65,6 +65,40 @@ test("the table of an INSERT, RETURNING and DO UPDATE", () => {
   expect(of("INSERT INTO t VALUES (1) ON CONFLICT (a) DO UPDATE SET a = 1")).toEqual(["t", false, true]);
   expect(of("INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING")).toEqual(["t", false, false]);
   expect(of("UPDATE t SET a = 1")).toEqual([null, false, false]);
+  // Not every statement with these words adds rows, nor may RETURNING stand in all of them.
+  expect(of("EXPLAIN INSERT INTO t VALUES (1)")).toEqual([null, false, false]);
+  expect(of("MERGE INTO t USING u ON t.a = u.a WHEN NOT MATCHED THEN INSERT VALUES (1)")).toEqual([
+    null,
+    false,
+    false,
+  ]);
   expect(() => translate(" -- nothing\n ;", "sqlite")).toThrow("empty");
+  expect(() => translate(undefined as never, "sqlite")).toThrow("a statement is text");
   expect(() => translate("SELECT $0", "sqlite")).toThrow("no placeholder");
+});
+
+test.each([
+  ["ROLLBACK", "ROLLBACK"],
+  ["\n  ROLLBACK WORK ;", "ROLLBACK"],
+  ["\n  ROLLBACK TO s", "ROLLBACK TO"],
+  ["/* back */ rollback transaction to savepoint s", "ROLLBACK TO"],
+])("the verb of %j", (sql, verb) => {
+  expect(translate(sql, "sqlite").verb).toBe(verb);
+});
+
+test("a statement of many megabytes", () => {
+  const long = "it''s ".repeat(4_000_000);
+  for (const store of ["sqlite", "postgres"] as const) {
+    expect(translate(`SELECT '${long}', $$${long}$$ -- ${long}\n, ?`, store).parameters).toBe(1);
+    expect(translate(`SELECT /*${long}*/ ?`, store).parameters).toBe(1);
+  }
+});
+
+test("of long statements only the last one is kept", () => {
+  const long = (letter: string) => `SELECT '${letter.repeat(1_000_000)}' || ?`;
+  const [short, first] = [translated("SELECT ?", "postgres"), translated(long("a"), "postgres")];
+  expect(translated(long("a"), "postgres")).toBe(first);
+  translated(long("b"), "postgres");
+  expect(translated(long("a"), "postgres")).not.toBe(first);
+  expect(translated("SELECT ?", "postgres")).toBe(short);
 });

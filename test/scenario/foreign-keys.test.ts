@@ -121,6 +121,40 @@ describe("adopted tables", () => {
   const AWAKE = ["author_always A", "author_edited O", "author_noted O", "author_off D"];
   const RESTING = AWAKE.map((trigger) => trigger.replace(/.$/, "D"));
 
+  test("keep the rows of tables that only PostgreSQL has, whose foreign keys rest as well", async () => {
+    await database.query(`CREATE TABLE author(id bigint PRIMARY KEY, name text UNIQUE, edits bigint);
+      CREATE TABLE book(id bigint PRIMARY KEY, author bigint, title text);
+      CREATE TABLE page(book bigint, n bigint, part bigint, PRIMARY KEY (book, n, part));
+      CREATE TABLE word(id bigint PRIMARY KEY, book bigint, n bigint, part bigint);
+      CREATE TABLE remark(n int, author bigint CONSTRAINT same REFERENCES author ON DELETE CASCADE);
+      CREATE TABLE prize(n int, author bigint CONSTRAINT same REFERENCES author)`);
+    sidecar = await Sidecar.streaming({
+      sqlite: file.path,
+      url: database.url,
+      source: { target: "adopt" },
+    });
+    await database.query("INSERT INTO remark VALUES (1, 1), (2, 2); INSERT INTO prize VALUES (1, 1), (2, 2)");
+    // Two rows swap a unique value: the copy must take both away for a moment.
+    file
+      .writer()
+      .exec(`BEGIN; UPDATE author SET name = 'x' WHERE id = 1; UPDATE author SET name = 'Woolf' WHERE id = 2;
+      UPDATE author SET name = 'Borges' WHERE id = 1; COMMIT`);
+    await expectEqual("sqlite");
+    await verify(sidecar);
+    await move(sidecar, "postgres");
+    await waitKeys(["prize true", "remark true"]);
+    for (const table of ["remark", "prize"])
+      expect(await database.query(`SELECT n FROM ${table} ORDER BY n`)).toEqual([{ n: 1 }, { n: 2 }]);
+    await database.query("DELETE FROM prize; DELETE FROM author WHERE id = 1");
+    expect(await database.query("SELECT n FROM remark")).toEqual([{ n: 2 }]);
+    await expectEqual("postgres");
+    await move(sidecar, "sqlite");
+    await waitKeys([]);
+    expect(await sidecar.term()).toBe(0);
+    expect((await sidecar.cli(["teardown"])).code).toBe(0);
+    await waitKeys(["prize false", "remark false"]);
+  });
+
   test("have their own foreign keys and triggers back at the cutover, and without them at the revert", async () => {
     await database.query(ADOPTED);
     sidecar = await Sidecar.streaming({

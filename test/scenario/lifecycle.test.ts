@@ -53,7 +53,7 @@ afterEach(async () => {
 /** Someone with the right to go around triggers, as a superuser has it, changes the copy. */
 async function tamper(sql: string): Promise<void> {
   const client = await database.client();
-  await client.query("SET session_replication_role = replica");
+  await client.query("SET switchback.apply = 'on'");
   await client.query(sql);
 }
 

@@ -106,3 +106,30 @@ test("a refused writer that keeps SQLite's lock holds up neither the cutover's a
     stubborn.kill();
   }
 });
+
+/** Holds the whole file most of the time: with a rollback journal nobody can even read meanwhile. */
+const HOGGING = `
+import sqlite3, sys, time
+db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=5)
+db.execute("PRAGMA journal_mode = DELETE")
+print("hogging", flush=True)
+for n in range(8):
+    db.execute("BEGIN EXCLUSIVE")
+    db.execute("INSERT INTO parent(v) VALUES ('held')")
+    time.sleep(0.7)
+    db.execute("COMMIT")
+    time.sleep(0.05)
+print("done", flush=True)
+`;
+
+test("a sidecar that starts beside an application that hogs the file gets its turn", async () => {
+  await sidecar.term();
+  const application = python(HOGGING, [file.path]);
+  await application.line();
+  sidecar.start();
+  expect(await application.line()).toBe("done");
+  expect(sidecar.running, sidecar.log()).toBe(true);
+  await sidecar.waitPhase("streaming");
+  await sidecar.waitDrained();
+  expect(await differences(file.path, database.url)).toEqual([]);
+});

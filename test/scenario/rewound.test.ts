@@ -25,9 +25,10 @@ const write = (from: number, count: number) => {
 };
 const backfill = () => cli(["backfill", "--json", "--sqlite", file.path, "--postgres", database.url]);
 
-for (const [what, writes] of [
-  ["shorter than what was applied", 0],
-  ["longer than what was applied", 120],
+for (const [what, from, writes] of [
+  ["shorter than what was applied", 1_000, 0],
+  ["longer than what was applied", 1_000, 120],
+  ["as long, with the very same keys", 51, 60],
 ] as const) {
   test(`a restored backup whose log is ${what} is refused`, async () => {
     expect((await backfill()).code).toBe(0);
@@ -39,7 +40,7 @@ for (const [what, writes] of [
     expect((await backfill()).code).toBe(0);
     copyFileSync(backup, file.path);
     rmSync(backup);
-    write(1_000, writes);
+    write(from, writes);
     const { code, stdout, stderr } = await backfill();
     expect(code, stderr).toBe(4);
     expect(JSON.parse(stdout).error.code).toBe("SQLITE_REWOUND");

@@ -35,10 +35,10 @@ test("verify finds what differs in SQLite, and --repair mends it; lost triggers 
 
     await database.query("DROP TRIGGER switchback_capture_insert ON t");
     await database.query("INSERT INTO t VALUES (4, 'unseen')");
-    await expect.poll(problems, WAIT).toContain("CAPTURE_LOST");
+    await expect.poll(problems, WAIT).toContain("COPY_UNKNOWN");
     expect((await ask(sidecar, "sqlite")).document).toMatchObject({ flipped: false });
     expect((await sidecar.cli(["verify", "--repair"])).code).toBe(0);
-    await expect.poll(problems, WAIT).not.toContain("CAPTURE_LOST");
+    await expect.poll(problems, WAIT).not.toContain("COPY_UNKNOWN");
 
     await database.query("ALTER TABLE t ADD COLUMN later text");
     await expect.poll(problems, WAIT).toContain("TARGET_CHANGED");

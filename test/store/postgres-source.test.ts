@@ -236,6 +236,26 @@ describe("installation", () => {
 });
 
 describe("windows", () => {
+  it.each([1, 5_000])("a TRUNCATE that commits while %i changes are read is not seen half", async (rows) => {
+    const { app, source, sidecar } = await open(18, ITEM_DDL, [ITEM]);
+    const copy = new Copy([ITEM]);
+    await app.query("INSERT INTO item SELECT n, 'old' FROM generate_series(1, 6000) n");
+    await copy.follow(source);
+    await app.query("UPDATE item SET v = 'new' WHERE id <= $1", [rows]);
+    // It holds the table, so that the changes are taken before it commits and the rows are read afterwards.
+    await sidecar.query("SET switchback.apply = 'off'");
+    await sidecar.query("BEGIN; TRUNCATE public.item; INSERT INTO public.item VALUES (7000, 'after')");
+    const reading = source.window(copy.position, SCOPE);
+    await pause(300);
+    await sidecar.query("COMMIT");
+    const window = await reading;
+    const gone: unknown[] = [];
+    for await (const key of eachRow(window?.tables[0]?.gone ?? { kind: "values", values: [] }))
+      gone.push(key);
+    expect(gone).toHaveLength(6_000);
+    await window?.close(false);
+  });
+
   it("a transaction that logged first and commits last is in the later window", async () => {
     const { app, source, database } = await open(18, ITEM_DDL, [ITEM]);
     const copy = new Copy([ITEM]);
@@ -369,6 +389,25 @@ describe("windows", () => {
       gone.push(key[0]);
     expect(gone.sort()).toEqual(["1", "2"]);
     await window?.close(true);
+  });
+
+  it("a row too large to be read is set aside by its key, alone and among others", async () => {
+    const BLOB = mappingOf("blob", { id: "bigint", v: "bytea" }, ["id"]);
+    const { app, source } = await open(18, "CREATE TABLE blob (id bigint PRIMARY KEY, v bytea)", [BLOB]);
+    const refused = [
+      { table: "blob", key: "[1]", column: null, reason: expect.stringContaining("too large") },
+    ];
+    await app.query("INSERT INTO blob VALUES (1, decode(repeat('ab', 270000000), 'hex'))");
+    const alone = await source.window(0, SCOPE);
+    expect(alone?.tables).toMatchObject([{ refused, rows: { values: [] }, gone: { values: [] } }]);
+    await alone?.close(false);
+    await app.query("INSERT INTO blob VALUES (2, 'x')");
+    const both = await source.window(0, SCOPE);
+    expect(both?.tables[0]?.refused).toEqual(refused);
+    const seen: unknown[] = [];
+    for await (const row of eachRow(both?.tables[0]?.rows ?? { kind: "values", values: [] })) seen.push(row);
+    expect(seen).toEqual([["2", "\\x78"]]);
+    await both?.close(true);
   });
 
   it("a backlog of 300,000 changes takes bounded memory, and the log is quick again after it", async () => {

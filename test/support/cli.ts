@@ -94,6 +94,8 @@ export interface SidecarOptions {
   readonly top?: Readonly<Record<string, unknown>>;
   /** What the sidecar asks of actions over HTTP; null for none. */
   readonly token?: string | null;
+  /** In the environment of the sidecar and of every command beside it. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /**
@@ -117,13 +119,15 @@ export class Sidecar {
   #starts = 0;
   readonly #remove: () => void;
   readonly #environment: Readonly<Record<string, string>>;
+  readonly #shared: Readonly<Record<string, string>>;
 
   private constructor(options: SidecarOptions, port: number) {
     const { folder, remove } = temporaryFolder();
     this.folder = folder;
     this.port = port;
-    const { token = "test-token" } = options;
-    this.#environment = token === null ? {} : { SWITCHBACK_TOKEN: token };
+    const { token = "test-token", environment = {} } = options;
+    this.#shared = environment;
+    this.#environment = token === null ? environment : { ...environment, SWITCHBACK_TOKEN: token };
     this.#remove = remove;
     this.config = join(folder, "switchback.yaml");
     const configuration = {
@@ -188,7 +192,8 @@ export class Sidecar {
 
   /** Another command with the sidecar's configuration. */
   cli(args: readonly string[], options: RunOptions = {}): Promise<Result> {
-    return cli([...args, "--config", this.config], { cwd: this.folder, ...options });
+    const env = { ...this.#shared, ...options.env };
+    return cli([...args, "--config", this.config], { cwd: this.folder, ...options, env });
   }
 
   async get(path: string): Promise<{ status: number; text: string }> {

@@ -1,17 +1,19 @@
-// Flips under writers that follow the route file, while the sidecar, PostgreSQL or both are killed: at random moments
-// and at chosen ones. Used with few kills by the tests and with many by the soak.
+// Flips under writers that follow the route file, while the sidecar, PostgreSQL or both are killed, or the power goes:
+// at random moments and at chosen ones. Used with few kills by the tests and with many by the soak.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import Database from "better-sqlite3";
 import pg from "pg";
 import { Sidecar, type Status } from "./cli.js";
+import { Power } from "./power.js";
 import { differences } from "./rows.js";
 import { type OwnServer, ownServer } from "./servers.js";
 import { type Outside, python, testFile } from "./sqlite.js";
 
 const WRITERS = 4;
-const STEP_MS = 2;
+/** Each writer's pause; with a rollback journal everybody waits for everybody. */
+const STEP_MS = { wal: 2, delete: 30 };
 const SCHEMA = `
   CREATE TABLE op(name TEXT PRIMARY KEY, writer INTEGER NOT NULL);
   CREATE TABLE counter(writer INTEGER PRIMARY KEY, value INTEGER NOT NULL);
@@ -19,8 +21,12 @@ const SCHEMA = `
 
 /** Takes names on standard input; a name that is there already was written before its writer could know. */
 const HOME_WRITER = `
-import sqlite3, sys
+import os, sqlite3, sys
 db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=10)
+# In WAL mode the same as FULL; with a rollback journal only this makes a commit last.
+db.execute("PRAGMA synchronous = EXTRA")
+# What every commit copies as a whole should be short.
+if "POWER_FOLDER" in os.environ: db.execute("PRAGMA wal_autocheckpoint = 60")
 for line in sys.stdin:
     try:
         db.execute("BEGIN IMMEDIATE")
@@ -34,6 +40,21 @@ for line in sys.stdin:
         print("not")
 `;
 
+/** A store is open when it would take a row; it never gets one. */
+const TRIAL = "INSERT INTO op VALUES ('trial', 9)";
+const HOME_TRIAL = `
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=10)
+try:
+    db.execute("BEGIN IMMEDIATE")
+    db.execute("${TRIAL}")
+    print("open")
+except sqlite3.Error as error:
+    if "writes have moved to PostgreSQL" not in str(error): raise
+    print("closed")
+if db.in_transaction: db.execute("ROLLBACK")
+`;
+
 type Store = "sqlite" | "postgres";
 
 class Writer {
@@ -41,16 +62,18 @@ class Writer {
   ackedAtMs = 0;
   private away: pg.Client | null = null;
   private stopped = false;
-  private readonly home: Outside;
+  private home: Outside | null = null;
   private readonly over: Promise<void>;
 
   constructor(
     private readonly route: () => { writes?: string } | null,
-    file: string,
+    private readonly file: string,
     private readonly url: string,
     private readonly number: number,
+    private readonly stepMs: number,
+    private readonly environment: Readonly<Record<string, string>>,
   ) {
-    this.home = python(HOME_WRITER, [file, String(number)]);
+    this.begin();
     this.over = this.work();
     this.over.catch(() => {});
   }
@@ -59,33 +82,56 @@ class Writer {
   async stop(): Promise<void> {
     this.stopped = true;
     await this.over;
-    await this.home.finish();
+    await this.home?.finish();
     await this.away?.end().catch(() => {});
   }
 
-  kill(): void {
-    this.home.kill();
+  begin(): void {
+    this.home = python(HOME_WRITER, [this.file, String(this.number)], "python3", this.environment);
+  }
+
+  freeze(): void {
+    this.home?.process.kill("SIGSTOP");
+  }
+
+  /** Kills what writes to SQLite; what it did not acknowledge is tried again after `begin`. */
+  async kill(): Promise<void> {
+    const { home } = this;
+    this.home = null;
+    home?.kill();
+    await home?.finish().catch(() => {});
   }
 
   private async work(): Promise<void> {
     for (let n = 0; !this.stopped; n++) {
       const name = `${this.number}-${n}`;
-      while (!(await this.wrote(name))) await sleep(STEP_MS);
+      while (!(await this.wrote(name))) await sleep(this.stepMs);
       this.acknowledged.push(name);
       this.ackedAtMs = performance.now();
-      await sleep(STEP_MS);
+      await sleep(this.stepMs);
     }
   }
 
   private async wrote(name: string): Promise<boolean> {
     switch (this.route()?.writes) {
       case "sqlite":
-        this.home.process.stdin?.write(`${name}\n`);
-        return (await this.home.line()) === "done";
+        return this.wroteHome(name);
       case "postgres":
         return this.wroteAway(name);
       default:
         return false;
+    }
+  }
+
+  private async wroteHome(name: string): Promise<boolean> {
+    const { home } = this;
+    if (!home) return false;
+    home.process.stdin?.write(`${name}\n`);
+    try {
+      return (await home.line()) === "done";
+    } catch (error) {
+      if (this.home === home) throw error;
+      return false;
     }
   }
 
@@ -118,7 +164,7 @@ class Writer {
 
 /** What is killed, and when: `after` a random time, when the route says paused, or once the flip is decided. */
 export interface Kill {
-  readonly what: "sidecar" | "server" | "both";
+  readonly what: "sidecar" | "server" | "both" | "power";
   readonly when: "random" | "paused" | "decided";
 }
 
@@ -137,16 +183,22 @@ export interface FlipKillingResult {
 export async function runFlipKilling(
   kills: readonly Kill[],
   chance: () => number,
+  journal: "wal" | "delete" = "wal",
 ): Promise<FlipKillingResult> {
-  const server = await ownServer(18);
+  const file = testFile(SCHEMA, journal);
+  const power = kills.some(({ what }) => what === "power") ? new Power(file.path) : null;
+  const environment = power?.environment ?? {};
+  const server = await ownServer(18, power ? ["fsync=on", "full_page_writes=on"] : []);
   const database = await server.database();
-  const file = testFile(SCHEMA);
-  const sidecar = await Sidecar.streaming({ sqlite: file.path, url: database.url });
+  const sidecar = await Sidecar.streaming({ sqlite: file.path, url: database.url, environment });
   const verified = await sidecar.cli(["verify"]);
   if (verified.code !== 0) throw new Error(verified.stderr);
   const route = () => routeOf(sidecar);
-  const writers = Array.from({ length: WRITERS }, (_, n) => new Writer(route, file.path, database.url, n));
-  const run = new Run(server, sidecar, file.path, database.url, writers);
+  const writers = Array.from(
+    { length: WRITERS },
+    (_, n) => new Writer(route, file.path, database.url, n, STEP_MS[journal], environment),
+  );
+  const run = new Run(server, sidecar, file.path, database.url, writers, power);
   try {
     for (const [n, kill] of kills.entries()) {
       const to = n % 2 === 0 ? "postgres" : "sqlite";
@@ -167,9 +219,10 @@ export async function runFlipKilling(
       found: run.found,
     };
   } finally {
-    for (const writer of writers) writer.kill();
+    for (const writer of writers) await writer.kill();
     await sidecar.remove();
     await server.remove();
+    power?.remove();
     file.remove();
   }
 }
@@ -185,21 +238,72 @@ class Run {
     private readonly file: string,
     private readonly url: string,
     private readonly writers: readonly Writer[],
+    private readonly power: Power | null,
   ) {}
 
   async kill({ what, when }: Kill, to: Store, chance: () => number): Promise<void> {
     this.flag(to);
     await this.moment(when, to, chance);
-    if (what !== "server") await this.sidecar.kill9();
-    if (what !== "sidecar") await this.server.stop("immediate");
-    const said = `${what} ${this.state()}`;
-    this.found[said] = (this.found[said] ?? 0) + 1;
+    if (what === "power") await this.cutPower();
+    else if (what !== "server") await this.sidecar.kill9();
+    if (what === "server" || what === "both") await this.server.stop("immediate");
+    if (what !== "power") this.note(`${what} ${this.state()}`);
     if (what !== "sidecar") await this.server.start();
+    if (what === "power") await this.powered();
     const startedMs = performance.now();
     if (what !== "server") this.sidecar.start();
     await this.acknowledgedSince(startedMs);
     this.recoveryMs.push(performance.now() - startedMs);
     await this.arrive(to);
+    if (what === "power") expectOneOpen(await this.open(), true);
+  }
+
+  private note(found: string): void {
+    this.found[found] = (this.found[found] ?? 0) + 1;
+  }
+
+  /** The power is back, and no sidecar runs yet. */
+  private async powered(): Promise<void> {
+    const open = await this.open();
+    this.note(`power file ${routeOf(this.sidecar)?.writes} open ${open[0] ?? "none"}`);
+    expectOneOpen(open, false);
+    for (const writer of this.writers) writer.begin();
+  }
+
+  /** Everything stops at one moment, SQLite's side first: what comes later in PostgreSQL cannot have come from there. */
+  private async cutPower(): Promise<void> {
+    process.kill(this.sidecar.pid, "SIGSTOP");
+    for (const writer of this.writers) writer.freeze();
+    this.server.pause();
+    await Promise.all([
+      this.sidecar.kill9(),
+      this.server.kill(),
+      ...this.writers.map((writer) => writer.kill()),
+    ]);
+    this.power?.cut();
+  }
+
+  /** The stores that would take a write now. */
+  private async open(): Promise<Store[]> {
+    const home = python(HOME_TRIAL, [this.file], "python3", this.power?.environment);
+    const client = new pg.Client({ connectionString: this.url });
+    await client.connect();
+    const away = client.query(`BEGIN; ${TRIAL}`).then(
+      () => true,
+      (error: { code?: string }) => {
+        if (error.code !== "25006") throw error;
+        return false;
+      },
+    );
+    try {
+      const [said] = await home.finish();
+      return [
+        ...(said === "open" ? ["sqlite" as const] : []),
+        ...((await away) ? ["postgres" as const] : []),
+      ];
+    } finally {
+      await client.end();
+    }
   }
 
   /** What the route file and SQLite's own record say. */
@@ -250,6 +354,12 @@ class Run {
     }
     throw new Error(`no write was acknowledged; log:\n${this.sidecar.log().slice(-2_000)}`);
   }
+}
+
+/** Before a sidecar has looked, both may be closed. */
+function expectOneOpen(open: readonly Store[], recovered: boolean): void {
+  if (open.length === 1 || (open.length === 0 && !recovered)) return;
+  throw new Error(`${open.length} stores take writes ${recovered ? "after" : "before"} the recovery`);
 }
 
 function routeOf(sidecar: Sidecar): { writes?: string; epoch?: number } | null {

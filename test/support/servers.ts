@@ -6,6 +6,7 @@ import { randomBytes } from "node:crypto";
 import { chmodSync, cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { inject } from "vitest";
 import type { TestProject } from "vitest/node";
@@ -126,6 +127,8 @@ export interface OwnServer {
   /** Freezes the server and all its sessions: connections stay open and nothing answers. */
   pause(): void;
   resume(): void;
+  /** Kills every one of its processes at once, frozen or not: what is only in memory is gone. */
+  kill(): Promise<void>;
   /** Stops the server and deletes its files. */
   remove(): Promise<void>;
 }
@@ -153,6 +156,13 @@ export async function ownServer(version: Version, settings: readonly string[] = 
     for (const pid of paused) signal(pid, "SIGCONT");
     paused = [];
   };
+  const pause = () => {
+    if (cluster.pid === null) throw new Error("the server is down");
+    // The postmaster first: it would start new sessions while we look for the present ones.
+    signal(cluster.pid, "SIGSTOP");
+    paused = [cluster.pid, ...childrenOf(cluster.pid)];
+    for (const pid of paused) signal(pid, "SIGSTOP");
+  };
   return {
     port: cluster.port,
     url: (database = "postgres") => urlOf(cluster.port, database),
@@ -162,14 +172,17 @@ export async function ownServer(version: Version, settings: readonly string[] = 
       resume();
       await cluster.stop(mode);
     },
-    pause() {
-      if (cluster.pid === null) throw new Error("the server is down");
-      // The postmaster first: it would start new sessions while we look for the present ones.
-      signal(cluster.pid, "SIGSTOP");
-      paused = [cluster.pid, ...childrenOf(cluster.pid)];
-      for (const pid of paused) signal(pid, "SIGSTOP");
-    },
+    pause,
     resume,
+    async kill() {
+      if (paused.length === 0) pause();
+      const killed = paused;
+      paused = [];
+      for (const pid of killed) signal(pid, "SIGKILL");
+      await cluster.stop("immediate");
+      // The next server refuses to start beside one that still has its memory.
+      while (killed.some(isAlive)) await sleep(1);
+    },
     async remove() {
       resume();
       await cluster.stop("immediate");
@@ -191,6 +204,16 @@ function signal(pid: number, name: NodeJS.Signals): void {
     process.kill(pid, name);
   } catch {
     // a session that ended in between
+  }
+}
+
+/** False for one that has ended and was not yet asked how. */
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return !/^\d+ \(.*\) Z/s.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    return false;
   }
 }
 

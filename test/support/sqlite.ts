@@ -64,8 +64,16 @@ export interface Outside {
 }
 
 /** Runs a Python program in another process; `sys.argv[1:]` are the arguments. */
-export function python(script: string, args: readonly string[] = [], interpreter = "python3"): Outside {
-  const child = spawn(interpreter, ["-u", "-c", script, ...args], { stdio: ["pipe", "pipe", "pipe"] });
+export function python(
+  script: string,
+  args: readonly string[] = [],
+  interpreter = "python3",
+  environment: Readonly<Record<string, string>> = {},
+): Outside {
+  const child = spawn(interpreter, ["-u", "-c", script, ...args], {
+    stdio: ["pipe", "pipe", "pipe"],
+    env: { ...process.env, ...environment },
+  });
   const lines: string[] = [];
   const waiting: ((line: string) => void)[] = [];
   let rest = "";

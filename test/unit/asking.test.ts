@@ -107,6 +107,29 @@ test("a flip that happens while the wish is being withdrawn stays", async () => 
   expect(readFlag(flagFile)).toBe("postgres");
 });
 
+test("a sidecar that was started anew meanwhile counts its answers from 1, and is heard", async () => {
+  life.start();
+  life.answer({ to: "postgres", flipped: false, epoch: 0, pauseMs: 0, reason: "of yesterday" });
+  const asked = ask();
+  while (readFlag(flagFile) !== "postgres") await new Promise((resolve) => setTimeout(resolve, 5));
+  life.stop();
+  life = new Life(routeFile);
+  life.start();
+  life.answer({ to: "postgres", flipped: true, epoch: 1, pauseMs: 7 });
+  expect(await asked).toEqual({ flipped: true, epoch: 1, pauseMs: 7, there: true });
+  expect(readFlag(flagFile)).toBe("postgres");
+});
+
+test("a flip that was decided, and whose sidecar died before it answered, is not taken back", async () => {
+  life.start();
+  const asked = ask(400);
+  while (readFlag(flagFile) !== "postgres") await new Promise((resolve) => setTimeout(resolve, 5));
+  life.stop();
+  writeRoute("postgres", 1);
+  expect(await asked).toEqual({ flipped: true, epoch: 1, there: true });
+  expect(readFlag(flagFile)).toBe("postgres");
+});
+
 test("an interrupted command takes its wish back", async () => {
   life.start();
   const stop = new AbortController();

@@ -232,7 +232,8 @@ export class Control {
     const table = targetName(mapping);
     await this.query(
       `CREATE OR REPLACE TRIGGER switchback_fence BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON ${table}
-         FOR EACH STATEMENT EXECUTE FUNCTION switchback.fence()`,
+         FOR EACH STATEMENT EXECUTE FUNCTION switchback.fence();
+       ALTER TABLE ${table} ENABLE ALWAYS TRIGGER switchback_fence`,
     );
   }
 
@@ -240,7 +241,7 @@ export class Control {
   async unfenced(mappings: readonly TableMapping[]): Promise<TableMapping[]> {
     const { rows } = await this.query<{ place: string }>(
       `SELECT t.tgrelid::regclass::text AS place FROM pg_catalog.pg_trigger t
-        WHERE t.tgname = 'switchback_fence' AND t.tgenabled = 'O' AND t.tgrelid = ANY ($1::regclass[])`,
+        WHERE t.tgname = 'switchback_fence' AND t.tgenabled = 'A' AND t.tgrelid = ANY ($1::regclass[])`,
       [mappings.map(targetName)],
     );
     const { rows: names } = await this.query<{ place: string }>(
@@ -307,15 +308,22 @@ export class Control {
     position: Position,
     equal: boolean,
     different: number,
+    began: string,
   ): Promise<void> {
     await this.transaction(async () => {
       await this.query("SET LOCAL synchronous_commit = on");
       await this.query(
-        `INSERT INTO switchback.verification (source, at, position, equal, different) VALUES ($1, now(), $2, $3, $4)
+        `INSERT INTO switchback.verification (source, at, position, equal, different) VALUES ($1, $5, $2, $3, $4)
          ON CONFLICT (source) DO UPDATE SET at = excluded.at, position = excluded.position, equal = excluded.equal, different = excluded.different`,
-        [source, position, equal, different],
+        [source, position, equal, different, began],
       );
     });
+  }
+
+  /** The server's clock, as text that keeps its microseconds. */
+  async now(): Promise<string> {
+    const { rows } = await this.query<{ now: string }>("SELECT clock_timestamp()::text AS now");
+    return rows[0]?.now ?? "";
   }
 
   async verification(source: string): Promise<Verification | null> {

@@ -15,6 +15,7 @@ import { type Gate, InDoubt, type Marks } from "../store.js";
 import { installCapture, restCapture } from "./capture.js";
 import { connectPostgres, postgresError, sqlState } from "./connection.js";
 import { Control, closedFence, type FollowedTable } from "./control.js";
+import { assertGuarded } from "./guards.js";
 import { targetName } from "./merge.js";
 import { alignSequences, readMarks, readSequences, type Sequence } from "./sequences.js";
 import { keepForeignKeys, suspend, suspendedStatements } from "./suspended.js";
@@ -144,6 +145,10 @@ export class PostgresGate implements Gate {
    */
   async close(epoch: number, signal: AbortSignal): Promise<number> {
     const closed = this.guard(async () => {
+      await assertGuarded(
+        this.client,
+        this.sources.flatMap(({ tables }) => tables),
+      );
       this.sequences = await readSequences(this.client, this.mappings());
       // Read once for nothing: a session that never did it would take its time for that in the pause.
       await readMarks(this.client, this.sequences);

@@ -11,6 +11,11 @@ import { targetName } from "./merge.js";
 
 /** Text of rows held in memory at a time; one row may be larger. */
 export const BYTES_MAX = 8 * 2 ** 20;
+/**
+ * A row with more text than this is not read: a string of JavaScript's holds 512 Mi characters, and a row of more
+ * than 1 GiB PostgreSQL does not send.
+ */
+export const TEXT_MAX = 500 * 2 ** 20;
 /** Rows of a batch. */
 const BATCH_ROWS = 2_000;
 /** What a row weighs at least, so that a batch has both limits in one sum. */
@@ -26,7 +31,7 @@ export interface Reading {
 
 /**
  * One row a distinct key of the JSON array $1: whether a row is there, the key, the row's columns. Fewer rows than
- * keys, each with the count of all, when the rows together pass BYTES_MAX.
+ * keys, each with the count of all, when the rows together pass BYTES_MAX; a single one may be as large as TEXT_MAX.
  */
 export function readFew(reading: Reading): string {
   const { mapping } = reading;
@@ -37,34 +42,44 @@ export function readFew(reading: Reading): string {
            sum(${weight(mapping)}) OVER (ROWS UNBOUNDED PRECEDING) AS weight
       FROM (SELECT DISTINCT ${typedKey(reading, (i) => `j.key ->> ${i}`)} FROM json_array_elements($1::json) AS j(key)) AS d
       LEFT JOIN ${targetName(mapping)} AS t ON ${matched(reading, "d")}) AS x
-   WHERE x.weight <= ${BYTES_MAX} OR x.total = 1`;
+   WHERE x.weight <= ${BYTES_MAX} OR (x.total = 1 AND x.weight <= ${TEXT_MAX})`;
 }
 
 /** Where the taken changes of a wide window wait, all tables together. */
 export const TAKEN = "pg_temp.switchback_taken";
 
-/** Makes the list of a table's distinct keys, each with whether its row is there and the batch that it belongs to. */
+/**
+ * Makes the list of a table's distinct keys, each with whether its row is there, whether it is too large to be read,
+ * and the batch that it belongs to.
+ */
 export function listKeys(reading: Reading): string {
   const { mapping, id } = reading;
-  const keys = mapping.key.map((_, i) => `d.k${i}`).join(", ");
+  const keys = mapping.key.map((_, i) => `k${i}`).join(", ");
   return `CREATE TEMP TABLE ${listName(id)} ON COMMIT DROP AS
-    SELECT ${keys}, t.tableoid IS NOT NULL AS present,
-           (sum(greatest(${weight(mapping)}, ${WEIGHT_MIN})) OVER (PARTITION BY t.tableoid IS NOT NULL ORDER BY ${keys} ROWS UNBOUNDED PRECEDING) / ${BYTES_MAX})::bigint AS batch
-      FROM (SELECT DISTINCT ${typedKey(reading, (i) => `a.key[${i + 1}]`)} FROM ${TAKEN} AS a WHERE a.t = ${id}) AS d
-      LEFT JOIN ${targetName(mapping)} AS t ON ${matched(reading, "d")};
+    SELECT ${keys}, present, weight > ${TEXT_MAX} AS large,
+           (sum(greatest(weight, ${WEIGHT_MIN})) OVER (PARTITION BY present, weight > ${TEXT_MAX} ORDER BY ${keys} ROWS UNBOUNDED PRECEDING) / ${BYTES_MAX})::bigint AS batch
+      FROM (SELECT d.*, t.tableoid IS NOT NULL AS present, ${weight(mapping)} AS weight
+              FROM (SELECT DISTINCT ${typedKey(reading, (i) => `a.key[${i + 1}]`)} FROM ${TAKEN} AS a WHERE a.t = ${id}) AS d
+              LEFT JOIN ${targetName(mapping)} AS t ON ${matched(reading, "d")}) AS weighed;
     CREATE INDEX ON ${listName(id)} (present, batch);
     ANALYZE ${listName(id)}`;
 }
 
 /** The batches of a table's list that hold any rows, or any keys of rows that are gone. */
 export function batchesOf(reading: Reading, present: boolean): string {
-  return `SELECT DISTINCT batch FROM ${listName(reading.id)} WHERE present = ${present} ORDER BY batch`;
+  return `SELECT DISTINCT batch FROM ${listName(reading.id)} WHERE present = ${present} AND NOT large ORDER BY batch`;
 }
 
 /** The rows of batch $1. */
 export function readBatch(reading: Reading): string {
   return `SELECT ${selected(reading.mapping)} FROM ${listName(reading.id)} AS d
-    JOIN ${targetName(reading.mapping)} AS t ON ${matched(reading, "d")} WHERE d.present AND d.batch = $1`;
+    JOIN ${targetName(reading.mapping)} AS t ON ${matched(reading, "d")} WHERE d.present AND NOT d.large AND d.batch = $1`;
+}
+
+/** The keys of rows that are too large to be read. */
+export function readLarge(reading: Reading): string {
+  const keys = reading.mapping.key.map((_, i) => `d.k${i}`).join(", ");
+  return `SELECT ${keys} FROM ${listName(reading.id)} AS d WHERE d.large`;
 }
 
 /** The keys of batch $1 whose rows are gone. */

@@ -175,10 +175,14 @@ export class PostgresSource implements Source {
 
   private async read(request: Request): Promise<Window | null> {
     if (request.readings.size === 0) return null;
-    const window = await readNarrow(this.narrow, request);
-    if (window !== "wide") return window;
-    await this.vacuuming;
-    return readWide(this.wide, request);
+    for (;;) {
+      const narrow = await readNarrow(this.narrow, request);
+      if (narrow === "again") continue;
+      if (narrow !== "wide") return narrow;
+      await this.vacuuming;
+      const wide = await readWide(this.wide, request);
+      if (wide !== "again") return wide;
+    }
   }
 
   private async closeWindow(window: Window, applied: boolean): Promise<void> {

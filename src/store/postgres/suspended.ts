@@ -1,5 +1,6 @@
 // What must not be there while only the sidecar writes, and must be there while the application does: foreign
-// keys, whose cascades would delete rows that the source kept, and the tables' own triggers. Each is recorded
+// keys, whose cascades would delete rows that the source kept, or rows of tables that are not ours at all, and the
+// tables' own triggers. Each is recorded
 // with the statement that brings it back. The caller holds the transaction.
 import type { TableMapping } from "../../mapping/mapping.js";
 import { sql } from "../../sql.js";
@@ -7,7 +8,8 @@ import type { Control, FollowedTable } from "./control.js";
 import { targetName } from "./merge.js";
 import { buildTargetSchema } from "./schema.js";
 
-type Kind = "foreign key" | "trigger";
+/** A reference is another table's foreign key to one of ours. */
+type Kind = "foreign key" | "reference" | "trigger";
 
 /** Takes out of the way whatever of that kind stands on these tables now, and records it. */
 export async function suspend(

@@ -11,7 +11,7 @@ const UNVALIDATED = `
   SELECT c.conrelid::regclass::text AS table, c.conname AS name,
          format('ALTER TABLE %s VALIDATE CONSTRAINT %I', c.conrelid::regclass, c.conname) AS validate
     FROM pg_catalog.pg_constraint c
-   WHERE c.conrelid = ANY ($1::regclass[]) AND c.contype = 'f' AND NOT c.convalidated AND c.conparentid = 0`;
+   WHERE (c.conrelid = ANY ($1::regclass[]) OR c.confrelid = ANY ($1::regclass[])) AND c.contype = 'f' AND NOT c.convalidated AND c.conparentid = 0`;
 
 /** Never throws: what cannot be validated stays NOT VALID, and is tried again at the next start. */
 export async function validateForeignKeys(

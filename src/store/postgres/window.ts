@@ -4,9 +4,11 @@
 // so that the changes leave the log no sooner. A narrow window is held in memory; a wide one is read in batches.
 import type pg from "pg";
 import { SwitchbackError } from "../../errors.js";
+import { encodedKeyText } from "../../mapping/interchange.js";
 import { sql } from "../../sql.js";
-import type { EncodedRow, Position, Rows, TableWindow, Window } from "../store.js";
+import type { EncodedRow, Position, RefusedRow, Rows, TableWindow, Window } from "../store.js";
 import { postgresError } from "./connection.js";
+import { targetName } from "./merge.js";
 import {
   batchesOf,
   interchanged,
@@ -15,7 +17,9 @@ import {
   readBatch,
   readFew,
   readGone,
+  readLarge,
   TAKEN,
+  TEXT_MAX,
 } from "./select.js";
 
 /** Windows of more changes are wide. */
@@ -38,15 +42,26 @@ export interface Request {
 /** Ends a window's transaction. */
 type Close = (applied: boolean) => Promise<void>;
 
+/** A table's file in the transaction's snapshot is not the one that it reads. */
+const MOVED = `SELECT EXISTS (SELECT FROM pg_catalog.pg_class AS c
+  WHERE c.oid = ANY ($1::regclass[]) AND c.relfilenode <> 0 AND c.relfilenode <> pg_catalog.pg_relation_filenode(c.oid)) AS moved`;
+
 /**
- * A window in memory; null when there are no changes, "wide" when there are too many for it or their rows too large.
+ * What is no window: null when there are no changes, "wide" when there are too many for memory or their rows too
+ * large, "again" when a TRUNCATE came between the snapshot and the reading: it empties a table for older snapshots
+ * too, so that they see half of its transaction.
+ */
+export type Nothing = "wide" | "again" | null;
+
+/**
+ * A window in memory.
  * `client` pipelines. @throws SwitchbackError POSITION_CONFLICT, POSTGRES_*
  */
-export async function readNarrow(client: pg.Client, request: Request): Promise<Window | "wide" | null> {
+export async function readNarrow(client: pg.Client, request: Request): Promise<Window | Nothing> {
   return inTransaction(client, async () => {
     const taken = await takeFew(client, request);
     if (taken === null || taken === "wide") return taken;
-    const tables = await Promise.allSettled(
+    const reading = Promise.allSettled(
       taken.map(async ({ id, changes, keys }): Promise<TableWindow | null> => {
         const reading = readingOf(request, id);
         const found = await client.query<(string | null)[]>({
@@ -58,12 +73,24 @@ export async function readNarrow(client: pg.Client, request: Request): Promise<W
         return tableWindow(reading, changes, ...divided(reading, found.rows));
       }),
     );
+    // Sent behind them, it is answered when all the tables are locked.
+    const [tables, [moved]] = await Promise.all([
+      reading,
+      Promise.allSettled([
+        movedSince(
+          client,
+          taken.map(({ id }) => readingOf(request, id)),
+        ),
+      ]),
+    ]);
     const read: TableWindow[] = [];
     for (const table of tables) {
       if (table.status === "rejected") throw table.reason;
       if (table.value === null) return "wide";
       read.push(table.value);
     }
+    if (moved.status === "rejected") throw moved.reason;
+    if (moved.value) return "again";
     return windowOf(request, read, closing(client));
   });
 }
@@ -92,8 +119,11 @@ async function takeFew(client: pg.Client, request: Request): Promise<readonly Ta
   return row.taken;
 }
 
-/** A window of any size, in bounded memory; null when there are no changes. `client` does not pipeline. */
-export async function readWide(client: pg.Client, request: Request): Promise<Window | null> {
+/** A window of any size, in bounded memory. `client` does not pipeline. */
+export async function readWide(
+  client: pg.Client,
+  request: Request,
+): Promise<Window | Exclude<Nothing, "wide">> {
   return inTransaction(client, async () => {
     await client.query(
       `${BEGIN}; ${WIDE_SETTINGS}; CREATE TEMP TABLE ${TAKEN} (t int, key text[]) ON COMMIT DROP`,
@@ -111,10 +141,41 @@ export async function readWide(client: pg.Client, request: Request): Promise<Win
       const reading = readingOf(request, id);
       await client.query(listKeys(reading));
       const present = await batched(client, reading, true);
-      tables.push(tableWindow(reading, Number(n), present, await batched(client, reading, false)));
+      const gone = await batched(client, reading, false);
+      tables.push({
+        ...tableWindow(reading, Number(n), present, gone),
+        refused: await large(client, reading),
+      });
     }
+    if (
+      await movedSince(
+        client,
+        rows.map(({ id }) => readingOf(request, id)),
+      )
+    )
+      return "again";
     return windowOf(request, tables, closing(client));
   });
+}
+
+async function movedSince(client: pg.Client, readings: readonly Reading[]): Promise<boolean> {
+  const { rows } = await client.query<{ moved: boolean }>({
+    ...prepared(MOVED),
+    values: [readings.map(({ mapping }) => targetName(mapping))],
+  });
+  return rows[0]?.moved ?? false;
+}
+
+/** Rows that nobody can read, for the target to set aside. */
+async function large(client: pg.Client, reading: Reading): Promise<RefusedRow[]> {
+  const { mapping } = reading;
+  const { rows } = await client.query<(string | null)[]>({ text: readLarge(reading), ...TEXTS });
+  return rows.map((key) => ({
+    table: mapping.table.name,
+    key: encodedKeyText(mapping, interchanged(mapping.key, key)),
+    column: null,
+    reason: `is too large: as text it passes ${TEXT_MAX / 2 ** 20} MiB`,
+  }));
 }
 
 async function batched(client: pg.Client, reading: Reading, present: boolean): Promise<Rows> {
@@ -167,7 +228,7 @@ function windowOf({ after }: Request, tables: readonly TableWindow[], close: Clo
 async function inTransaction<T>(client: pg.Client, work: () => Promise<T>): Promise<T> {
   try {
     const result = await work();
-    if (result === null || result === "wide") await client.query("ROLLBACK");
+    if (result === null || result === "wide" || result === "again") await client.query("ROLLBACK");
     return result;
   } catch (error) {
     await client.query("ROLLBACK").catch(() => {});

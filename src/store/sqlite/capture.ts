@@ -191,6 +191,18 @@ export function recordStep(db: Database.Database, before: number, after: number)
   db.prepare("INSERT INTO _switchback_version VALUES (?, ?)").run(from, after);
 }
 
+/** Records the schema as it is now as known, whoever made it so. */
+export function recordSchema(db: Database.Database): void {
+  const version = schemaVersion(db);
+  recordStep(db, version, version);
+}
+
+/** True when nobody else has changed the schema since a step of ours, or `recordSchema`, was last recorded. */
+export function isKnownSchema(db: Database.Database): boolean {
+  const known = db.prepare("SELECT after FROM _switchback_version").pluck().get();
+  return known !== undefined && Number(known) === schemaVersion(db);
+}
+
 /** True when every change of the schema from version `from` to `to` was one of ours. */
 export function isOurStep(db: Database.Database, from: number, to: number): boolean {
   if (from === to) return true;

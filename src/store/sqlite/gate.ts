@@ -15,11 +15,11 @@ import type Database from "better-sqlite3";
 import { SwitchbackError } from "../../errors.js";
 import { sql } from "../../sql.js";
 import { type Gate, type Marks, type Position, SourceChanged } from "../store.js";
-import { recordStep, schemaVersion } from "./capture.js";
+import { isKnownSchema, recordSchema, recordStep, schemaVersion } from "./capture.js";
 import { openSqlite, sqliteError } from "./connection.js";
 import { restTriggers, wakeTriggers } from "./resting.js";
 import type { SqliteSource } from "./source.js";
-import { immediately } from "./transaction.js";
+import { immediately, lasting } from "./transaction.js";
 
 const FENCE = "_switchback_fence";
 /** Opening again and recording are never given up; this long they may wait for a lock before they say so. */
@@ -49,7 +49,7 @@ export class SqliteGate implements Gate {
     this.files = sources.map((source) => {
       const db = openSqlite(source.file, { readonly: false });
       // A door that a power cut could open or close again would be none.
-      db.pragma("synchronous = FULL");
+      lasting(db);
       return { source, db };
     });
   }
@@ -90,7 +90,11 @@ export class SqliteGate implements Gate {
    * lock. What the application has not made durable yet is, so that the next commit has less to wait for.
    */
   async reserve(signal: AbortSignal): Promise<void> {
-    await this.each(signal, () => {});
+    await this.each(signal, ({ db, source }) => {
+      source.place.assertSame();
+      // What VACUUM or DDL did to the copy must be looked at first.
+      if (!isKnownSchema(db)) throw changedSchema(source);
+    });
     for (const { source } of this.files) {
       const wal = await openFile(`${source.file}-wal`, "r+").catch(() => null);
       await wal?.datasync().catch(() => {});
@@ -165,6 +169,7 @@ export class SqliteGate implements Gate {
           source.captures.map(({ name }) => name),
         ),
       );
+      recordSchema(db);
       setRoute(db, "postgres", epoch);
     });
   }
@@ -196,6 +201,13 @@ export class SqliteGate implements Gate {
 
 function lostDoor({ name, file }: SqliteSource): SwitchbackError {
   return new SwitchbackError("POSITION_CONFLICT", `another sidecar has taken over ${file}`, {
+    source: name,
+    file,
+  });
+}
+
+function changedSchema({ name, file }: SqliteSource): SwitchbackError {
+  return new SwitchbackError("SCHEMA_CHANGED", `${file} was vacuumed or given another schema meanwhile`, {
     source: name,
     file,
   });

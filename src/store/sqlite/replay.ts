@@ -6,7 +6,7 @@
 import type Database from "better-sqlite3";
 import { sameValue, storedAs } from "../../mapping/affinity.js";
 import { Refusal, type SqliteValue } from "../../mapping/codec.js";
-import { encodeValue, keyIndexes, keyText } from "../../mapping/interchange.js";
+import { decodeKey, encodedKeyText, encodeValue, keyIndexes, keyText } from "../../mapping/interchange.js";
 import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
 import type { EncodedRow, RefusedRow } from "../store.js";
 import { Deferred, type DeferredRow } from "./deferred.js";
@@ -56,8 +56,7 @@ export class TableReplay {
 
   /** The key text of an encoded key; where SQLite cannot hold the key, its texts as JSON. */
   nameOf(key: EncodedRow): string {
-    const values = this.decodeKey(key);
-    return values instanceof Refusal ? JSON.stringify(key) : keyText(values);
+    return encodedKeyText(this.mapping, key);
   }
 
   /** The encoded key of an encoded row. */
@@ -67,13 +66,13 @@ export class TableReplay {
 
   /** Deletes the row with that key; a key that SQLite cannot hold was never there. */
   remove(key: EncodedRow): void {
-    const values = this.decodeKey(key);
+    const values = decodeKey(this.mapping, key);
     if (!(values instanceof Refusal)) this.statements.delete(values);
   }
 
   /** Writes a row, or puts it off until `place`; why SQLite cannot hold it, or null. */
   write(row: EncodedRow): Fault | null {
-    const key = this.decodeKey(this.keyOf(row));
+    const key = decodeKey(this.mapping, this.keyOf(row));
     if (key instanceof Refusal) return this.refusedKey(row);
     const present = this.statements.find(key);
     const wanted = this.wanted(row, present);
@@ -167,16 +166,6 @@ export class TableReplay {
       return { column: column.column, reason };
     }
     return null;
-  }
-
-  private decodeKey(key: EncodedRow): SqliteValue[] | Refusal {
-    const values: SqliteValue[] = [];
-    for (const [i, column] of this.mapping.key.entries()) {
-      const value = column.codec.decode(key[i] ?? null);
-      if (value instanceof Refusal) return value;
-      values.push(storedAs(value, column.spec.affinity));
-    }
-    return values;
   }
 
   private refusedKey(row: EncodedRow): Fault {

@@ -3,6 +3,17 @@
 import type Database from "better-sqlite3";
 import { quote } from "../../schema.js";
 
+/** The tables, in lower case, that triggers of others than us stand on. */
+export function triggeredTables(db: Database.Database): Set<string> {
+  const names = db
+    .prepare(
+      "SELECT lower(tbl_name) FROM sqlite_schema WHERE type = 'trigger' AND name NOT GLOB '_switchback_*'",
+    )
+    .pluck()
+    .all() as string[];
+  return new Set(names);
+}
+
 /** Takes the application's triggers on these tables away, in their order. */
 export function restTriggers(db: Database.Database, tables: readonly string[]): void {
   const captured = new Set(tables.map((name) => name.toLowerCase()));

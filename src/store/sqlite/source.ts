@@ -26,9 +26,11 @@ import {
   schemaVersion,
 } from "./capture.js";
 import { openSqlite, sqliteError } from "./connection.js";
+import { Place } from "./place.js";
 import { begin } from "./reader-worker.js";
 import { readSchema } from "./schema.js";
 import { pin, Reader } from "./snapshot.js";
+import { fleeting, lasting } from "./transaction.js";
 import { Watch } from "./watch.js";
 import { type Followed, markAt, readWindow } from "./window.js";
 
@@ -48,6 +50,8 @@ const INSTALL_PATIENCE_MS = 10_000;
 
 export class SqliteSource implements HistorySource {
   readonly briefReads: boolean;
+  /** For whoever opens the path anew. */
+  readonly place: Place;
   private readonly reader: Database.Database;
   private readonly writer: Database.Database;
   private readonly watch: Watch;
@@ -55,7 +59,6 @@ export class SqliteSource implements HistorySource {
   private readers: Reader[] = [];
   private accepted = new Set<number>();
   private statedAtMs = 0;
-  private readonly inode: string;
   private captured: Captured | null = null;
   private marked: { readonly position: Position; readonly mark: string } | null = null;
 
@@ -66,10 +69,12 @@ export class SqliteSource implements HistorySource {
   ) {
     this.writer = openSqlite(file, { readonly: false });
     this.reader = openSqlite(file, { readonly: false });
+    // PostgreSQL's records build on what is installed and touched here.
+    lasting(this.writer);
     // Waiting for a lock stops everything else in this process, so it is kept short and tried again.
     for (const db of [this.writer, this.reader]) db.pragma(`busy_timeout = ${PATIENCE_MS}`);
     this.briefReads = this.writer.pragma("journal_mode", { simple: true }) !== "wal";
-    this.inode = inodeOf(file);
+    this.place = new Place({ source: name, file });
     this.watch = new Watch(this.writer, file);
   }
 
@@ -276,11 +281,10 @@ export class SqliteSource implements HistorySource {
         this.writer.prepare("SELECT coalesce(min(seq), 0) FROM _switchback_log").pluck().get(),
       );
       const end = Math.min(to, oldest + PRUNE_ROWS - 1);
-      return this.writer
-        .prepare(
-          "DELETE FROM _switchback_log WHERE seq <= ? AND seq < (SELECT max(seq) FROM _switchback_log)",
-        )
-        .run(end).changes;
+      const forget = this.writer.prepare(
+        "DELETE FROM _switchback_log WHERE seq <= ? AND seq < (SELECT max(seq) FROM _switchback_log)",
+      );
+      return fleeting(this.writer, () => forget.run(end).changes);
     });
   }
 
@@ -335,7 +339,7 @@ export class SqliteSource implements HistorySource {
     if (after > 0 && this.marked?.position === after && markAt(this.reader, after) !== this.marked.mark) {
       throw this.unlike(
         "SQLITE_REWOUND",
-        `the change log at ${after} is not the one that was applied, as after restoring a backup`,
+        `the change log at ${after} is not the one that was applied, as after a restored backup or a power cut`,
       );
     }
     const logged = this.reader
@@ -354,11 +358,7 @@ export class SqliteSource implements HistorySource {
     const now = performance.now();
     if (now - this.statedAtMs < STAT_MS) return;
     this.statedAtMs = now;
-    if (inodeOf(this.file) !== this.inode)
-      throw this.unlike(
-        "SQLITE_REPLACED",
-        "it is not the file that was captured: another file was moved there",
-      );
+    this.place.assertSame();
   }
 
   private unlike(code: ErrorCode, what: string): SwitchbackError {
@@ -386,9 +386,4 @@ export class SqliteSource implements HistorySource {
       throw this.explain(error);
     }
   }
-}
-
-function inodeOf(file: string): string {
-  const stat = statSync(file, { throwIfNoEntry: false });
-  return stat ? `${stat.dev}:${stat.ino}` : "gone";
 }

@@ -8,10 +8,15 @@ import { setImmediate as nextTurn, setTimeout as pause } from "node:timers/promi
 import Database from "better-sqlite3";
 import { SwitchbackError, type Where } from "../../errors.js";
 import type { TableMapping } from "../../mapping/mapping.js";
+import type { Table } from "../../schema.js";
 import type { Applied, EncodedRow, Position, RefusedRow, TableWindow, Target, Window } from "../store.js";
+import { isKnownSchema, missingTriggers, readCapture, recordSchema } from "./capture.js";
 import { openSqlite, sqliteError } from "./connection.js";
+import { Place } from "./place.js";
 import { type TableQuarantine, TableReplay } from "./replay.js";
+import { triggeredTables } from "./resting.js";
 import { batchesOf } from "./row-batches.js";
+import { lasting } from "./transaction.js";
 
 /** A lock is waited for in short steps, between which the process goes on. */
 const BUSY_STEP_MS = 250;
@@ -26,6 +31,7 @@ export class SqliteTarget implements Target {
   private readonly where: Where;
   private readonly tables = new Map<string, TableReplay>();
   private readonly mappings: ReadonlyMap<string, TableMapping>;
+  private readonly place: Place;
 
   /** @throws SwitchbackError as openSqlite */
   constructor(
@@ -35,12 +41,13 @@ export class SqliteTarget implements Target {
     mappings: readonly TableMapping[],
   ) {
     this.where = { source, file };
+    this.place = new Place({ source, file });
     this.mappings = new Map(mappings.map((mapping) => [mapping.table.name, mapping]));
     this.db = openSqlite(file, { readonly: false });
     // What foreign keys do has been done in PostgreSQL already; doing it here again would touch other rows.
     this.db.pragma("foreign_keys = OFF");
     // PostgreSQL forgets the changes once they are committed here.
-    this.db.pragma("synchronous = FULL");
+    lasting(this.db);
     // Rows that wait for their place must not fill the memory.
     this.db.pragma("temp_store = FILE");
   }
@@ -81,10 +88,12 @@ export class SqliteTarget implements Target {
 
   /**
    * Applies a window in one transaction. Rows that SQLite cannot hold go to quarantine and fail nothing.
-   * @throws SwitchbackError POSITION_CONFLICT when another owner took the file over, SQLITE_BUSY when a lock was
-   *   not to be had, and others of connection.ts; the file is then as it was
+   * @throws SwitchbackError POSITION_CONFLICT when another owner took the file over, SQLITE_REPLACED when another
+   *   file stands in its place, SQLITE_BUSY when a lock was not to be had, and others of connection.ts; the file is
+   *   then as it was
    */
   async apply(window: Window): Promise<Applied> {
+    this.place.assertSame();
     this.db.pragma(`busy_timeout = ${BUSY_STEP_MS}`);
     try {
       await this.patiently("BEGIN IMMEDIATE");
@@ -97,6 +106,40 @@ export class SqliteTarget implements Target {
       return { refused: quarantine.refused, mended: quarantine.mended };
     } catch (error) {
       if (this.db.inTransaction) this.db.exec("ROLLBACK");
+      throw this.explained(error);
+    }
+  }
+
+  /**
+   * Looks whether others changed the file's schema since it became a copy, which nothing can refuse. The tables
+   * whose rows may have suffered, and why; `acceptSchema` makes it known. @throws SwitchbackError SQLITE_REPLACED
+   */
+  disturbed(): { readonly table: string; readonly reason: string }[] | null {
+    this.place.assertSame();
+    try {
+      if (isKnownSchema(this.db)) return null;
+      const tables = [...this.mappings.values()].map(({ table }) => table);
+      const anew = missingTriggers(this.db, tables, readCapture(this.db)?.ids ?? new Map());
+      const triggered = triggeredTables(this.db);
+      const found = (table: Table) => {
+        if (anew.has(table.name)) return "was made anew in SQLite";
+        if (triggered.has(table.name.toLowerCase())) return "has a trigger in SQLite that others made";
+        return table.key.kind === "rowid" ? "may have been given other rowids by VACUUM in SQLite" : null;
+      };
+      return tables.flatMap((table) => {
+        const what = found(table);
+        return what === null ? [] : [{ table: table.name, reason: `the table ${table.name} ${what}` }];
+      });
+    } catch (error) {
+      throw this.explained(error);
+    }
+  }
+
+  acceptSchema(): void {
+    this.db.pragma(`busy_timeout = ${BUSY_STEP_MS}`);
+    try {
+      this.db.transaction(() => recordSchema(this.db)).immediate();
+    } catch (error) {
       throw this.explained(error);
     }
   }

@@ -1,11 +1,31 @@
-// Write transactions that must get their turn beside a busy application: short tries, so that this process goes
-// on answering meanwhile.
+// Write transactions of ours: what survives a power cut, and how they get their turn beside a busy application, in
+// short tries, so that this process goes on answering meanwhile.
 import { setTimeout as sleep } from "node:timers/promises";
 import type Database from "better-sqlite3";
 
 /** One try; waiting for a lock stops everything else in this process. */
 const TRY_MS = 10;
 const PAUSE_MS = 1;
+
+/**
+ * From now on a commit on this connection outlives a power cut. With a rollback journal the commit is the journal's
+ * removal, which FULL does not wait for and EXTRA does; in WAL mode they are the same.
+ */
+export function lasting(db: Database.Database): void {
+  db.pragma("synchronous = EXTRA");
+}
+
+/** Commits of a lasting connection that may be lost: in WAL mode they hold the write lock for no disk. */
+export function fleeting<T>(db: Database.Database, work: () => T): T {
+  // With a rollback journal less could damage the file.
+  if (db.pragma("journal_mode", { simple: true }) !== "wal") return work();
+  db.pragma("synchronous = NORMAL");
+  try {
+    return work();
+  } finally {
+    lasting(db);
+  }
+}
 
 /**
  * Runs `work` in a BEGIN IMMEDIATE transaction; `work` must not be asynchronous.

@@ -83,7 +83,7 @@ export async function readWindow(
   return { from: after, to, changes, mark: markAt(db, to), tables, close };
 }
 
-/** Log rows in a mark. One would do, were it not that the same key is often written again and again. */
+/** Log rows in a mark. Each is the only one of its kind, so one would do; more also see what was changed by hand. */
 const MARK_ROWS = 16;
 
 /**

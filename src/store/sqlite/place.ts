@@ -1,0 +1,28 @@
+// Which file stands at a path. An open connection goes on with the file that it opened, wherever that one is now;
+// whoever opens the path anew meets what was moved there. It looks at the path and never opens the file.
+import { statSync } from "node:fs";
+import { SwitchbackError } from "../../errors.js";
+
+export class Place {
+  private readonly inode: string;
+
+  constructor(private readonly where: { readonly source: string; readonly file: string }) {
+    this.inode = inodeOf(where.file);
+  }
+
+  /** Costs microseconds. @throws SwitchbackError SQLITE_REPLACED when another file stands there by now, or none */
+  assertSame(): void {
+    const { file } = this.where;
+    if (inodeOf(file) === this.inode) return;
+    throw new SwitchbackError(
+      "SQLITE_REPLACED",
+      `${file}: it is not the file that was captured: another file was moved there`,
+      this.where,
+    );
+  }
+}
+
+function inodeOf(file: string): string {
+  const stat = statSync(file, { throwIfNoEntry: false });
+  return stat ? `${stat.dev}:${stat.ino}` : "gone";
+}

@@ -70,7 +70,9 @@ export async function askForFlip(options: AskOptions): Promise<Outcome> {
   return {
     flipped: false,
     epoch: readRoute(routeFile)?.epoch ?? 0,
-    reason: `${why}, and there is no answer yet; the wish is withdrawn, see \`switchback status\` and the sidecar's log`,
+    reason: readLife(routeFile)
+      ? `${why}, and there is no answer yet; the wish is withdrawn, see \`switchback status\` and the sidecar's log`
+      : `${why}, and the sidecar gives no sign of life any more; the wish is withdrawn: start \`switchback run\` again`,
     there: false,
   };
 }

@@ -5,6 +5,7 @@ import { realpathSync } from "node:fs";
 import { basename, extname, resolve } from "node:path";
 import type { Config, SourceConfig, TableConfig } from "./config.js";
 import { type FileSource, pathText, type Report } from "./config-file.js";
+import { parseType, TYPE_NAMES } from "./mapping/types.js";
 
 export interface SourcePlaces {
   /** --sqlite, relative to `cwd`. */
@@ -147,7 +148,11 @@ function checkTables(source: SourceConfig, index: number, report: Report): void 
     const columns = new Map<string, string>();
     for (const [column, { type, from, name }] of Object.entries(settings.columns)) {
       once(columns, name ?? column, column, at("columns", column, "name"), report);
-      if (from !== undefined && type !== undefined && !/^(timestamp|date)/i.test(type)) {
+      const parsed = type === undefined ? null : parseType(type);
+      if (type !== undefined && parsed === null) {
+        const known = TYPE_NAMES.join(", ");
+        report(at("columns", column, "type"), `expected one of ${known}, received ${JSON.stringify(type)}`);
+      } else if (from !== undefined && parsed !== null && !/^timestamp/.test(parsed.name)) {
         report(
           at("columns", column),
           `from says how a moment is written, but the type is ${JSON.stringify(type)}, received from: ${from}`,

@@ -124,7 +124,7 @@ export const ERRORS = {
     "postgres",
     "retry",
     3,
-    "Check the host, the port and that the server runs; the sidecar tries again with back-off.",
+    "Check the host, the port and that the server runs; a sidecar that is up tries again by itself.",
   ),
   POSTGRES_AUTHENTICATION: kind("postgres", "operator", 3, "Check the user, the password and pg_hba.conf."),
   POSTGRES_DATABASE_MISSING: kind(
@@ -203,7 +203,7 @@ export const ERRORS = {
     "switchback",
     "operator",
     1,
-    "Mend the named rows in the store that has the writes, or map the column to a wider type; they follow by themselves.",
+    "Mend the rows that `switchback verify` names, in the store that has the writes, or map the column to a wider type; they follow by themselves.",
   ),
   BLOCKED: kind("switchback", "operator", 1, "Resolve the blockers listed above."),
   WOULD_LOSE: kind(
@@ -265,6 +265,12 @@ export const ERRORS = {
     "operator",
     4,
     "Leave the sidecar off if PostgreSQL keeps the writes. Remove the route file only if the SQLite file shall have them as it is now.",
+  ),
+  ROUTE_UNWRITABLE: kind(
+    "switchback",
+    "retry",
+    3,
+    "Let the sidecar's user write the route file's folder, and check its free space; until then no writes are moved.",
   ),
   TARGET_CHANGED: kind(
     "postgres",

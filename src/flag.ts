@@ -21,6 +21,8 @@ export type Desired = "sqlite" | "postgres";
 const POLL_MS = 100;
 /** A shell's `>` empties the file before it writes: only what stays empty is a wish. */
 const EMPTY_MS = 250;
+/** Of a flag that makes no sense, a message shows the beginning. */
+const TEXT_MAX = 40;
 
 /** The operator's wish; absent or empty means sqlite. Null when the file holds something else. */
 export function readFlag(file: string): Desired | null {
@@ -97,6 +99,11 @@ export class FlagWatch {
       if (performance.now() - this.emptySinceMs >= EMPTY_MS) this.said = "";
     }
     return wishOf(this.said);
+  }
+
+  /** What it holds, quoted and cut short, for messages. */
+  get text(): string {
+    return JSON.stringify(this.said.length > TEXT_MAX ? `${this.said.slice(0, TEXT_MAX)}…` : this.said);
   }
 
   /** After `ms`, or earlier when something happened there. */

@@ -12,7 +12,7 @@ import type { SourceMetrics } from "./metrics.js";
 import type { PhaseEvent } from "./phase.js";
 import type { Progress } from "./progress.js";
 import { problem, reconcile } from "./reconcile.js";
-import { gaugeLag, lagOf, noteRefused, quarantineProblems } from "./report.js";
+import { gaugeLag, lagOf, noteRefused, noteStale, quarantineProblems } from "./report.js";
 import type { Problem, SourceStatus, TableStatus } from "./status.js";
 import { buildKeys } from "./store/postgres/build.js";
 import { Control, type FollowedTable, type Verification } from "./store/postgres/control.js";
@@ -78,6 +78,8 @@ export class Follower {
   private followed: readonly FollowedTable[] = [];
   /** While the writes are in the other store there is nothing to see here. */
   private resting = false;
+  /** Said at the start and after each copy: flips and outages speak for themselves. */
+  private saidFollowing = false;
 
   constructor(private readonly options: FollowerOptions) {
     this.name = options.source.name;
@@ -96,9 +98,13 @@ export class Follower {
     ready: () => void,
     handover: Handover<InHand>,
   ): Promise<void> {
+    const home = this.resting;
     this.resting = false;
     await this.cycle(owner, signal, ready, async (link, target) => {
       this.options.event({ kind: "copied" });
+      if (!this.saidFollowing) this.options.log.info(`${this.name}: following every change`);
+      this.saidFollowing = true;
+      if (home) noteStale(this.source.schema().schema.oddities, this.name, this.options.log);
       this.analyze();
       await link.run(AbortSignal.any([signal, handover.stopping]), () => this.idle());
       if (!signal.aborted) await handover.park({ name: this.name, link, target }, signal);
@@ -214,6 +220,7 @@ export class Follower {
 
   private async copy(link: Link, target: PostgresTarget, signal: AbortSignal): Promise<void> {
     if ([...this.held.tables.values()].every(isComplete)) return;
+    this.saidFollowing = false;
     this.options.event({ kind: "copying" });
     this.options.progress.phase(`${this.name}: copying rows`);
     for (const name of this.held.tables.keys()) this.copied(name);
@@ -234,7 +241,7 @@ export class Follower {
     if (unfinished.length === 0) return;
     // Adopted tables have the keys and indexes that their own migrations gave them.
     const building = this.options.source.target === "create" ? unfinished : [];
-    this.options.progress.phase(`${this.name}: building keys and indexes`);
+    if (building.length > 0) this.options.progress.phase(`${this.name}: building keys and indexes`);
     const failures = await buildKeys(target.free, building, signal);
     for (const { message, where } of failures) {
       this.raise(problem("INDEX_FAILED", message, this.name, where.table ?? ""));

@@ -68,7 +68,10 @@ function standing(status: Status, config: Config): string | null {
 
 function notVerified(source: string, found: Verification | null, maxAgeMs: number): string | null {
   if (!found) return `${source} was never verified: run \`switchback verify\``;
-  if (!found.equal) return `the last verification of ${source} found ${found.different} rows that differ`;
+  if (!found.equal) {
+    const rows = found.different === 1 ? "1 row that differs" : `${found.different} rows that differ`;
+    return `the last verification of ${source} found ${rows} or cannot be held: mend what \`switchback verify\` names and run it again`;
+  }
   const ageMs = Date.now() - Date.parse(found.at);
   if (ageMs <= maxAgeMs) return null;
   const words = (ms: number) =>

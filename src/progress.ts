@@ -23,6 +23,15 @@ export interface ProgressOptions {
   readonly stream?: NodeJS.WritableStream;
 }
 
+/** The same for one of several sources, whose tables may have the names of another's. */
+export function withPrefix(progress: Progress, prefix: string): Progress {
+  return {
+    table: (name, copied, estimated) => progress.table(`${prefix}${name}`, copied, estimated),
+    phase: (text) => progress.phase(text),
+    done: () => progress.done(),
+  };
+}
+
 /** Enough to see what moves without filling a small terminal; the rest take their turn. */
 const BARS_MAX = 12;
 /** Between two log lines about copying. */

@@ -6,6 +6,7 @@ import type { LagClock } from "./lag.js";
 import type { Held } from "./link.js";
 import type { SourceMetrics } from "./metrics.js";
 import { problem } from "./reconcile.js";
+import type { Oddity } from "./schema.js";
 import type { Problem, SourceStatus } from "./status.js";
 import type { Position, RefusedRow } from "./store/store.js";
 
@@ -35,6 +36,16 @@ export function noteRefused(
     log.warn({ source, table, key, column }, `quarantined: ${reason}`);
   if (rows.length > NAMED) log.warn({ source }, `quarantined ${rows.length - NAMED} more rows`);
   metrics.add("switchback_errors_total", rows.length, { code: "QUARANTINED" });
+}
+
+/** After the way back: full-text indexes and the like are filled by triggers, and the application's rested. */
+export function noteStale(oddities: readonly Oddity[], source: string, log: Logger): void {
+  const tables = oddities.filter(({ kind }) => kind === "virtual table").map(({ table }) => table);
+  if (tables.length === 0) return;
+  log.warn(
+    { source, tables },
+    "virtual tables saw nothing of what was written in PostgreSQL: rebuild or refill them",
+  );
 }
 
 export function gaugeLag(metrics: SourceMetrics, newest: Position, held: Held, lag: LagClock): void {

@@ -2,8 +2,10 @@
 // that a reader never sees half of it.
 import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
-import { SwitchbackError } from "./errors.js";
-import type { Route } from "./status.js";
+import type { Logger } from "pino";
+import { ERRORS, SwitchbackError } from "./errors.js";
+import { Outage } from "./retry.js";
+import type { Problem, Route } from "./status.js";
 
 /** `durable` waits for the disk; in the pause of a flip nobody has time for that, and it is done again afterwards. */
 export function publishRoute(file: string, route: Route, durable: boolean): void {
@@ -47,4 +49,56 @@ export function refuseToForget(file: string, found: Route): void {
     `the route file ${file} sends writes to PostgreSQL (epoch ${published.epoch}), but the stores record no such flip, as after \`teardown --keep postgres\``,
     { file },
   );
+}
+
+const LOOK_MS = 500;
+
+/**
+ * Keeps the route file saying what is so. A file that cannot be written, on a full disk for example, is tried again,
+ * and one that somebody took away is put back: applications would wait at a fence for a route that never comes.
+ */
+export class RouteFile {
+  private readonly outage: Outage;
+  private timer: NodeJS.Timeout | undefined;
+  private failure: Problem | null = null;
+  private route: Route | null = null;
+
+  constructor(
+    private readonly file: string,
+    log: Logger,
+  ) {
+    this.outage = new Outage(log, "writing the route file");
+  }
+
+  /** Why applications cannot learn the route from the file, or null. */
+  get problem(): Problem | null {
+    return this.failure;
+  }
+
+  /** Never throws; from the first time on, the file is looked after. `durable` as in publishRoute. */
+  publish(route: Route, durable: boolean): void {
+    this.route = route;
+    this.timer ??= setInterval(() => this.look(), LOOK_MS).unref();
+    try {
+      publishRoute(this.file, route, durable);
+      this.outage.recovered();
+      this.failure = null;
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      const message = `the route file ${this.file} cannot be written: ${code ?? String(error)}`;
+      this.failure = { code: "ROUTE_UNWRITABLE", message, hint: ERRORS.ROUTE_UNWRITABLE.hint };
+      this.outage.failed(new SwitchbackError("ROUTE_UNWRITABLE", message));
+    }
+  }
+
+  close(): void {
+    clearInterval(this.timer);
+  }
+
+  private look(): void {
+    const { route } = this;
+    const found = readRoute(this.file);
+    if (route && (this.failure || found?.epoch !== route.epoch || found.writes !== route.writes))
+      this.publish(route, true);
+  }
 }

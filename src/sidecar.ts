@@ -9,10 +9,10 @@ import { Follower } from "./follower.js";
 import { createMetrics, type FlipResult as FlipOutcome, type Metrics } from "./metrics.js";
 import { awayPeriod, homePeriod, together } from "./periods.js";
 import { next, type Phase, type PhaseEvent, STARTING, slowest } from "./phase.js";
-import type { Progress } from "./progress.js";
+import { type Progress, withPrefix } from "./progress.js";
 import { resume } from "./resume.js";
 import { type Backoff, Outage, pause, pauseMs } from "./retry.js";
-import { publishRoute, refuseToForget } from "./route.js";
+import { RouteFile, refuseToForget } from "./route.js";
 import type { Problem, Route, Status } from "./status.js";
 import { connectPostgres } from "./store/postgres/connection.js";
 import { Control, type Verification as Recorded } from "./store/postgres/control.js";
@@ -25,7 +25,6 @@ import { WayBack } from "./way-back.js";
 /** A server that comes back is met within a second or so: a copy that lags costs more than a few connects. */
 const RECONNECT: Backoff = { firstMs: 100, mostMs: 2_000 };
 
-const ROUTE_RETRY_MS = 500;
 /** A lock in SQLite that is met at the start is waited for this long; a busy application lets go of it in time. */
 const START_LOCKED_MS = 20_000;
 /** Whoever asks for the status is not kept waiting by a store that hangs. */
@@ -39,7 +38,7 @@ export class Sidecar {
   private outage: Problem | null = null;
   private hindrance: Problem | null = null;
   private asked = false;
-  private routeRetry: NodeJS.Timeout | undefined;
+  private readonly routeFile: RouteFile;
   private readonly checks = new Map<string, Recorded>();
   private readonly waysBack: readonly WayBack[];
   private readonly switching: Switching;
@@ -57,7 +56,7 @@ export class Sidecar {
           postgres,
           workers: config.backfill.workers,
           log,
-          progress,
+          progress: config.sources.length > 1 ? withPrefix(progress, `${source.name}.`) : progress,
           metrics: this.metrics.source(source.name),
           event: (event) => this.on(i, event),
           verified: (found) => this.noteVerification(source.name, found),
@@ -74,6 +73,7 @@ export class Sidecar {
           verified: (found) => this.noteVerification(source.name, found),
         }),
     );
+    this.routeFile = new RouteFile(config.routeFile, log);
     this.switching = new Switching({
       flagFile: config.flagFile,
       routeFile: config.routeFile,
@@ -125,7 +125,6 @@ export class Sidecar {
         tries = 0;
         outage.recovered();
         this.outage = null;
-        this.progress.done();
       };
       try {
         await this.locked(signal, async (owner, inner) => {
@@ -174,7 +173,7 @@ export class Sidecar {
       },
       signal,
     );
-    this.writeRoute(true);
+    this.routeFile.publish(this.currentRoute, true);
   }
 
   private async halt(error: unknown, signal: AbortSignal): Promise<void> {
@@ -229,22 +228,8 @@ export class Sidecar {
   /** Tells the world where writes go. */
   private publish(route: Route, durable: boolean): void {
     this.currentRoute = route;
-    this.writeRoute(durable);
+    this.routeFile.publish(route, durable);
     for (const { name } of this.followers) this.metrics.source(name).route(route.writes, route.epoch);
-  }
-
-  /** A file that cannot be written, on a full disk for example, is tried again: nobody may be left to wait for it. */
-  private writeRoute(durable: boolean): void {
-    clearTimeout(this.routeRetry);
-    try {
-      publishRoute(this.config.routeFile, this.currentRoute, durable);
-    } catch (error) {
-      this.log.error(
-        { err: error, file: this.config.routeFile },
-        "the route file cannot be written; trying again",
-      );
-      this.routeRetry = setTimeout(() => this.writeRoute(true), ROUTE_RETRY_MS);
-    }
   }
 
   private countFlip(result: FlipOutcome, pauseMs: number | null): void {
@@ -260,6 +245,7 @@ export class Sidecar {
     const follower = this.followers[source];
     const phase = this.phases[source];
     if (follower && phase) this.metrics.source(follower.name).phase(phase.name);
+    if (event.kind === "copied" && slowest(this.phases).name !== "backfilling") this.progress.done();
   }
 
   private count(error: unknown): void {
@@ -282,6 +268,7 @@ export class Sidecar {
         ...(phase.name === "halted" ? [phase.problem] : []),
         ...(this.outage ? [this.outage] : []),
         ...(this.hindrance ? [this.hindrance] : []),
+        ...(this.routeFile.problem ? [this.routeFile.problem] : []),
         ...this.switching.problems(),
         ...problems,
       ],
@@ -354,7 +341,7 @@ export class Sidecar {
   }
 
   async close(): Promise<void> {
-    clearTimeout(this.routeRetry);
+    this.routeFile.close();
     await this.switching.close();
     for (const follower of this.followers) await follower.close();
     this.metrics.close();

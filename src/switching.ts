@@ -94,7 +94,10 @@ export class Switching {
       desired = this.flag.read();
       this.unreadable = desired
         ? null
-        : problemOf("FLAG_UNREADABLE", `the flag ${this.options.flagFile} holds neither sqlite nor postgres`);
+        : problemOf(
+            "FLAG_UNREADABLE",
+            `the flag ${this.options.flagFile} holds ${this.flag.text}, neither sqlite nor postgres`,
+          );
     } catch (error) {
       if (!(error instanceof SwitchbackError)) throw error;
       this.unreadable = problemOf("FLAG_UNREADABLE", error.message);

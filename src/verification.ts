@@ -259,9 +259,13 @@ function checkReady(
   }
   const copying = chosen.find(({ state }) => state === "copying");
   if (copying) {
-    throw new SwitchbackError("NOT_INSTALLED", `the table ${copying.name} is not copied yet`, {
-      ...where,
-      table: copying.name,
-    });
+    throw new SwitchbackError(
+      "NOT_INSTALLED",
+      `the table ${copying.name} is not copied yet: \`switchback status\` shows how far it is`,
+      {
+        ...where,
+        table: copying.name,
+      },
+    );
   }
 }

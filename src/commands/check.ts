@@ -1,6 +1,8 @@
 // check: can this file be moved, and what will not go smoothly? It opens everything read-only, installs nothing,
 // and gathers what the other parts find: the file's surroundings, its schema, every value that the mapping would
 // refuse, and the target. It owns the order, the layout and the exit code.
+import { constants, existsSync, statSync } from "node:fs";
+import { dirname } from "node:path";
 import type Database from "better-sqlite3";
 import type { SourceConfig } from "../config.js";
 import { decideMappings } from "../mapping/decide.js";
@@ -9,14 +11,14 @@ import type { Oddity, Schema } from "../schema.js";
 import { connectPostgres } from "../store/postgres/connection.js";
 import { buildTargetSchema, inspectTarget, type TargetTable } from "../store/postgres/schema.js";
 import { assess } from "../store/sqlite/assess.js";
-import { openSqlite, sqliteError } from "../store/sqlite/connection.js";
+import { may, openSqlite, sqliteError } from "../store/sqlite/connection.js";
 import { readSchema } from "../store/sqlite/schema.js";
 import { orphans, surroundings } from "../store/sqlite/surroundings.js";
 import type { Context, ExitCode, Finding } from "./command.js";
 
 /** Exit code 1 when something blocks the move, else 0. */
 export async function check(context: Context): Promise<ExitCode> {
-  const findings: Finding[] = [];
+  const findings: Finding[] = routeFolder(context);
   const tables: Record<string, number> = {};
   for (const source of context.config.sources) {
     const file = checkFile(source);
@@ -31,6 +33,23 @@ export async function check(context: Context): Promise<ExitCode> {
       print(context, source, tables[source.name] ?? 0, findings);
     }
   return ok ? 0 : 1;
+}
+
+/** `run` makes the folder where it is missing. It is a matter of all sources, and stands with the first. */
+function routeFolder({ config: { routeFile, sources } }: Context): Finding[] {
+  let place = dirname(routeFile);
+  while (!existsSync(place) && place !== dirname(place)) place = dirname(place);
+  const source = sources[0]?.name;
+  if (source === undefined || (statSync(place).isDirectory() && may(place, constants.W_OK))) return [];
+  return [
+    {
+      severity: "warning",
+      code: "route-folder",
+      source,
+      message: `the route file ${routeFile} cannot be written by this user, and without it no writes are moved`,
+      remedy: "Name another place with `route` or SWITCHBACK_ROUTE, or give the sidecar's user the right.",
+    },
+  ];
 }
 
 function checkFile(source: SourceConfig): { targets: readonly TargetTable[]; findings: Finding[] } {

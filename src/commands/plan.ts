@@ -124,7 +124,13 @@ function write(context: Context, file: string, options: PlanOptions, plans: read
   if (existsSync(path) && path !== context.config.file) {
     throw new SwitchbackError("USAGE", `--write: ${path} exists already; remove it or name another file`);
   }
-  writeFileSync(path, configurationText(context.config, plans, path));
+  const text = configurationText(context.config, plans, path);
+  try {
+    writeFileSync(path, text);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new SwitchbackError("USAGE", `--write: ${path} cannot be written: ${code}`);
+  }
   if (!context.json && options.sql !== true) context.out(`configuration written to ${path}\n`);
 }
 

@@ -16,11 +16,14 @@ import { type Context, counted, type ExitCode, requirePostgres } from "./command
 
 const ASK_MS = 1_000;
 const WATCH_MS = 1_000;
+/** Home, and clear what is below: on a terminal the picture stays where it is. */
+const REDRAW = "\x1b[H\x1b[J";
 
 export async function status(context: Context, options: { readonly watch?: boolean }): Promise<ExitCode> {
   for (;;) {
     const answer = (await askSidecar(context.config)) ?? (await readStores(context));
-    context.out(context.json ? JSON.stringify(answer) : text(answer));
+    const again = options.watch && process.stdout.isTTY ? REDRAW : "";
+    context.out(context.json ? JSON.stringify(answer) : again + text(answer));
     if (!options.watch) return 0;
     await pause(WATCH_MS, context.signal).catch(() => {});
     if (context.signal.aborted) return 0;

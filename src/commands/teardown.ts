@@ -9,7 +9,7 @@ import { lockTarget } from "../store/postgres/lock.js";
 import { validateForeignKeys } from "../store/postgres/validate.js";
 import { readCapture, removeCapture } from "../store/sqlite/capture.js";
 import { openSqlite, sqliteError } from "../store/sqlite/connection.js";
-import { type Context, type ExitCode, requirePostgres } from "./command.js";
+import { type Context, counted, type ExitCode, requirePostgres } from "./command.js";
 
 export async function teardown(context: Context, options: { readonly keep?: string }): Promise<ExitCode> {
   const { config } = context;
@@ -31,7 +31,7 @@ export async function teardown(context: Context, options: { readonly keep?: stri
       else if (!installed && removed.sqlite === 0) context.out("nothing of switchback's was installed");
       else
         context.out(
-          `removed from ${removed.sqlite} SQLite ${removed.sqlite === 1 ? "file" : "files"} and ${tables} PostgreSQL tables; all rows stay where they are` +
+          `removed from ${counted(removed.sqlite, "SQLite file")} and ${counted(tables, "PostgreSQL table")}; all rows stay where they are` +
             (away
               ? "\nThe way back is given up: the SQLite file is no longer kept up to date, and no longer refuses writes. Let no application open it."
               : ""),

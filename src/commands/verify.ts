@@ -75,14 +75,15 @@ function print(context: Context, verdicts: readonly Verdict[]): void {
       const { missing, extra, different, quarantined } = table;
       if (missing + extra + different + quarantined === 0) continue;
       context.out(
-        `  ${table.name}: ${counted(table.source, "row")} in ${ours}, ${table.target} in ${copy}: ${missing} missing, ${extra} extra, ${different} different, ${quarantined} quarantined`,
+        `  ${table.name}: ${counted(table.source, "row")} in ${ours}, ${table.target.toLocaleString("en")} in ${copy}: ${missing} missing, ${extra} extra, ${different} different, ${quarantined} quarantined`,
       );
       for (const { kind, key, reason } of table.examples)
         context.out(`    ${kind} ${key}${reason ? `: ${reason}` : ""}`);
     }
-    if (!equal && inFlight === 0)
-      context.out(
-        `  Run \`switchback verify --repair\` to mend rows that differ; quarantined rows must be mended in ${ours}.`,
-      );
+    if (inFlight > 0) continue;
+    if (tables.some(({ missing, extra, different }) => missing + extra + different > 0))
+      context.out("  Run `switchback verify --repair` to mend the rows that differ.");
+    if (tables.some(({ quarantined }) => quarantined > 0))
+      context.out(`  Mend quarantined rows in ${ours}, or map the column to a wider type.`);
   }
 }

@@ -236,7 +236,9 @@ function checkNames(schema: Schema, source: SourceConfig): void {
   for (const [name, config] of Object.entries(source.tables)) {
     const table = schema.tables.find((t) => folded(t.name) === folded(name));
     if (!table) {
-      unknown.push(`no table ${name}; there are ${listed(schema.tables)}`);
+      unknown.push(
+        `no table ${name}; ${schema.tables.length > 0 ? `there are ${listed(schema.tables)}` : "the file has none"}`,
+      );
       continue;
     }
     for (const [columnName, { type, from }] of Object.entries(config.columns)) {

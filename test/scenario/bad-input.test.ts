@@ -99,6 +99,21 @@ describe("the SQLite file", () => {
     own.remove();
   });
 
+  test("in a folder that is a file", async () => {
+    writeFileSync(join(folder, "plain"), "");
+    refused(await backfill(join(folder, "plain", "app.db")), 2, /no SQLite file at .*app\.db/);
+  });
+
+  test("behind a folder that may not be entered", async () => {
+    const own = testFile("CREATE TABLE t(id INTEGER PRIMARY KEY)", "delete");
+    // Too long a name cannot be looked up by anybody, root included.
+    refused(await backfill(join(own.folder, "x".repeat(300))), 3, /cannot be reached: ENAMETOOLONG/);
+    chmodSync(own.folder, 0o000);
+    if (userInfo().uid !== 0) refused(await backfill(own.path), 3, /cannot be reached: EACCES/);
+    chmodSync(own.folder, 0o755);
+    own.remove();
+  });
+
   test("locked by a transaction that never ends", async () => {
     const own = testFile("CREATE TABLE t(id INTEGER PRIMARY KEY)");
     own.writer().exec("BEGIN IMMEDIATE");

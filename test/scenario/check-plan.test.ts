@@ -232,6 +232,22 @@ describe("plan", () => {
     },
   );
 
+  test("a route file that can never be written is found beforehand", async () => {
+    const file = made("route.db", SOUND);
+    const route = join(file, "below", "a-file.json");
+    const { code, stdout } = await cli(["check", "--json", "--sqlite", file], {
+      env: { SWITCHBACK_ROUTE: route },
+    });
+    expect([code, JSON.parse(stdout).findings]).toEqual([
+      0,
+      expect.arrayContaining([expect.objectContaining({ code: "route-folder", severity: "warning" })]),
+    ]);
+    const fine = join(folder, "not", "yet", "there", "route.json");
+    expect(
+      (await cli(["check", "--json", "--sqlite", file], { env: { SWITCHBACK_ROUTE: fine } })).stdout,
+    ).not.toContain("route-folder");
+  });
+
   test("--write keeps the rest of a configuration, and never runs over another file", async () => {
     const file = made("keep.db", SOUND);
     const config = join(folder, "keep.yaml");
@@ -245,6 +261,17 @@ describe("plan", () => {
     const refused = await cli(["plan", "--sqlite", file, "--write", file]);
     expect(refused.code).toBe(2);
     expect(statSync(file).size).toBe(before);
+    const nowhere = await cli([
+      "plan",
+      "--sqlite",
+      file,
+      "--write",
+      join(folder, "no-such-folder", "a.yaml"),
+    ]);
+    expect([nowhere.code, nowhere.stderr]).toEqual([
+      2,
+      expect.stringMatching(/a\.yaml cannot be written: ENOENT/),
+    ]);
   });
 
   test("unknown tables and columns", async () => {
@@ -255,5 +282,7 @@ describe("plan", () => {
     expect(code).toBe(2);
     expect(stderr).toMatch(/userz.*orders, users/);
     expect(stderr).toMatch(/totl.*total/);
+    writeFileSync(config, JSON.stringify({ sources: [{ sqlite: made("bare.db", ""), tables: { t: {} } }] }));
+    expect((await cli(["plan", "--config", config])).stderr).toContain("no table t; the file has none");
   });
 });

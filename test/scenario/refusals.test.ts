@@ -1,4 +1,6 @@
 // Why the writes may not move now: every refusal says its reason, exits 1 and changes nothing.
+import { mkdirSync, rmdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Sidecar } from "../support/cli.js";
 import { ask, drained, expectRoute, move, type Store, verify } from "../support/flips.js";
@@ -48,7 +50,7 @@ describe("a cutover is refused", () => {
     expect([words.code, words.stdout]).toEqual([1, expect.stringMatching(/^not moved: .*never verified/)]);
     await database.query("SET switchback.apply = 'on'; UPDATE person SET age = 31 WHERE id = 1");
     expect((await sidecar.cli(["verify"])).code).toBe(1);
-    await expectRefused("postgres", /verification of app found 1 row/);
+    await expectRefused("postgres", /verification of app found 1 row that differs .*run it again/);
     expect((await sidecar.cli(["verify", "--repair"])).code).toBe(0);
     await verify(sidecar);
     await move(sidecar, "postgres");
@@ -71,6 +73,31 @@ describe("a cutover is refused", () => {
     await verify(sidecar);
     await move(sidecar, "postgres");
     expect(await differences(file.path, database.url)).toEqual([]);
+  });
+
+  test("while the route cannot be published", async () => {
+    await streaming();
+    await verify(sidecar);
+    const route = join(sidecar.folder, "route.json");
+    rmSync(route);
+    // In the way of every user, root as well.
+    mkdirSync(route);
+    await sidecar.waitFor("a problem", ({ problems }) =>
+      JSON.stringify(problems).includes("ROUTE_UNWRITABLE"),
+    );
+    const { code, document } = await ask(sidecar, "postgres");
+    expect([code, document]).toEqual([
+      1,
+      {
+        flipped: false,
+        epoch: 0,
+        pauseMs: 0,
+        reason: expect.stringMatching(/route\.json cannot be written/),
+      },
+    ]);
+    rmdirSync(route);
+    await sidecar.waitFor("the route", ({ problems }) => problems.length === 0);
+    await move(sidecar, "postgres");
   });
 
   test("while PostgreSQL is too far behind", async () => {

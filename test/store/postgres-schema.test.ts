@@ -333,9 +333,9 @@ describe("inspectTarget", () => {
       CREATE TABLE b(id bigint, a bigint, k text, PRIMARY KEY (id, k)) PARTITION BY LIST (k)`);
     const { findings, tables } = await inspectTarget(client, adopted().tables, "adopt", "app");
     expect(messages(findings)).toEqual([
-      "target-mismatch a.id: have integer, want bigint",
+      "target-mismatch a.id: PostgreSQL's column is integer, the mapping says bigint",
       "target-mismatch a.n: PostgreSQL computes n by itself, so SQLite's value cannot be written",
-      "target-mismatch a.s: have varchar(5), want text",
+      "target-mismatch a.s: PostgreSQL's column is varchar(5), the mapping says text",
       "target-mismatch a.made: have no column made, want text",
       "target-extra-column a.must: must is NOT NULL without a default, and SQLite has no such column",
       "target-key b.: the table is partitioned and its primary key (id, k) is wider than (id), so PostgreSQL could hold a row twice",

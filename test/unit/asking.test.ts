@@ -87,6 +87,16 @@ test("no answer in time: the wish is withdrawn, so that nothing happens later", 
   expect(readFlag(flagFile)).toBe("sqlite");
 });
 
+test("a sidecar that dies meanwhile is named as the reason", async () => {
+  life.start();
+  const asked = ask(300);
+  life.stop();
+  const outcome = await asked;
+  expect(outcome).toMatchObject({ flipped: false, there: false });
+  expect(outcome.reason).toMatch(/no sign of life any more.*start `switchback run` again/);
+  expect(readFlag(flagFile)).toBe("sqlite");
+});
+
 test("a flip that happens while the wish is being withdrawn stays", async () => {
   life.start();
   const asked = ask(300);

@@ -238,6 +238,10 @@ test.each([
     "{ sqlite: a.db, tables: { t: { columns: { a: { type: uuid, from: unix } } } } }",
     "sources[0].tables.t.columns.a: from says",
   ],
+  [
+    "{ sqlite: a.db, tables: { t: { columns: { a: { type: timestampz } } } } }",
+    "sources[0].tables.t.columns.a.type: expected one of ",
+  ],
   ["", "sources: expected at least one entry, received []"],
 ])("sources that cannot be: %s", (sources, expected) => {
   const lines = problems(() => load(`sources: [${sources}]`, SERVER));

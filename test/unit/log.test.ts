@@ -4,7 +4,7 @@ import { expect, test, vi } from "vitest";
 import { SwitchbackError } from "#switchback/errors.js";
 import { createLog, type Level, silentLog } from "#switchback/log.js";
 import { isSecretName, mask, maskSecret } from "#switchback/mask.js";
-import { createProgress } from "#switchback/progress.js";
+import { createProgress, withPrefix } from "#switchback/progress.js";
 
 function recorder(terminal: boolean, level: Level = "info") {
   const lines: string[] = [];
@@ -120,6 +120,18 @@ test("progress without a terminal: a line at first, then one every few seconds, 
   } finally {
     vi.useRealTimers();
   }
+});
+
+test("tables of one name in two sources are two", () => {
+  const { lines, log, screen } = recorder(false);
+  const progress = createProgress({ json: false, terminal: false, log, screen });
+  withPrefix(progress, "app.").table("orders", 3, 3);
+  withPrefix(progress, "shop.").table("orders", 4, 4);
+  progress.done();
+  expect(lines.map((line) => JSON.parse(line))).toMatchObject([
+    { table: "app.orders", msg: "copying" },
+    { tables: 2, rows: 7, msg: "copied" },
+  ]);
 });
 
 test("progress with --json says nothing", () => {

@@ -109,7 +109,7 @@ function adoptColumn(
   if (!canHold(have.type, type)) {
     answers.push(
       blocker(
-        `have ${canonical(have.type)}, want ${type}`,
+        `PostgreSQL's column is ${canonical(have.type)}, the mapping says ${type}`,
         `Map the column to { type: ${canonical(have.type)} } in the configuration where its values allow that, or alter the column to ${type}.`,
       ),
     );

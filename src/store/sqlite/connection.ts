@@ -1,7 +1,7 @@
 // Opens the application's SQLite file, and turns what SQLite says into errors that an operator can act on.
 // It owns the settings every connection of ours starts from: it never creates a file, waits for locks, and
 // never lets text in the file's schema call a function with side effects. It knows no tables.
-import { accessSync, constants, statSync } from "node:fs";
+import { accessSync, constants, type Stats, statSync } from "node:fs";
 import { dirname } from "node:path";
 import Database from "better-sqlite3";
 import { type ErrorCode, SwitchbackError, type Where } from "../../errors.js";
@@ -35,7 +35,7 @@ export function openSqlite(file: string, options: { readonly: boolean }): Databa
 
 /** SQLite's own message for all of these is "unable to open database file". */
 function assertFile(file: string, readonly: boolean, where: Where): void {
-  const stat = statSync(file, { throwIfNoEntry: false });
+  const stat = statOf(file, where);
   if (!stat) throw new SwitchbackError("SQLITE_MISSING", `no SQLite file at ${file}`, where);
   if (!stat.isFile())
     throw new SwitchbackError("SQLITE_NOT_A_DATABASE", `${file} is not a plain file`, where);
@@ -52,6 +52,17 @@ function assertFile(file: string, readonly: boolean, where: Where): void {
       `this user may not create files in ${dirname(file)}`,
       where,
     );
+  }
+}
+
+/** Undefined where there is nothing; a folder that may not be entered does not even tell that. */
+function statOf(file: string, where: Where): Stats | undefined {
+  try {
+    return statSync(file, { throwIfNoEntry: false });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOTDIR") return undefined;
+    throw new SwitchbackError("SQLITE_UNREADABLE", `${file} cannot be reached: ${code}`, where);
   }
 }
 

@@ -287,7 +287,7 @@ function virtualTable(name: string): Oddity {
     name,
     why: "SQLite allows no triggers on a virtual table, so its changes cannot be followed; its shadow tables are left out too",
     remedy:
-      "Replace it in PostgreSQL before the cutover (full-text search: a tsvector column with a GIN index; R-Tree: GiST).",
+      "Replace it in PostgreSQL before the cutover (full-text search: a tsvector column with a GIN index; R-Tree: GiST). After a revert rebuild it, because it saw nothing of what was written there.",
   };
 }
 

@@ -132,6 +132,7 @@ export class Sidecar {
           const route = await this.resume(owner, refuse);
           refuse(route);
           this.publish(route, true);
+          this.switching.live();
           while (!inner.aborted) await this.period(owner, inner, ready);
         });
         return;
@@ -166,9 +167,7 @@ export class Sidecar {
         },
         ready: () => {
           waiting -= 1;
-          if (waiting > 0) return;
-          switching.live();
-          ready();
+          if (waiting === 0) ready();
         },
       },
       signal,

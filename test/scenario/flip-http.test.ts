@@ -79,3 +79,18 @@ test("a refusal is 409 with its reason; without a token all is 403", async () =>
   }
   await expectRoute(sidecar, file.path, database, "postgres", 1);
 });
+
+test("a sidecar that has just found out who has the writes takes the wish", async () => {
+  await streaming();
+  const flips: unknown[] = [];
+  for (const path of ["/cutover", "/revert"]) {
+    await sidecar.term();
+    sidecar.start();
+    // The route is known some time before the links are set up.
+    const known = async () => (await sidecar.get("/route").catch(() => null))?.status === 200;
+    while (!(await known()));
+    flips.push(await (await post(path, "test-token")).json());
+    await waitWrites(path === "/cutover" ? "postgres" : "sqlite");
+  }
+  expect(flips).toMatchObject([{ flipped: true }, { flipped: true }]);
+});

@@ -97,8 +97,11 @@ export class RouteFile {
 
   private look(): void {
     const { route } = this;
+    if (!route) return;
     const found = readRoute(this.file);
-    if (route && (this.failure || found?.epoch !== route.epoch || found.writes !== route.writes))
+    // A newer one is another sidecar's, which took over while this one could not notice.
+    if (!this.failure && found && found.epoch > route.epoch) return;
+    if (this.failure || found?.epoch !== route.epoch || found.writes !== route.writes)
       this.publish(route, true);
   }
 }

@@ -55,6 +55,14 @@ test("one that cannot be written is a problem, said once, and over by itself", a
   expect(lines[1]).toContain("writing the route file recovered after");
 });
 
+test("a newer one is left alone: it is another sidecar's", async () => {
+  route.publish(AWAY, true);
+  const newer = { ...AWAY, writes: "sqlite", epoch: 2 };
+  writeFileSync(file, JSON.stringify(newer));
+  await new Promise((resolve) => setTimeout(resolve, 1_200));
+  expect(read()).toEqual(newer);
+});
+
 test("what was never published is nobody's to write", async () => {
   await new Promise((resolve) => setTimeout(resolve, 700));
   expect(() => read()).toThrow("ENOENT");

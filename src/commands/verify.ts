@@ -84,6 +84,8 @@ function print(context: Context, verdicts: readonly Verdict[]): void {
     if (tables.some(({ missing, extra, different }) => missing + extra + different > 0))
       context.out("  Run `switchback verify --repair` to mend the rows that differ.");
     if (tables.some(({ quarantined }) => quarantined > 0))
-      context.out(`  Mend quarantined rows in ${ours}, or map the column to a wider type.`);
+      context.out(
+        `  Mend quarantined rows in ${ours}${ours === "SQLite" ? ", or map the column to a wider type" : ""}.`,
+      );
   }
 }

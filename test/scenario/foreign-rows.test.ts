@@ -82,7 +82,7 @@ test("what is said of it names the store that has the writes, and the last compa
   const { code, stdout } = await sidecar.cli(["verify"]);
   expect(code).toBe(1);
   expect(stdout).toContain("tag: 2 rows in PostgreSQL, 1 in SQLite: 0 missing");
-  expect(stdout).toContain("quarantined rows must be mended in PostgreSQL");
+  expect(stdout).toContain("Mend quarantined rows in PostgreSQL.");
   const json = JSON.parse((await sidecar.cli(["verify", "--json"])).stdout);
   expect(json).toMatchObject({ equal: false, writes: "postgres" });
   await sidecar.waitFor("the comparison", (status) => status.verify?.equal === false, 10_000);

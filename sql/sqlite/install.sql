@@ -1,8 +1,8 @@
 -- The change log: one row per touched key, and nothing else. Plain INTEGER PRIMARY KEY is the cheapest
 -- monotonic number as long as the newest row is never pruned. The key columns have no type, so that a key
 -- keeps its storage class, and no constraint, so that no application statement can ever fail on them. `once` is
--- another number of three bytes in every row: where a power cut or a backup took rows away, the same positions are given out again,
--- very often for the same keys, and nothing else would tell them from the first.
+-- another number in every row, of three bytes: where a power cut or a backup took rows away, the same positions are
+-- given out again, very often for the same keys, and nothing else would tell them from the first.
 CREATE TABLE IF NOT EXISTS _switchback_log (seq INTEGER PRIMARY KEY, t, k1, once DEFAULT (random() & 8388607));
 
 -- Which number stands for which table in the log, the table's DDL when it was captured, and the position from which

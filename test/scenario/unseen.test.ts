@@ -123,18 +123,3 @@ test("another file in the place of SQLite's, such as a backup: writes stay in Po
     },
   );
 });
-
-test("a session that plays a replica meets the fence like anybody else", async () => {
-  const file = testFile("CREATE TABLE t(id INTEGER PRIMARY KEY)");
-  const database = await testDatabase(18);
-  const sidecar = await Sidecar.streaming({ sqlite: file.path, url: database.url });
-  try {
-    const write = database.query("SET session_replication_role = replica; INSERT INTO t VALUES (1)");
-    await expect(write).rejects.toMatchObject({ code: "25006" });
-    await verify(sidecar);
-  } finally {
-    await sidecar.remove();
-    await database.drop();
-    file.remove();
-  }
-});

@@ -237,8 +237,7 @@ export class Control {
     const table = targetName(mapping);
     await this.query(
       `CREATE OR REPLACE TRIGGER switchback_fence BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON ${table}
-         FOR EACH STATEMENT EXECUTE FUNCTION switchback.fence();
-       ALTER TABLE ${table} ENABLE ALWAYS TRIGGER switchback_fence`,
+         FOR EACH STATEMENT EXECUTE FUNCTION switchback.fence()`,
     );
   }
 
@@ -246,7 +245,7 @@ export class Control {
   async unfenced(mappings: readonly TableMapping[]): Promise<TableMapping[]> {
     const { rows } = await this.query<{ place: string }>(
       `SELECT t.tgrelid::regclass::text AS place FROM pg_catalog.pg_trigger t
-        WHERE t.tgname = 'switchback_fence' AND t.tgenabled = 'A' AND t.tgrelid = ANY ($1::regclass[])`,
+        WHERE t.tgname = 'switchback_fence' AND t.tgenabled IN ('O', 'A') AND t.tgrelid = ANY ($1::regclass[])`,
       [mappings.map(targetName)],
     );
     const { rows: names } = await this.query<{ place: string }>(

@@ -191,6 +191,13 @@ export const ERRORS = {
     "Something else moved the position; make sure that only one sidecar runs against this target, then restart it.",
   ),
 
+  COUNT_MISMATCH: kind(
+    "postgres",
+    "retry",
+    4,
+    "Nothing was committed and the sidecar tries again. Look for a rule, a trigger or a policy on the table in PostgreSQL that changes how many rows a statement writes; if there is none, report a bug.",
+  ),
+
   // answers and states
   NOT_INSTALLED: kind("switchback", "operator", 4, "Run `switchback backfill` or `switchback run` first."),
   NOT_EQUAL: kind(

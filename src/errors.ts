@@ -200,6 +200,18 @@ export const ERRORS = {
 
   // answers and states
   NOT_INSTALLED: kind("switchback", "operator", 4, "Run `switchback backfill` or `switchback run` first."),
+  RECORDS_OLDER: kind(
+    "switchback",
+    "operator",
+    4,
+    "Restart the sidecar with this version of switchback: it upgrades the records at its start.",
+  ),
+  RECORDS_NEWER: kind(
+    "switchback",
+    "operator",
+    4,
+    "Use the version of switchback that wrote the records, or a later one.",
+  ),
   NOT_EQUAL: kind(
     "switchback",
     "operator",

@@ -35,7 +35,9 @@ export async function resume(
     const control = new Control(client);
     const names = sources.map(({ name }) => name);
     // The doors first: whoever claims them later has also read PostgreSQL's record later.
-    await claimDoors(await readKnown(control, sources), owner);
+    const mine = await readKnown(control, sources);
+    await upgradeFiles(mine, owner);
+    await claimDoors(mine, owner);
     const found = await claimRecord(client, names, owner);
     const known = await readKnown(control, sources);
     refuseStrangers(sources, known, found, owner);
@@ -126,14 +128,27 @@ async function carryOut(
   }
 }
 
+/** Files that an earlier version installed into get the records that this one knows. */
+async function upgradeFiles(known: readonly Known[], owner: string): Promise<void> {
+  await withGate(known, owner, (gate) => gate.upgrade());
+}
+
 /** Only those that belong to this database: another's sidecar may be at work with the rest. */
 async function claimDoors(known: readonly Known[], owner: string): Promise<void> {
+  await withGate(known, owner, (gate) => gate.claim());
+}
+
+async function withGate(
+  known: readonly Known[],
+  owner: string,
+  work: (gate: SqliteGate) => Promise<void>,
+): Promise<void> {
   const gate = new SqliteGate(
     known.map(({ source }) => source),
     owner,
   );
   try {
-    await gate.claim();
+    await work(gate);
   } finally {
     gate.dispose();
   }

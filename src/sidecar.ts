@@ -209,11 +209,9 @@ export class Sidecar {
     const client = await connectPostgres(this.postgres, { name: "switchback setup" });
     try {
       const control = new Control(client);
-      if (!(await control.installed())) {
-        // What a new record will say; nothing is made that would be refused then.
-        refuse({ writes: "sqlite", epoch: 0 });
-        await control.install();
-      }
+      // What a new record will say; nothing is made that would be refused then.
+      if ((await control.recordsVersion()) === 0) refuse({ writes: "sqlite", epoch: 0 });
+      await control.install();
       for (const { name } of this.followers) this.noteVerification(name, await control.verification(name));
     } finally {
       await client.end().catch(() => {});

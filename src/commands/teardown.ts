@@ -19,7 +19,8 @@ export async function teardown(context: Context, options: { readonly keep?: stri
     const client = await connectPostgres(postgres, { name: "switchback teardown" });
     try {
       const control = new Control(client);
-      const installed = await control.installed();
+      const installed = (await control.recordsVersion()) > 0;
+      if (installed) await control.install();
       const away = installed && (await refuseToLose(control, options.keep));
       const files = config.sources.map((source) => removeFrom(source.sqlite, source.name));
       // What the background would still have done for the foreign keys.

@@ -2,15 +2,15 @@
 // that went another way, and no more than a bound.
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { sql } from "#switchback/sql.js";
 import { carriedBeyond, forgetCarried, remember, Touched } from "#switchback/store/sqlite/carried.js";
+import { migrate } from "#switchback/store/sqlite/migrate.js";
 import type { Window } from "#switchback/store/store.js";
 
 let db: Database.Database;
 
 beforeEach(() => {
   db = new Database(":memory:");
-  db.exec(sql("sqlite/install"));
+  migrate(db);
 });
 afterEach(() => db.close());
 

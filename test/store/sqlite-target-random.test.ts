@@ -8,8 +8,8 @@ import { Refusal, type SqliteValue } from "#switchback/mapping/codec.js";
 import { type CodecSpec, codecFor } from "#switchback/mapping/codecs.js";
 import type { TableMapping } from "#switchback/mapping/mapping.js";
 import type { Affinity } from "#switchback/schema.js";
-import { sql } from "#switchback/sql.js";
 import { openSqlite } from "#switchback/store/sqlite/connection.js";
+import { migrate } from "#switchback/store/sqlite/migrate.js";
 import { readSchema } from "#switchback/store/sqlite/schema.js";
 import { SqliteTarget } from "#switchback/store/sqlite/target.js";
 import type { EncodedRow, TableWindow, Window } from "#switchback/store/store.js";
@@ -89,7 +89,7 @@ describe("values of every type and spelling", () => {
       const ddl = AFFINITIES.map((a) => `CREATE TABLE "${a}"(id INTEGER PRIMARY KEY, v ${DECLARED[a]});`);
       const file = testFile(ddl.join("\n"));
       const db = openSqlite(file.path, { readonly: false });
-      db.exec(sql("sqlite/install"));
+      migrate(db);
       const columns = readSchema(db).tables.map((table) => {
         const spec = { ...kind, affinity: table.name as Affinity };
         const codec = codecFor(spec);

@@ -4,9 +4,9 @@ import pg from "pg";
 import type { PostgresConfig } from "#switchback/config.js";
 import { type CodecSpec, codecFor } from "#switchback/mapping/codecs.js";
 import type { ColumnMapping, TableMapping } from "#switchback/mapping/mapping.js";
-import { sql } from "#switchback/sql.js";
 import { type CapturedTable, installCapture } from "#switchback/store/postgres/capture.js";
 import { connectPostgres } from "#switchback/store/postgres/connection.js";
+import { Control } from "#switchback/store/postgres/control.js";
 import { PostgresSource } from "#switchback/store/postgres/source.js";
 import type { EncodedRow, Rows, Scope, Window } from "#switchback/store/store.js";
 import { type TestDatabase, testDatabase, type Version } from "./servers.js";
@@ -88,7 +88,7 @@ export async function place(
   const config = configOf(made.url);
   const app = await made.client();
   const sidecar = await connectPostgres(config, { name: "sidecar" });
-  await sidecar.query(sql("postgres/install"));
+  await new Control(sidecar).install();
   await sidecar.query(
     "INSERT INTO switchback.source (name, identity, file, schema, owner) VALUES ('s', 'i', 'f', 'public', $1)",
     [OWNER],

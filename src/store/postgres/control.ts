@@ -15,6 +15,7 @@ import type { Position, Range } from "../store.js";
 import { removalOfCapture } from "./capture.js";
 import { postgresError } from "./connection.js";
 import { targetName } from "./merge.js";
+import { assertCurrent, migrate, recordsVersion } from "./migrate.js";
 import { alignSequences, readSequences } from "./sequences.js";
 
 export type TableState = "copying" | "finishing" | "streaming";
@@ -64,20 +65,28 @@ export function closedFence(epoch: number): string {
 export class Control {
   constructor(private readonly client: pg.ClientBase) {}
 
-  /** True when switchback's schema is there. */
+  /**
+   * True where switchback is installed, with the records that this program knows.
+   * @throws SwitchbackError RECORDS_OLDER, RECORDS_NEWER
+   */
   async installed(): Promise<boolean> {
-    const { rows } = await this.query<{ there: boolean }>(
-      "SELECT to_regclass('switchback.source') IS NOT NULL AS there",
-    );
-    return rows[0]?.there ?? false;
+    return assertCurrent(this.client);
   }
 
+  /** The number of the last migration of the records; 0 where switchback is not installed. */
+  async recordsVersion(): Promise<number> {
+    return recordsVersion(this.client);
+  }
+
+  /**
+   * Installs switchback, or brings an older installation's records to the present version. Only under the sidecar's lock.
+   * @throws SwitchbackError RECORDS_NEWER
+   */
   async install(): Promise<void> {
-    // Several processes may start at once; CREATE … IF NOT EXISTS is not proof against a race.
     await this.transaction(async () => {
-      await this.query("SELECT pg_advisory_xact_lock(8320234785195188844)");
-      await this.query(sql("postgres/install"));
-      await this.query(closedFence((await this.route()).epoch));
+      const before = await recordsVersion(this.client);
+      await migrate(this.client);
+      if (before === 0) await this.query(closedFence((await this.route()).epoch));
     });
   }
 

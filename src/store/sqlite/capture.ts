@@ -9,6 +9,7 @@ import type Database from "better-sqlite3";
 import { type Index, type IndexTerm, keyExpressions, quote, type Table } from "../../schema.js";
 import { sql } from "../../sql.js";
 import { type Position, SourceChanged } from "../store.js";
+import { isCurrent, migrate } from "./migrate.js";
 import { wakeTriggers } from "./resting.js";
 
 export interface Captured {
@@ -133,13 +134,15 @@ function changed(index: Index): string {
  */
 export function installCapture(db: Database.Database, tables: readonly Table[], version: number): Captured {
   const present = readCapture(db);
-  if (present && outdatedTriggers(db, tables, present.ids).size === 0 && present.ids.size === tables.length) {
+  const complete =
+    present && outdatedTriggers(db, tables, present.ids).size === 0 && present.ids.size === tables.length;
+  if (complete && isCurrent(db)) {
     return { ...present, fresh: [], version };
   }
   return db
     .transaction(() => {
       if (schemaVersion(db) !== version) throw new SourceChanged();
-      db.exec(sql("sqlite/install"));
+      migrate(db);
       const width = Math.max(1, ...tables.map((table) => keyExpressions(table).length));
       const have = db.pragma("table_info(_switchback_log)") as { name: string }[];
       for (const column of logKeyColumns(width)) {
@@ -322,7 +325,7 @@ export function removeCapture(db: Database.Database): void {
       .pluck()
       .all() as string[];
     for (const name of triggers) db.exec(`DROP TRIGGER ${quote(name)}`);
-    db.exec(sql("sqlite/install"));
+    migrate(db);
     wakeTriggers(db);
     db.exec(sql("sqlite/uninstall"));
   }).immediate();

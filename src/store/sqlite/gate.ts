@@ -3,7 +3,7 @@
 // Every captured write inserts into the change log, so one trigger on the log is a fence for every table. The
 // trigger is made beforehand; what closes the door is a row, so that closing and opening change no schema and
 // keep no application waiting for it to be parsed again. The row's table is read by every write, the message
-// names the epoch that closes it. Our own writes pass: see _switchback_applying in sql/sqlite/install.sql.
+// names the epoch that closes it. Our own writes pass: see _switchback_applying in sql/sqlite/migrations/0001_records.sql.
 //
 // A door has an owner: whoever closed it, or took it over to recover (`_switchback_position`). A sidecar that was
 // frozen or cut off while another took over finds its door in other hands and leaves it alone.
@@ -13,11 +13,11 @@
 import { open as openFile } from "node:fs/promises";
 import type Database from "better-sqlite3";
 import { SwitchbackError } from "../../errors.js";
-import { sql } from "../../sql.js";
 import { type Gate, type Marks, type Position, SourceChanged } from "../store.js";
 import { isKnownSchema, recordSchema, recordStep, schemaVersion } from "./capture.js";
 import { openSqlite, sqliteError } from "./connection.js";
 import { raiseMark } from "./marks.js";
+import { isCurrent, migrate } from "./migrate.js";
 import { restTriggers, wakeTriggers } from "./resting.js";
 import type { SqliteSource } from "./source.js";
 import { immediately, lasting } from "./transaction.js";
@@ -70,6 +70,22 @@ export class SqliteGate implements Gate {
     }
   }
 
+  /**
+   * Brings the files' records to the present version, whoever has the writes. Only for files of this pair.
+   * @throws SwitchbackError RECORDS_NEWER
+   */
+  async upgrade(): Promise<void> {
+    for (const file of this.files) {
+      if (guard(file, () => isCurrent(file.db))) continue;
+      await this.one(file, patience(), ({ db, source }) => {
+        // While the file is a copy, a change of its schema that nobody knows yet must stay unknown.
+        const closed = readDoor(db).closed;
+        if (closed && !isKnownSchema(db)) migrate(db);
+        else changeSchema(db, source, () => migrate(db));
+      });
+    }
+  }
+
   async prepare(epoch: number): Promise<void> {
     const fence = fenceTrigger(epoch);
     await this.each(patience(), ({ db, source }) => {
@@ -79,7 +95,7 @@ export class SqliteGate implements Gate {
         .get(FENCE);
       if (present === fence) return;
       changeSchema(db, source, () => {
-        db.exec(sql("sqlite/install"));
+        migrate(db);
         db.exec(`DROP TRIGGER IF EXISTS ${FENCE}`);
         db.exec(fence);
       });
@@ -126,7 +142,7 @@ export class SqliteGate implements Gate {
     const file = this.files[index];
     if (!file) return;
     await immediately(file.db, patience(), () => {
-      file.db.exec(sql("sqlite/install"));
+      migrate(file.db);
       file.db.exec(`DROP TRIGGER IF EXISTS ${FENCE}`);
       file.db.exec(fenceTrigger(epoch));
       file.db.exec("INSERT OR IGNORE INTO _switchback_fenced VALUES (1)");

@@ -1,18 +1,18 @@
--- switchback's own records in PostgreSQL. Every statement may run again on an installed schema.
+-- switchback's own records in PostgreSQL, as the first installations have them.
 CREATE SCHEMA IF NOT EXISTS switchback;
 
 -- Where writes go, for applications that ask the store they have at hand. One row.
-CREATE TABLE IF NOT EXISTS switchback.route (
+CREATE TABLE switchback.route (
   one        boolean     PRIMARY KEY DEFAULT true CHECK (one),
   writes     text        NOT NULL CHECK (writes IN ('sqlite', 'paused', 'postgres')),
   epoch      bigint      NOT NULL,
   changed_at timestamptz NOT NULL DEFAULT now()
 );
-INSERT INTO switchback.route (writes, epoch) VALUES ('sqlite', 0) ON CONFLICT DO NOTHING;
+INSERT INTO switchback.route (writes, epoch) VALUES ('sqlite', 0);
 
--- One row a SQLite file. `position` moves in the same transaction as the rows (I2); `owner` names the sidecar
+-- One row per SQLite file. `position` moves in the same transaction as the rows (I2); `owner` names the sidecar
 -- that may move it, so that one that lost its lock without noticing cannot write any more.
-CREATE TABLE IF NOT EXISTS switchback.source (
+CREATE TABLE switchback.source (
   name       text        PRIMARY KEY,
   identity   text        NOT NULL,
   file       text        NOT NULL,
@@ -30,9 +30,9 @@ CREATE TABLE IF NOT EXISTS switchback.source (
   owner      text
 ) WITH (fillfactor = 20);
 
--- One row a followed table. `ddl` is SQLite's text of the table when `mapping` was decided, `settings` the
+-- One row per followed table. `ddl` is SQLite's text of the table when `mapping` was decided, `settings` the
 -- configuration that it was decided under.
-CREATE TABLE IF NOT EXISTS switchback.followed (
+CREATE TABLE switchback.followed (
   source    text    NOT NULL REFERENCES switchback.source ON DELETE CASCADE,
   name      text    NOT NULL,
   -- The table's number in switchback.change.
@@ -50,7 +50,7 @@ CREATE TABLE IF NOT EXISTS switchback.followed (
 
 -- The stretches (lo, hi] of a table's order. `rows` is null until the range is copied, and set in the
 -- transaction that adds its rows.
-CREATE TABLE IF NOT EXISTS switchback.range (
+CREATE TABLE switchback.range (
   source     text   NOT NULL,
   table_name text   NOT NULL,
   number     int    NOT NULL,
@@ -62,7 +62,7 @@ CREATE TABLE IF NOT EXISTS switchback.range (
 );
 
 -- Rows that the target cannot hold, by the source's key. They leave when the application mends them.
-CREATE TABLE IF NOT EXISTS switchback.quarantine (
+CREATE TABLE switchback.quarantine (
   source      text        NOT NULL,
   table_name  text        NOT NULL,
   key         text        NOT NULL,
@@ -72,10 +72,10 @@ CREATE TABLE IF NOT EXISTS switchback.quarantine (
   FOREIGN KEY (source, table_name) REFERENCES switchback.followed ON DELETE CASCADE
 );
 -- Keys may be longer than a btree entry may be.
-CREATE INDEX IF NOT EXISTS quarantine_key ON switchback.quarantine (source, table_name, md5(key));
+CREATE INDEX quarantine_key ON switchback.quarantine (source, table_name, md5(key));
 
 -- What an adopted table had that would disturb an exact copy, to be put back when writes go to PostgreSQL.
-CREATE TABLE IF NOT EXISTS switchback.suspended (
+CREATE TABLE switchback.suspended (
   source     text NOT NULL,
   table_name text NOT NULL,
   kind       text NOT NULL CHECK (kind IN ('foreign key', 'reference', 'trigger')),
@@ -86,7 +86,7 @@ CREATE TABLE IF NOT EXISTS switchback.suspended (
 );
 
 -- What the copy may have missed while PostgreSQL had the writes, until a comparison that began later finds all equal.
-CREATE TABLE IF NOT EXISTS switchback.unknown (
+CREATE TABLE switchback.unknown (
   source     text        NOT NULL,
   table_name text        NOT NULL,
   reason     text        NOT NULL,
@@ -96,7 +96,7 @@ CREATE TABLE IF NOT EXISTS switchback.unknown (
 );
 
 -- The last comparison of each source, and when it began.
-CREATE TABLE IF NOT EXISTS switchback.verification (
+CREATE TABLE switchback.verification (
   source    text        PRIMARY KEY REFERENCES switchback.source ON DELETE CASCADE,
   at        timestamptz NOT NULL DEFAULT now(),
   position  bigint      NOT NULL,
@@ -104,20 +104,20 @@ CREATE TABLE IF NOT EXISTS switchback.verification (
   different bigint      NOT NULL
 );
 
--- PostgreSQL's change log: one row a touched key (the key's columns as text, in the key's order), and nothing
+-- PostgreSQL's change log: one row per touched key (the key's columns as text, in the key's order), and nothing
 -- else. Rows leave in the order in which they become visible, so the log needs no number of its own. It is
 -- short-lived and small, and vacuumed long before it would be slow to read.
-CREATE TABLE IF NOT EXISTS switchback.change (
+CREATE TABLE switchback.change (
   t   int    NOT NULL,
   key text[] NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_analyze_threshold = 5000);
 
 -- A row stands here while a sidecar has seen no change for a while: only then does a write wake it with NOTIFY,
 -- whose commits queue for one lock of the whole server.
-CREATE TABLE IF NOT EXISTS switchback.sleeper (source text PRIMARY KEY);
+CREATE TABLE switchback.sleeper (source text PRIMARY KEY);
 
 -- Moves the position from exactly p_from to p_to, for its owner only.
-CREATE OR REPLACE FUNCTION switchback.advance(p_source text, p_owner text, p_from bigint, p_to bigint, p_mark text)
+CREATE FUNCTION switchback.advance(p_source text, p_owner text, p_from bigint, p_to bigint, p_mark text)
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   UPDATE switchback.source
@@ -130,7 +130,7 @@ END
 $$;
 
 -- Holds the position where it is until the transaction ends, so that a range is added as of exactly that.
-CREATE OR REPLACE FUNCTION switchback.hold(p_source text, p_owner text, p_position bigint)
+CREATE FUNCTION switchback.hold(p_source text, p_owner text, p_position bigint)
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM 1 FROM switchback.source WHERE name = p_source AND owner = p_owner AND position = p_position FOR SHARE;
@@ -142,7 +142,7 @@ $$;
 
 -- Inserts a staged batch row by row, for a batch that failed as a whole: `p_insert` writes the staged row
 -- numbered $1. Returns the numbers that PostgreSQL refused, and why.
-CREATE OR REPLACE FUNCTION switchback.insert_each(p_insert text, p_last bigint)
+CREATE FUNCTION switchback.insert_each(p_insert text, p_last bigint)
 RETURNS TABLE (n bigint, reason text) LANGUAGE plpgsql AS $$
 BEGIN
   FOR i IN 1 .. p_last LOOP

@@ -1,0 +1,7 @@
+-- Which migrations of switchback's records were applied to this database. Each later one is added by its program.
+CREATE TABLE switchback.migration (
+  number     int         PRIMARY KEY,
+  name       text        NOT NULL,
+  applied_at timestamptz NOT NULL DEFAULT now()
+);
+INSERT INTO switchback.migration (number, name) VALUES (1, 'records'), (2, 'migration_log');

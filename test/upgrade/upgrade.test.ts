@@ -1,7 +1,8 @@
 // An installation made by an earlier version goes on under this one: its records are upgraded at the start, nothing is
 // copied again, and writes can move in both directions. The dumps were made by make-dumps.js with the version they
 // are named after.
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import Database from "better-sqlite3";
 import { afterEach, expect, test } from "vitest";
 import { latestOf } from "#switchback/migrations.js";
@@ -85,6 +86,7 @@ test("after a cutover: PostgreSQL keeps the writes, its changes reach SQLite, an
   const place = await restore("cf53514-after-cutover", 18);
   const { database, writer, sidecar } = place;
   const before = await untouched(database);
+  writeFileSync(join(sidecar.folder, "flag"), "postgres\n");
   sidecar.start();
   await sidecar.waitPhase("reverse_streaming");
   const name = () => writer.prepare("SELECT name FROM account WHERE id = 2").pluck().get();

@@ -11,10 +11,12 @@ import PQueue from "p-queue";
 import type {
   Chunk,
   Copied,
+  Counted,
   HistorySource,
   HistoryTarget,
   Position,
   Range,
+  Reading,
   RefusedRow,
   Scope,
   Snapshot,
@@ -183,11 +185,11 @@ export class Link {
   /** One range, held in memory so that the read is over before the target takes its time. */
   private async copyBriefly(target: HistoryTarget, snapshot: Snapshot): Promise<void> {
     const range = this.take();
-    const chunks: Chunk[] = [];
+    let read: Read = { chunks: [], counted: { rows: 0, refused: 0 } };
     let window: Window;
     try {
       window = await snapshot.window(this.held.position, this.scope);
-      if (range) for await (const chunk of snapshot.read(0, range)) chunks.push(chunk);
+      if (range) read = await gather(snapshot.read(0, range));
     } catch (error) {
       if (range) this.giveBack(range);
       throw error;
@@ -196,7 +198,7 @@ export class Link {
     }
     try {
       await this.advance(window);
-      if (range) await this.add(target, range, snapshot.position, () => replay(chunks));
+      if (range) await this.add(target, range, snapshot.position, () => replay(read));
     } catch (error) {
       if (range) this.giveBack(range);
       throw error;
@@ -207,7 +209,7 @@ export class Link {
     target: HistoryTarget,
     range: Range,
     position: Position,
-    read: () => AsyncIterable<Chunk>,
+    read: () => Reading,
   ): Promise<void> {
     const { rows, refused } = await target.copy(range, position, read);
     const held = this.held.tables.get(range.table);
@@ -243,6 +245,22 @@ async function settled(work: readonly Promise<unknown>[]): Promise<void> {
   if (failed) throw failed.reason;
 }
 
-async function* replay(chunks: readonly Chunk[]): AsyncGenerator<Chunk> {
+/** A reading held in memory, to be given again as often as it is asked for. */
+interface Read {
+  readonly chunks: readonly Chunk[];
+  readonly counted: Counted;
+}
+
+async function gather(reading: Reading): Promise<Read> {
+  const chunks: Chunk[] = [];
+  for (;;) {
+    const next = await reading.next();
+    if (next.done) return { chunks, counted: next.value };
+    chunks.push(next.value);
+  }
+}
+
+async function* replay({ chunks, counted }: Read): Reading {
   yield* chunks;
+  return counted;
 }

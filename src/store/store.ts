@@ -29,6 +29,15 @@ export interface Chunk {
   readonly refused: readonly RefusedRow[];
 }
 
+/** How many rows of a range its reader counted, beside the chunks that bring them. */
+export interface Counted {
+  readonly rows: number;
+  readonly refused: number;
+}
+
+/** A range's chunks, and at their end what the reader counted: whoever writes them checks that nothing is missing. */
+export type Reading = AsyncGenerator<Chunk, Counted, void>;
+
 /** One end of a range: a row's place in the table's own order, as JSON text that only the source reads. */
 export type Bound = string;
 
@@ -90,8 +99,11 @@ export interface Snapshot {
   readonly readers: number;
   /** The changes after `after` up to this snapshot's position. */
   window(after: Position, scope: Scope): Promise<Window>;
-  /** Reads a range with one of the readers (0-based); a reader serves one range at a time. */
-  read(reader: number, range: Range): AsyncIterable<Chunk>;
+  /**
+   * Reads a range with one of the readers (0-based). A reader serves one range at a time: a new reading ends the one
+   * before it, whether that was read to its end or given up.
+   */
+  read(reader: number, range: Range): Reading;
   /** Ends the read transactions. */
   release(): Promise<void>;
 }
@@ -130,9 +142,10 @@ export interface Target {
 export interface HistoryTarget extends Target {
   /**
    * Adds a range as of `position`, which must be the target's position, in one transaction. `read` gives the
-   * range's chunks, and gives them again when the target has to go row by row.
+   * range's chunks, and gives them again when the target has to go row by row. Rows written and rows refused are
+   * together the rows that the reader counted. @throws COUNT_MISMATCH, with nothing committed, when they are not
    */
-  copy(range: Range, position: Position, read: () => AsyncIterable<Chunk>): Promise<CopiedRange>;
+  copy(range: Range, position: Position, read: () => Reading): Promise<CopiedRange>;
   /** How many copies may run side by side. */
   readonly writers: number;
 }

@@ -46,7 +46,10 @@ function stores(options: { strained?: boolean; failing?: number } = {}) {
         position,
         readers: 2,
         window: async () => windowTo(position),
-        async *read() {},
+        async *read() {
+          yield { csv: new Uint8Array(), rows: 0, refused: [] };
+          return { rows: 0, refused: 0 };
+        },
         release: async () => {
           seen.released += 1;
         },

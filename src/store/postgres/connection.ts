@@ -147,6 +147,7 @@ export async function cancelStatements(
 
 const BY_SQLSTATE: readonly (readonly [RegExp, ErrorCode])[] = [
   [/^SB001$/, "POSITION_CONFLICT"],
+  [/^SB002$/, "COUNT_MISMATCH"],
   [/^28/, "POSTGRES_AUTHENTICATION"],
   [/^3D000$/, "POSTGRES_DATABASE_MISSING"],
   [/^42501$/, "POSTGRES_RIGHTS"],

@@ -37,11 +37,10 @@ export function stagedRelation(stage: string): string {
   return `pg_temp.${quote(stage)} AS x`;
 }
 
-/** DDL of a staging table; its columns are text, or the target's types for COPY to parse. */
-export function createStage(stage: string, columns: readonly ColumnMapping[], typed: boolean): string {
-  const list = columns.map((column, i) => `c${i} ${typed ? column.codec.type : "text"}`);
-  const numbered = typed ? list : [...list, "n bigint GENERATED ALWAYS AS IDENTITY"];
-  return `CREATE TEMP TABLE ${quote(stage)} (${numbered.join(", ")}) ON COMMIT DROP`;
+/** DDL of a staging table; its columns have the target's types, for COPY to parse. */
+export function createStage(stage: string, columns: readonly ColumnMapping[]): string {
+  const list = columns.map((column, i) => `c${i} ${column.codec.type}`);
+  return `CREATE TEMP TABLE ${quote(stage)} (${list.join(", ")}) ON COMMIT DROP`;
 }
 
 export function copyStage(stage: string, columns: readonly ColumnMapping[]): string {
@@ -86,11 +85,10 @@ export function writeRows(
   facts: TargetFacts,
   relation: string,
   typed: boolean,
-  where = "",
 ): string {
   const columns = mapping.columns.map((column) => quote(column.target));
   const values = mapping.columns.map((column, i) => value(column, i, typed));
-  const insert = `INSERT INTO ${targetName(mapping)} (${columns.join(", ")}) OVERRIDING SYSTEM VALUE SELECT ${values.join(", ")} FROM ${relation}${where}`;
+  const insert = `INSERT INTO ${targetName(mapping)} (${columns.join(", ")}) OVERRIDING SYSTEM VALUE SELECT ${values.join(", ")} FROM ${relation}`;
   if (!facts.upserts) return insert;
   // The key is written too: two values can be equal to the index and still not be the same (1 and 1.0).
   const updated = columns.filter((_, i) => !facts.alwaysIdentity.has(mapping.columns[i]?.target ?? ""));

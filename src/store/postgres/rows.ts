@@ -6,13 +6,15 @@ import { from as copyFrom } from "pg-copy-streams";
 import { csvLine } from "../../mapping/interchange.js";
 import type { Rows } from "../store.js";
 
-/** Runs a COPY … FROM STDIN to its end. */
+/** Runs a COPY … FROM STDIN to its end; the rows that PostgreSQL says it copied. */
 export async function copyInto(
   client: pg.Client,
   text: string,
   bytes: AsyncIterable<Uint8Array>,
-): Promise<void> {
-  await pipeline(Readable.from(bytes, { objectMode: true, highWaterMark: 1 }), client.query(copyFrom(text)));
+): Promise<number> {
+  const stream = client.query(copyFrom(text));
+  await pipeline(Readable.from(bytes, { objectMode: true, highWaterMark: 1 }), stream);
+  return Number(stream.rowCount);
 }
 
 /** The values of a narrow window's rows. */

@@ -4,22 +4,21 @@
 import type pg from "pg";
 import type { PostgresConfig } from "../../config.js";
 import { SwitchbackError } from "../../errors.js";
-import { Refusal } from "../../mapping/codec.js";
-import { keyText } from "../../mapping/interchange.js";
-import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
+import type { TableMapping } from "../../mapping/mapping.js";
 import type {
   Applied,
-  Chunk,
   CopiedRange,
   HistoryTarget,
   Position,
   Range,
+  Reading,
   RefusedRow,
   Rows,
   TableWindow,
   Window,
 } from "../store.js";
 import { cancelStatements, connectPostgres, isDataError, postgresError } from "./connection.js";
+import { countMismatch, Tally } from "./counts.js";
 import { readFacts } from "./facts.js";
 import {
   copyStage,
@@ -32,6 +31,7 @@ import {
   type TargetFacts,
   writeRows,
 } from "./merge.js";
+import { type Written, writeRowByRow } from "./row-by-row.js";
 import { copyInto, csvOf, isEmpty, valuesOf } from "./rows.js";
 
 const ADVANCE = "SELECT switchback.advance($1, $2, $3, $4, $5)";
@@ -41,7 +41,8 @@ const QUARANTINE = `INSERT INTO switchback.quarantine (source, table_name, key, 
   SELECT $1, $2, x.key, x.column_name, x.reason FROM json_to_recordset($3::json) AS x(key text, column_name text, reason text)`;
 /** Joins of a few hundred thousand staged rows stay in memory; an index lookup beats reading a whole large table. */
 const WIDE_SETTINGS = "SET LOCAL work_mem = '64MB'; SET LOCAL random_page_cost = 1.1";
-const RECORD = "UPDATE switchback.range SET rows = $4 WHERE source = $1 AND table_name = $2 AND number = $3";
+const RECORD =
+  "UPDATE switchback.range SET rows = $4 WHERE source = $1 AND table_name = $2 AND number = $3 AND rows IS NULL";
 
 export class PostgresTarget implements HistoryTarget {
   private facts = new Map<string, TargetFacts>();
@@ -157,19 +158,22 @@ export class PostgresTarget implements HistoryTarget {
     }
   }
 
-  async copy(range: Range, position: Position, read: () => AsyncIterable<Chunk>): Promise<CopiedRange> {
+  async copy(range: Range, position: Position, read: () => Reading): Promise<CopiedRange> {
     const client = this.idle.pop();
     if (!client) throw new Error("more copies at once than the target has writers");
     const mapping = this.mapping(range.table);
     try {
-      return await this.add(client, range, position, read(), async (csv, rows) => {
-        await copyInto(client, copyTarget(mapping), csv);
-        return { written: rows(), refused: [] };
-      });
+      try {
+        return await this.add(client, range, position, read(), async (csv) => {
+          return { written: await copyInto(client, copyTarget(mapping), csv), refused: [] };
+        });
+      } catch (error) {
+        if (!isDataError(error)) throw error;
+        // Some row is at fault: the range again, row by row.
+        return await this.add(client, range, position, read(), (csv) => this.writeEach(client, mapping, csv));
+      }
     } catch (error) {
-      if (!isDataError(error)) throw postgresError(error);
-      // Some row is at fault: the range again, row by row.
-      return await this.add(client, range, position, read(), (csv) => this.writeEach(client, mapping, csv));
+      throw postgresError(error);
     } finally {
       this.idle.push(client);
     }
@@ -180,28 +184,25 @@ export class PostgresTarget implements HistoryTarget {
     client: pg.Client,
     range: Range,
     position: Position,
-    chunks: AsyncIterable<Chunk>,
-    write: (
-      csv: AsyncIterable<Uint8Array>,
-      rows: () => number,
-    ) => Promise<{ written: number; refused: RefusedRow[] }>,
+    reading: Reading,
+    write: (csv: AsyncIterable<Uint8Array>) => Promise<Written>,
   ): Promise<CopiedRange> {
-    const refused: RefusedRow[] = [];
-    let rows = 0;
-    async function* csv() {
-      for await (const chunk of chunks) {
-        rows += chunk.rows;
-        refused.push(...chunk.refused);
-        if (chunk.rows > 0) yield chunk.csv;
-      }
-    }
+    const mapping = this.mapping(range.table);
+    const tally = new Tally(mapping, range);
     try {
       await client.query("BEGIN");
       await client.query(HOLD, [this.source, this.owner, position]);
-      const outcome = await write(csv(), () => rows);
-      refused.push(...outcome.refused);
+      const outcome = await write(tally.csv(reading));
+      tally.check(outcome);
+      const refused = [...tally.refused, ...outcome.refused];
       await this.quarantine(client, range.table, refused);
-      await client.query(RECORD, [this.source, range.table, range.number, outcome.written]);
+      const { rowCount } = await client.query(RECORD, [
+        this.source,
+        range.table,
+        range.number,
+        outcome.written,
+      ]);
+      if (rowCount !== 1) throw countMismatch(mapping, `range ${range.number} is recorded already`);
       await client.query("COMMIT");
       return { rows: outcome.written, refused };
     } catch (error) {
@@ -282,7 +283,7 @@ export class PostgresTarget implements HistoryTarget {
   private async deleteGone(client: pg.Client, mapping: TableMapping, gone: Rows): Promise<void> {
     if (isEmpty(gone)) return;
     const stage = `switchback_gone_${this.stages++}`;
-    await client.query(createStage(stage, mapping.key, true));
+    await client.query(createStage(stage, mapping.key));
     await copyInto(client, copyStage(stage, mapping.key), csvOf(gone));
     await client.query(`ANALYZE pg_temp.${stage}`);
     await client.query(deleteKeys(mapping, stagedRelation(stage), true));
@@ -292,7 +293,7 @@ export class PostgresTarget implements HistoryTarget {
     if (isEmpty(rows)) return;
     const stage = `switchback_rows_${this.stages++}`;
     const facts = this.factsOf(mapping);
-    await client.query(createStage(stage, mapping.columns, true));
+    await client.query(createStage(stage, mapping.columns));
     await copyInto(client, copyStage(stage, mapping.columns), csvOf(rows));
     if (!facts.upserts || facts.uniqueColumns.size > 0) {
       await client.query(deleteRows(mapping, facts, stagedRelation(stage), true));
@@ -300,42 +301,12 @@ export class PostgresTarget implements HistoryTarget {
     await client.query(writeRows(mapping, facts, stagedRelation(stage), true));
   }
 
-  /** Stages as text, so that not even an unreadable value fails the batch, and inserts row by row. */
-  private async writeEach(
+  private writeEach(
     client: pg.Client,
     mapping: TableMapping,
     csv: AsyncIterable<Uint8Array>,
-  ): Promise<{ written: number; refused: RefusedRow[] }> {
-    const stage = `switchback_each_${this.stages++}`;
-    const facts = { ...this.factsOf(mapping), upserts: false };
-    await client.query(createStage(stage, mapping.columns, false));
-    await copyInto(client, copyStage(stage, mapping.columns), csv);
-    const { rows: ends } = await client.query<{ last: string }>(
-      `SELECT coalesce(max(n), 0) AS last FROM ${stagedRelation(stage)}`,
-    );
-    const last = Number(ends[0]?.last ?? 0);
-    // Every present version goes first: keys always read back, because they were encoded by their own codecs.
-    await client.query(deleteRows(mapping, facts, stagedRelation(stage), false));
-    await client.query(`CREATE UNIQUE INDEX ON pg_temp."${stage}" (n)`);
-    const insert = writeRows(mapping, facts, stagedRelation(stage), false, " WHERE x.n = $1");
-    const { rows: failures } = await client.query<{ n: string; reason: string }>(
-      "SELECT n, reason FROM switchback.insert_each($1, $2)",
-      [insert, last],
-    );
-    const refused: RefusedRow[] = [];
-    for (const failure of failures) {
-      const { rows } = await client.query<Record<string, string | null>>(
-        `SELECT ${mapping.columns.map((_, c) => `c${c}`).join(", ")} FROM ${stagedRelation(stage)} WHERE n = $1`,
-        [failure.n],
-      );
-      refused.push({
-        table: mapping.table.name,
-        key: keyOfEncoded(mapping, rows[0] ?? {}),
-        column: null,
-        reason: failure.reason,
-      });
-    }
-    return { written: last - refused.length, refused };
+  ): Promise<Written> {
+    return writeRowByRow(client, mapping, this.factsOf(mapping), `switchback_each_${this.stages++}`, csv);
   }
 
   private async quarantine(client: pg.Client, table: string, refused: readonly RefusedRow[]): Promise<void> {
@@ -369,14 +340,4 @@ export class PostgresTarget implements HistoryTarget {
     if (!facts) throw new Error(`the target of ${mapping.table.name} was not looked at`);
     return facts;
   }
-}
-
-/** The source's key text of an encoded row, given by its column names c0 … cn. */
-function keyOfEncoded(mapping: TableMapping, row: Record<string, string | null>): string {
-  const at = (column: ColumnMapping) => mapping.columns.findIndex((other) => other.target === column.target);
-  const values = mapping.key.map((column) => {
-    const decoded = column.codec.decode(row[`c${at(column)}`] ?? null);
-    return decoded instanceof Refusal ? `?${decoded.reason}` : decoded;
-  });
-  return keyText(values);
 }

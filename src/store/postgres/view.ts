@@ -111,7 +111,7 @@ class PostgresView implements View {
 
   private async stage(columns: readonly ColumnMapping[], csv: AsyncIterable<Uint8Array>): Promise<string> {
     const name = `switchback_view_${this.stages++}`;
-    await this.client.query(createStage(name, columns, true));
+    await this.client.query(createStage(name, columns));
     await copyInto(this.client, copyStage(name, columns), csv);
     return name;
   }

@@ -6,7 +6,7 @@ import type Database from "better-sqlite3";
 import { Refusal } from "../../mapping/codec.js";
 import { csvBytes, encodeRow, keyOf } from "../../mapping/interchange.js";
 import type { TableMapping } from "../../mapping/mapping.js";
-import type { Chunk, Range, RefusedRow } from "../store.js";
+import type { Chunk, Counted, Range, RefusedRow } from "../store.js";
 import { boundValues } from "./bounds.js";
 import {
   beyond,
@@ -35,8 +35,14 @@ interface Group {
   readonly last: Key;
 }
 
-export function* readRange(db: Database.Database, mapping: TableMapping, range: Range): Generator<Chunk> {
+/** A range's chunks; its last answer is how many rows it read, and how many of them it refused. */
+export function* readRange(
+  db: Database.Database,
+  mapping: TableMapping,
+  range: Range,
+): Generator<Chunk, Counted> {
   const reader = rangeStatements(db, mapping, range);
+  const counted = { rows: 0, refused: 0 };
   let after: Key | null = range.lo === null ? null : boundValues(range.lo);
   let limit = GROUP_ROWS_FIRST;
   for (;;) {
@@ -45,15 +51,18 @@ export function* readRange(db: Database.Database, mapping: TableMapping, range: 
       limit = Math.max(1, Math.floor(limit / 8));
       if (limit > 1) continue;
     }
-    if (group !== "too big" && group.rows === 0) return;
+    if (group !== "too big" && group.rows === 0) return counted;
     if (group !== "too big" && group.clean && group.csv !== null && isSound(group.csv)) {
+      counted.rows += group.rows;
       yield { csv: group.csv, rows: group.rows, refused: [] };
       limit = nextLimit(limit, group.csv.length);
       after = group.last;
       continue;
     }
     const exact = reader.exact(after, group === "too big" ? 1 : Math.min(limit, group.rows));
-    if (exact.chunk.rows + exact.chunk.refused.length === 0) return;
+    if (exact.chunk.rows + exact.chunk.refused.length === 0) return counted;
+    counted.rows += exact.chunk.rows;
+    counted.refused += exact.chunk.refused.length;
     yield exact.chunk;
     limit = nextLimit(limit, exact.chunk.csv.length);
     after = exact.last;

@@ -4,44 +4,32 @@
 // moves the position.
 import { Worker } from "node:worker_threads";
 import Database from "better-sqlite3";
-import type { Chunk, Position, Range, Scope, Snapshot, Window } from "../store.js";
+import type { Position, Range, Reading, Scope, Snapshot, Window } from "../store.js";
 import { begin, type Reply, type Request, type WorkerData } from "./reader-worker.js";
 
 /** Attempts to meet at one position before giving up; each takes well under a millisecond. */
 const ATTEMPTS = 2_000;
 
-/** A thread that reads; requests are answered in order, one at a time. */
-export class Reader {
-  private readonly worker: Worker;
+/** One request and the replies to it; whatever answers another request never gets here. */
+class Exchange {
   private readonly inbox: Reply[] = [];
   private wake: (() => void) | null = null;
   private failure: Error | null = null;
 
-  constructor(data: WorkerData) {
-    this.worker = new Worker(new URL("./reader-worker.js", import.meta.url), {
-      workerData: data,
-      // A reader holds a few chunks and nothing else; left alone it would reserve ten times that.
-      resourceLimits: { maxYoungGenerationSizeMb: 8 },
-    });
-    this.worker.unref();
-    this.worker.on("message", (reply: Reply) => {
-      this.inbox.push(reply);
-      this.wake?.();
-    });
-    this.worker.on("error", (error) => this.fail(error as Error));
-    this.worker.on("exit", () => this.fail(new Error("a reader thread ended")));
+  constructor(readonly id: number) {}
+
+  deliver(reply: Reply): void {
+    this.inbox.push(reply);
+    this.wake?.();
   }
 
-  private fail(error: Error): void {
+  /** No reply will come any more; whoever waits for one is told why. */
+  fail(error: Error): void {
     this.failure ??= error;
     this.wake?.();
   }
 
-  private post(request: Request): void {
-    this.worker.postMessage(request);
-  }
-
-  private async next(): Promise<Reply> {
+  async next(): Promise<Reply> {
     for (;;) {
       const reply = this.inbox.shift();
       if (reply) {
@@ -56,37 +44,85 @@ export class Reader {
       this.wake = null;
     }
   }
+}
+
+/**
+ * A thread that reads; requests are answered in order, one at a time. A request that is given up is over for this
+ * side at once: replies to it that are still on their way are dropped as they arrive.
+ */
+export class Reader {
+  private readonly worker: Worker;
+  private exchange = new Exchange(0);
+  private failure: Error | null = null;
+
+  constructor(data: WorkerData) {
+    this.worker = new Worker(new URL("./reader-worker.js", import.meta.url), {
+      workerData: data,
+      // A reader holds a few chunks and nothing else; left alone it would reserve ten times that.
+      resourceLimits: { maxYoungGenerationSizeMb: 8 },
+    });
+    this.worker.unref();
+    this.worker.on("message", (reply: Reply) => {
+      if (reply.id === this.exchange.id) this.exchange.deliver(reply);
+    });
+    this.worker.on("error", (error) => this.fail(error as Error));
+    this.worker.on("exit", () => this.fail(new Error("a reader thread ended")));
+  }
+
+  private fail(error: Error): void {
+    this.failure ??= error;
+    this.exchange.fail(this.failure);
+  }
+
+  private post(request: Request): void {
+    this.worker.postMessage(request);
+  }
+
+  /** Begins a new exchange; the one before it is over. */
+  private open(): Exchange {
+    this.exchange.fail(new Error("a reader was asked for something else"));
+    this.exchange = new Exchange(this.exchange.id + 1);
+    if (this.failure) this.exchange.fail(this.failure);
+    return this.exchange;
+  }
+
+  private async ask<K extends Reply["kind"]>(
+    kind: "begin" | "end",
+    answer: K,
+  ): Promise<Extract<Reply, { kind: K }>> {
+    const exchange = this.open();
+    this.post({ id: exchange.id, kind });
+    const reply = await exchange.next();
+    if (reply.kind !== answer) throw new Error(`a reader answered ${reply.kind} to ${kind}`);
+    return reply as Extract<Reply, { kind: K }>;
+  }
 
   async begin(): Promise<Position> {
-    this.post({ kind: "begin" });
-    const reply = await this.next();
-    if (reply.kind !== "begun") throw new Error(`a reader answered ${reply.kind} to begin`);
-    return reply.position;
+    return (await this.ask("begin", "begun")).position;
   }
 
   async end(): Promise<void> {
-    this.post({ kind: "end" });
-    while ((await this.next()).kind !== "ended") {
-      // Chunks that were still on their way when a range was given up.
-    }
+    await this.ask("end", "ended");
   }
 
-  async *read(range: Range): AsyncGenerator<Chunk> {
-    this.post({ kind: "read", range });
+  async *read(range: Range): Reading {
+    const exchange = this.open();
+    const { id } = exchange;
+    this.post({ id, kind: "read", range });
     let finished = false;
     try {
       for (;;) {
-        const reply = await this.next();
+        const reply = await exchange.next();
         if (reply.kind === "done") {
           finished = true;
-          return;
+          return reply.counted;
         }
         if (reply.kind !== "chunk") throw new Error(`a reader answered ${reply.kind} to read`);
         yield { csv: reply.csv, rows: reply.rows, refused: reply.refused };
-        this.post({ kind: "credit" });
+        this.post({ id, kind: "credit" });
       }
     } finally {
-      if (!finished) this.post({ kind: "cancel" });
+      if (!finished) this.post({ id, kind: "cancel" });
     }
   }
 

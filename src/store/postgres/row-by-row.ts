@@ -1,0 +1,84 @@
+// Writes a batch row by row, because some row in it is at fault: what PostgreSQL refuses is named by its key, and every
+// other row is written. Runs within a transaction of the caller's.
+import type pg from "pg";
+import { Refusal } from "../../mapping/codec.js";
+import { keyIndexes, keyText } from "../../mapping/interchange.js";
+import type { TableMapping } from "../../mapping/mapping.js";
+import { quote } from "../../schema.js";
+import type { RefusedRow } from "../store.js";
+import { countMismatch } from "./counts.js";
+import { deleteRows, type TargetFacts, writeRows } from "./merge.js";
+import { copyInto } from "./rows.js";
+import { arrayRelation, arraysOf, copyArrayStage, createArrayStage } from "./staged-rows.js";
+
+export interface Written {
+  readonly written: number;
+  readonly refused: readonly RefusedRow[];
+}
+
+/** Refused rows named at a time. */
+const NAMES = 10_000;
+
+/** `stage` is a name for a temporary table that nothing else in the transaction has. */
+export async function writeRowByRow(
+  client: pg.Client,
+  mapping: TableMapping,
+  known: TargetFacts,
+  stage: string,
+  csv: AsyncIterable<Uint8Array>,
+): Promise<Written> {
+  const facts = { ...known, upserts: false };
+  let sent = 0;
+  await client.query(createArrayStage(stage));
+  const staged = await copyInto(
+    client,
+    copyArrayStage(stage),
+    arraysOf(csv, (rows) => {
+      sent += rows;
+    }),
+  );
+  if (staged !== sent)
+    throw countMismatch(mapping, `${sent} rows were sent to be staged, and ${staged} arrived`);
+  // Every present version goes first: keys always read back, because they were encoded by their own codecs.
+  const present = arrayRelation(mapping, "s.v", `pg_temp.${quote(stage)} AS s`);
+  await client.query(deleteRows(mapping, facts, present, false));
+  const insert = writeRows(mapping, facts, arrayRelation(mapping, "($1::text[])"), false);
+  const { rows: failures } = await client.query<{ n: string; reason: string }>(
+    "SELECT n, reason FROM switchback.insert_staged($1, $2)",
+    [stage, insert],
+  );
+  const refused = await named(client, mapping, stage, failures);
+  return { written: staged - refused.length, refused };
+}
+
+async function named(
+  client: pg.Client,
+  mapping: TableMapping,
+  stage: string,
+  failures: readonly { n: string; reason: string }[],
+): Promise<RefusedRow[]> {
+  const refused: RefusedRow[] = [];
+  const key = keyIndexes(mapping).map((i) => `s.v[${i + 1}]`);
+  for (let from = 0; from < failures.length; from += NAMES) {
+    const few = failures.slice(from, from + NAMES);
+    const { rows } = await client.query<{ n: string; key: (string | null)[] }>(
+      `SELECT s.n, ARRAY[${key.join(", ")}] AS key FROM pg_temp.${quote(stage)} AS s WHERE s.n = ANY ($1::bigint[])`,
+      [few.map(({ n }) => n)],
+    );
+    const keys = new Map(rows.map((row) => [row.n, row.key]));
+    for (const { n, reason } of few) {
+      const name = keyOfEncoded(mapping, keys.get(n) ?? []);
+      refused.push({ table: mapping.table.name, key: name, column: null, reason });
+    }
+  }
+  return refused;
+}
+
+/** The source's key text of a key in the interchange form. */
+function keyOfEncoded(mapping: TableMapping, key: readonly (string | null)[]): string {
+  const values = mapping.key.map((column, i) => {
+    const decoded = column.codec.decode(key[i] ?? null);
+    return decoded instanceof Refusal ? `?${decoded.reason}` : decoded;
+  });
+  return keyText(values);
+}

@@ -165,7 +165,12 @@ export const ERRORS = {
     "Drop or rename the existing table, correct the mapping, or use `target: adopt` for tables that your migrations made.",
   ),
   TARGET_NOT_EMPTY: kind("postgres", "operator", 4, "Empty the table, or choose another target schema."),
-  TARGET_TAKEN: kind("postgres", "operator", 4, "Another sidecar holds this target; stop it first."),
+  TARGET_TAKEN: kind(
+    "postgres",
+    "operator",
+    4,
+    "Stop the sidecar that holds this target, or end the session that the message names.",
+  ),
   TARGET_FOREIGN: kind(
     "postgres",
     "operator",
@@ -302,6 +307,12 @@ export const ERRORS = {
     "operator",
     1,
     "Changes may be missing in SQLite. Run `switchback verify --repair`: once everything is equal, the way back is free; a trigger that others made on a table there must go first.",
+  ),
+  CHANGE_UNREADABLE: kind(
+    "postgres",
+    "operator",
+    1,
+    "Somebody else wrote to switchback.change; the record was taken out. Run `switchback verify --repair`: once everything is equal, the way back is free.",
   ),
   EMBEDDED_MISSING: kind(
     "configuration",

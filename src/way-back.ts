@@ -16,7 +16,7 @@ import { connectPostgres } from "./store/postgres/connection.js";
 import { Control, type FollowedTable, type Verification } from "./store/postgres/control.js";
 import { PostgresSource } from "./store/postgres/source.js";
 import { readStrangers } from "./store/postgres/strangers.js";
-import { noteUnknown, readUnknown } from "./store/postgres/unknown.js";
+import { noteStrays, noteUnknown, readUnknown } from "./store/postgres/unknown.js";
 import { SqliteTarget } from "./store/sqlite/target.js";
 import type { Window } from "./store/store.js";
 
@@ -155,14 +155,16 @@ export class WayBack {
     }
     const disturbed = target.disturbed();
     if (disturbed) {
-      await noteUnknown(client, this.name, disturbed);
+      const found = disturbed.map((one) => ({ ...one, code: "COPY_UNKNOWN" as const }));
+      await noteUnknown(client, this.name, found);
       target.acceptSchema();
     }
+    await noteStrays(client, this.name);
     const unknown = await readUnknown(client, this.name);
     const strangers = await readStrangers(client, this.tables);
     this.stand([
-      ...unknown.map(({ table, reason }) =>
-        problem("COPY_UNKNOWN", `${reason}; what the copy has missed is unknown`, this.name, table),
+      ...unknown.map(({ table, code, reason }) =>
+        problem(code, `${reason}; what the copy has missed is unknown`, this.name, table),
       ),
       ...strangers.map(({ table, column }) => {
         const message = `the column ${column} of ${table} in PostgreSQL has no counterpart in SQLite`;
@@ -175,9 +177,11 @@ export class WayBack {
   private async mendCapture(client: pg.Client): Promise<void> {
     const lost = (await lostCapture(client, this.tables)).map((table) => ({
       table,
+      code: "COPY_UNKNOWN" as const,
       reason: `the triggers on ${table} in PostgreSQL had vanished`,
     }));
-    if (lost.length === 0) return;
+    // Those that an earlier release made missed nothing, and are replaced.
+    if (lost.length === 0) return installCapture(client, this.tables);
     // Before, for whoever comes after a crash; and afterwards, because until then more may have been missed.
     await noteUnknown(client, this.name, lost);
     await installCapture(client, this.tables);

@@ -3,6 +3,7 @@
 SELECT w.id,
        p.prosrc AS body,
        coalesce(p.prosecdef, false) AS definer,
+       coalesce(p.proacl IS NULL OR EXISTS (SELECT FROM aclexplode(p.proacl) AS a WHERE a.grantee = 0), false) AS callable,
        coalesce(p.proconfig, '{}') AS settings,
        (SELECT coalesce(json_object_agg(t.tgname, concat_ws(' ', t.tgtype, t.tgenabled, t.tgoldtable, t.tgnewtable)), '{}')
           FROM pg_catalog.pg_trigger t

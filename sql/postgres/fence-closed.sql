@@ -1,7 +1,8 @@
 -- The fence while writes go to SQLite: statement triggers on every replicated table call it before any row is
 -- touched, TRUNCATE and COPY included. The sidecar's own sessions pass. Applications wait for the text of the
 -- message, in which EPOCH is replaced by the number under which the writes go to SQLite.
-CREATE OR REPLACE FUNCTION switchback.fence() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION switchback.fence() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   IF current_setting('switchback.apply', true) = 'on' THEN
     RETURN NULL;

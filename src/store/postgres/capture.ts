@@ -3,7 +3,8 @@
 // harmless and missing one is not. It knows nothing of how the log is read (source.ts).
 //
 // Statement triggers with transition tables see every row that a statement touched, whichever way: COPY, MERGE,
-// ON CONFLICT, cascades, writing CTEs. They run as their owner, so that the application needs no rights of ours.
+// ON CONFLICT, cascades, writing CTEs. They run as their owner, so that the application needs no rights of ours; and
+// for that they are nobody else's to call, work for their own table only, and call no function that others made.
 // What the sidecar's own sessions write is not captured. Nobody is notified: NOTIFY makes all commits of a database
 // queue for one lock, flush to disk included, and forbids PREPARE TRANSACTION.
 import type pg from "pg";
@@ -74,8 +75,7 @@ const PRINTING_SET = [
  * @throws SwitchbackError POSTGRES_*
  */
 export async function installCapture(client: pg.ClientBase, tables: readonly CapturedTable[]): Promise<void> {
-  const lost = new Set(await lostIds(client, tables));
-  const missing = tables.filter(({ id }) => lost.has(id));
+  const missing = await unlike(client, tables, "present");
   await inBatches(client, missing, ({ id, mapping }) => [
     createFunction(id, mapping),
     ...TRIGGERS.flatMap(({ name, when }) => [
@@ -103,15 +103,14 @@ export async function restCapture(client: pg.ClientBase, tables: readonly Captur
 }
 
 /**
- * The names (mapping.table.name) of tables whose capture is missing, resting or not what `installCapture` would make
- * today. What such a table missed while writes went to PostgreSQL is unknown.
+ * The names (mapping.table.name) of tables whose capture is missing, resting or not what some release of switchback
+ * made. What such a table missed while writes went to PostgreSQL is unknown.
  */
 export async function lostCapture(
   client: pg.ClientBase,
   tables: readonly CapturedTable[],
 ): Promise<string[]> {
-  const lost = new Set(await lostIds(client, tables));
-  return tables.filter(({ id }) => lost.has(id)).map(({ mapping }) => mapping.table.name);
+  return (await unlike(client, tables, "any")).map(({ mapping }) => mapping.table.name);
 }
 
 /** Takes capture off a table, and what it logged out of the log; run inside a transaction. */
@@ -131,7 +130,7 @@ function createFunction(id: number, mapping: TableMapping): string {
   const settings = settingsOf(mapping).map((setting) => `SET ${setting}`);
   return `CREATE OR REPLACE FUNCTION ${functionName(id)}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
     ${settings.join(" ")} AS ${literal(body(id, mapping))};
-    GRANT EXECUTE ON FUNCTION ${functionName(id)}() TO PUBLIC`;
+    REVOKE ALL ON FUNCTION ${functionName(id)}() FROM PUBLIC`;
 }
 
 function settingsOf(mapping: TableMapping): string[] {
@@ -141,11 +140,31 @@ function settingsOf(mapping: TableMapping): string[] {
 
 /** The function's body. It is compared letter by letter with the one in place. */
 function body(id: number, mapping: TableMapping): string {
-  // Byte for byte: UNION must not take 'Bob' and 'bob' for one key where the column's collation does.
+  // Byte for byte: UNION must not take 'Bob' and 'bob' for one key where the column's collation does. A cast may be
+  // anybody's function; concat asks the type's own output function.
+  const program = bodyWith(id, mapping, (value) => `concat(${value}) COLLATE "C"`);
+  const { schema, target } = mapping;
+  const foreign = `TG_TABLE_SCHEMA <> ${literal(schema)} OR TG_TABLE_NAME <> ${literal(target)}`;
+  return program.replace(
+    "BEGIN\n",
+    () => `BEGIN
+  IF ${foreign} THEN
+    RAISE EXCEPTION 'switchback: this function is for % only', ${literal(targetName(mapping))} USING ERRCODE = '42501';
+  END IF;
+`,
+  );
+}
+
+/** What the first release made: it captured as much, and is replaced without a word. */
+function firstBody(id: number, mapping: TableMapping): string {
+  return bodyWith(id, mapping, (value) => `${value}::text COLLATE "C"`);
+}
+
+function bodyWith(id: number, mapping: TableMapping, asText: (value: string) => string): string {
   const text =
     (row: string) =>
     ({ target }: ColumnMapping) =>
-      `${row}.${quote(target)}::text COLLATE "C"`;
+      asText(`${row}.${quote(target)}`);
   const key = (row: string) => `ARRAY[${mapping.key.map(text(row)).join(", ")}]`;
   const touch = "INSERT INTO switchback.change (t, key)";
   const place = targetName(mapping);
@@ -183,6 +202,8 @@ interface State {
   readonly id: number;
   readonly body: string | null;
   readonly definer: boolean;
+  /** Whether everybody may call it. */
+  readonly callable: boolean;
   readonly settings: readonly string[];
   readonly triggers: ReadonlyMap<string, string>;
 }
@@ -203,17 +224,25 @@ async function statesOf(
   }
 }
 
-async function lostIds(client: pg.ClientBase, tables: readonly CapturedTable[]): Promise<number[]> {
+/** The tables whose capture is not in place as the present release makes it, or as any release did. */
+async function unlike(
+  client: pg.ClientBase,
+  tables: readonly CapturedTable[],
+  release: "present" | "any",
+): Promise<CapturedTable[]> {
   const states = await statesOf(client, tables);
   const sound = ({ id, mapping }: CapturedTable) => {
     const state = states.get(id);
-    if (!state?.definer || state.body !== body(id, mapping)) return false;
+    if (!state?.definer) return false;
+    const present = state.body === body(id, mapping) && !state.callable;
+    const older = state.body === firstBody(id, mapping) || state.body === body(id, mapping);
+    if (!(present || (release === "any" && older))) return false;
     const wanted = settingsOf(mapping).map((setting) => setting.replace(" = ", "=").replaceAll("'", ""));
     const set = state.settings.map((setting) => setting.replaceAll('"', ""));
     if ([...wanted].sort().join() !== [...set].sort().join()) return false;
     return TRIGGERS.every(({ name, shown }) => state.triggers.get(name) === shown);
   };
-  return tables.filter((table) => !sound(table)).map(({ id }) => id);
+  return tables.filter((table) => !sound(table));
 }
 
 /** One round trip and one transaction a batch; where a lock is not to be had at once, the batch is tried again. */

@@ -87,6 +87,7 @@ export class Control {
       const before = await recordsVersion(this.client);
       await migrate(this.client);
       if (before === 0) await this.query(closedFence((await this.route()).epoch));
+      await this.query(sql("postgres/private"));
     });
   }
 

@@ -17,7 +17,8 @@ const PATIENCE_MS = 3_000;
 const WATCH_MS = 500;
 
 const HOLDER = `
-  SELECT a.pid, a.application_name, coalesce(host(a.client_addr), 'local') AS address, a.backend_start
+  SELECT a.pid, a.usename AS role, a.application_name, coalesce(' from ' || host(a.client_addr), '') AS address,
+         coalesce(' since ' || a.backend_start, '') AS since
     FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
    WHERE l.locktype = 'advisory' AND l.granted AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
      AND ((l.classid::bigint << 32) | l.objid::bigint) = ${LOCK}`;
@@ -48,10 +49,7 @@ export async function lockTarget(config: PostgresConfig): Promise<TargetLock> {
     if (performance.now() > until) {
       const holder = await describeHolder(client);
       await client.end().catch(() => {});
-      throw new SwitchbackError(
-        "TARGET_TAKEN",
-        `another sidecar holds the lock of database ${config.database}: ${holder}`,
-      );
+      throw new SwitchbackError("TARGET_TAKEN", `the lock of database ${config.database} is held: ${holder}`);
     }
     await pause(100);
   }
@@ -66,11 +64,16 @@ export async function isLocked(client: pg.ClientBase): Promise<boolean> {
 async function describeHolder(client: pg.Client): Promise<string> {
   const { rows } = await client.query<{
     pid: number;
+    role: string;
     application_name: string;
     address: string;
-    backend_start: Date;
+    since: string;
   }>(HOLDER);
   const holder = rows[0];
-  if (!holder) return "it has just let go; try again";
-  return `${holder.application_name} (from ${holder.address}, PostgreSQL process ${holder.pid}, since ${holder.backend_start.toISOString()})`;
+  if (!holder) return "it has just been released; try again";
+  const { pid, role, application_name: name, address, since } = holder;
+  const session = `PostgreSQL process ${pid} of role ${role}${address}${since}`;
+  // Any role may take an advisory lock.
+  if (name.startsWith("switchback on ")) return `another sidecar has it, ${name} (${session})`;
+  return `${session} has it, with application_name "${name}", which is no sidecar; SELECT pg_terminate_backend(${pid}) ends it`;
 }

@@ -10,10 +10,11 @@ import { Nap } from "../../retry.js";
 import { sql } from "../../sql.js";
 import type { KeysByTable, Position, Scope, Source, Window } from "../store.js";
 import type { CapturedTable } from "./capture.js";
-import { cancelStatements, connectPostgres, postgresError } from "./connection.js";
+import { cancelStatements, connectPostgres, isDataError, postgresError } from "./connection.js";
 import { targetName } from "./merge.js";
 import { countStrange, type Reading } from "./select.js";
-import { type Request, readNarrow, readWide } from "./window.js";
+import { setAside } from "./unknown.js";
+import { type Request, readNarrow, readWide, UnreadableKey } from "./window.js";
 
 const NEWEST = `SELECT consumed + (SELECT count(*) FROM switchback.change WHERE t = ANY ($2)) AS newest
   FROM switchback.source WHERE name = $1`;
@@ -115,9 +116,9 @@ export class PostgresSource implements Source {
       for (const [table, some] of keys) {
         const reading = readings.find(({ mapping }) => mapping.table.name === table);
         if (!reading) return false;
-        const { rows } = await this.wide.query<{ strange: string }>(countStrange(reading), [
-          JSON.stringify(some),
-        ]);
+        const { rows } = await this.readable(() =>
+          this.wide.query<{ strange: string }>(countStrange(reading), [JSON.stringify(some)]),
+        );
         if (Number(rows[0]?.strange) > 0) return false;
       }
       return true;
@@ -136,12 +137,8 @@ export class PostgresSource implements Source {
     if (this.open) throw new Error("a window is open already");
     this.open = true;
     try {
-      const window = await this.read({
-        source: this.source,
-        owner: this.owner,
-        after,
-        readings: await this.readingsOf(),
-      });
+      const request = { source: this.source, owner: this.owner, after, readings: await this.readingsOf() };
+      const window = await this.readable(() => this.read(request));
       if (window) this.busyAt = performance.now();
       else this.open = false;
       return window && { ...window, close: (applied) => this.closeWindow(window, applied) };
@@ -200,6 +197,33 @@ export class PostgresSource implements Source {
       await this.vacuuming;
       const wide = await readWide(this.wide, request);
       if (wide !== "again") return wide;
+    }
+  }
+
+  /** Where changes in the log cannot be read, they are set aside and noted, and the others are read. */
+  private async readable<T>(read: () => Promise<T>): Promise<T> {
+    try {
+      return await read();
+    } catch (error) {
+      if (!(isDataError(error) || error instanceof UnreadableKey) || !(await this.setUnreadableAside()))
+        throw error;
+      return read();
+    }
+  }
+
+  private async setUnreadableAside(): Promise<boolean> {
+    let some = false;
+    try {
+      await this.wide.query("BEGIN; SET LOCAL synchronous_commit = on");
+      for (const { id, mapping, keyTypes } of (await this.readingsOf()).values()) {
+        const aside = await setAside(this.wide, this.source, { id, table: mapping.table.name, keyTypes });
+        some ||= aside;
+      }
+      await this.wide.query("COMMIT");
+      return some;
+    } catch (error) {
+      await this.wide.query("ROLLBACK").catch(() => {});
+      throw postgresError(error);
     }
   }
 

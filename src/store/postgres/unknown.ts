@@ -1,10 +1,14 @@
-// What is unknown of the copy while PostgreSQL has the writes: a table whose changes were not all seen, or whose
-// rows were moved behind our back. It is recorded, because a restart must not forget it, and stands until a
-// comparison that began later finds everything equal.
+// What is unknown of the copy: a table whose changes were not all seen, or whose rows were moved behind our back. It is
+// recorded, because a restart must not forget it, and stands until a comparison that began later finds everything
+// equal.
 import type pg from "pg";
+import type { ErrorCode } from "../../errors.js";
 import { postgresError } from "./connection.js";
 
+export type UnknownCode = Extract<ErrorCode, "COPY_UNKNOWN" | "CHANGE_UNREADABLE">;
+
 export interface Unknown {
+  readonly code: UnknownCode;
   /** The table's name in the source. */
   readonly table: string;
   /** In words, for the operator. */
@@ -19,8 +23,8 @@ export async function noteUnknown(
 ): Promise<void> {
   try {
     await client.query(
-      `INSERT INTO switchback.unknown (source, table_name, reason)
-       SELECT $1, x."table", x.reason FROM json_to_recordset($2::json) AS x("table" text, reason text)
+      `INSERT INTO switchback.unknown (source, table_name, code, reason)
+       SELECT $1, x."table", x.code, x.reason FROM json_to_recordset($2::json) AS x("table" text, code text, reason text)
        ON CONFLICT (source, table_name, reason) DO UPDATE SET since = excluded.since`,
       [source, JSON.stringify(found)],
     );
@@ -37,12 +41,56 @@ export async function readUnknown(client: pg.ClientBase, source: string): Promis
         WHERE u.source = $1 AND v.source = u.source AND v.equal AND v.at > u.since`,
       [source],
     );
-    const { rows } = await client.query<{ table: string; reason: string }>(
-      `SELECT table_name AS "table", reason FROM switchback.unknown WHERE source = $1 ORDER BY table_name, reason`,
+    const { rows } = await client.query<Unknown>(
+      `SELECT table_name AS "table", code, reason FROM switchback.unknown WHERE source = $1 ORDER BY table_name, reason`,
       [source],
     );
     return rows;
   } catch (error) {
     throw postgresError(error);
   }
+}
+
+/**
+ * Takes changes out of the log that belong to no followed table of any source, and notes them with a table of this
+ * source: whose they were meant to be is unknown.
+ */
+export async function noteStrays(client: pg.ClientBase, source: string): Promise<void> {
+  try {
+    await client.query(
+      `WITH gone AS (
+         DELETE FROM switchback.change WHERE t <> ALL (ARRAY(SELECT id FROM switchback.followed)) RETURNING t
+       )
+       INSERT INTO switchback.unknown (source, table_name, code, reason)
+       SELECT $1, (SELECT min(name) FROM switchback.followed WHERE source = $1), 'CHANGE_UNREADABLE',
+              format('%s in switchback.change %s of table number %s, which is not followed', count(*),
+                     CASE count(*) WHEN 1 THEN 'change is' ELSE 'changes are' END, t)
+         FROM gone GROUP BY t
+       ON CONFLICT (source, table_name, reason) DO UPDATE SET since = excluded.since`,
+      [source],
+    );
+  } catch (error) {
+    throw postgresError(error);
+  }
+}
+
+/**
+ * Takes changes of a table out of the log whose keys are not of its key's types, and notes them; false when there are
+ * none. Run inside a transaction.
+ */
+export async function setAside(
+  client: pg.ClientBase,
+  source: string,
+  { id, table, keyTypes }: { id: number; table: string; keyTypes: readonly string[] },
+): Promise<boolean> {
+  const { rows } = await client.query<{ changes: string; example: string | null }>(
+    "SELECT changes, example FROM switchback.set_aside($1, $2)",
+    [id, keyTypes],
+  );
+  const [found] = rows;
+  if (!found || found.changes === "0") return false;
+  const many = found.changes === "1" ? "1 change" : `${found.changes} changes`;
+  const reason = `${many} of ${table} in switchback.change cannot be read, for example the key (${found.example ?? ""})`;
+  await noteUnknown(client, source, [{ table, code: "CHANGE_UNREADABLE", reason }]);
+  return true;
 }

@@ -40,6 +40,9 @@ export interface Request {
   readonly readings: ReadonlyMap<number, Reading>;
 }
 
+/** A logged key that has not one value for each of its table's key columns. */
+export class UnreadableKey extends Error {}
+
 /** Ends a window's transaction. */
 type Close = (applied: boolean) => Promise<void>;
 
@@ -129,6 +132,12 @@ async function takeFew(
   if (!row || row.seen === 0) return null;
   if (row.seen > NARROW_CHANGES) return "wide";
   if (!row.moved) throw conflict(request);
+  for (const { id, keys } of row.taken) {
+    const { length } = readingOf(request, id).keyTypes;
+    const sound = (key: readonly unknown[]) =>
+      key.length === length && key.every((part) => typeof part === "string");
+    if (!keys.every(sound)) throw new UnreadableKey(`a change of table number ${id} has no whole key`);
+  }
   return row.taken;
 }
 
@@ -153,6 +162,7 @@ export async function readWide(
     const tables: TableWindow[] = [];
     for (const { id, n } of rows) {
       const reading = readingOf(request, id);
+      await assertWhole(client, reading);
       await client.query(listKeys(reading));
       const present = await batched(client, reading, true);
       const gone = await batched(client, reading, false);
@@ -170,6 +180,16 @@ export async function readWide(
       return "again";
     return windowOf(request, mark, tables, closing(client));
   });
+}
+
+async function assertWhole(client: pg.Client, { id, keyTypes }: Reading): Promise<void> {
+  const { rows } = await client.query<{ broken: boolean }>(
+    `SELECT EXISTS (SELECT FROM ${TAKEN} WHERE t = $1 AND (cardinality(key) <> $2 OR ${keyTypes
+      .map((_, i) => `key[${i + 1}] IS NULL`)
+      .join(" OR ")})) AS broken`,
+    [id, keyTypes.length],
+  );
+  if (rows[0]?.broken) throw new UnreadableKey(`a change of table number ${id} has no whole key`);
 }
 
 async function movedSince(client: pg.Client, readings: readonly Reading[]): Promise<boolean> {

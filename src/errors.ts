@@ -200,7 +200,7 @@ export const ERRORS = {
     "postgres",
     "retry",
     4,
-    "Nothing was committed and the sidecar tries again. Look for a rule, a trigger or a policy on the table in PostgreSQL that changes how many rows a statement writes; if there is none, report a bug.",
+    "Nothing was committed and the sidecar tries again. Look for a rule, a trigger or a policy on the table that changes how many rows a statement writes; if there is none, report a bug.",
   ),
 
   // answers and states

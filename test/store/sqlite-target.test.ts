@@ -29,6 +29,33 @@ const batches = (...list: EncodedRow[][]) => ({
   },
 });
 
+test("a trigger that passes over a row stops the window, whatever it was to write", async () => {
+  const h = home("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'a'), (2, 'b')");
+  const writer = h.file.writer();
+  const changes = {
+    INSERT: { rows: [["3", "c"]] },
+    UPDATE: { rows: [["1", "x"]] },
+    DELETE: { gone: [["2"], ["9"]] },
+  };
+  for (const [event, change] of Object.entries(changes)) {
+    writer.exec(`CREATE TRIGGER odd BEFORE ${event} ON t BEGIN SELECT RAISE(IGNORE); END`);
+    await expect(h.apply({ t: change }), event).rejects.toMatchObject({
+      code: "COUNT_MISMATCH",
+      where: { table: "t" },
+    });
+    writer.exec("DROP TRIGGER odd");
+    expect(h.all("SELECT * FROM t"), event).toEqual([
+      [1, "a"],
+      [2, "b"],
+    ]);
+  }
+  for (const change of Object.values(changes)) await h.apply({ t: change });
+  expect(h.all("SELECT * FROM t")).toEqual([
+    [1, "x"],
+    [3, "c"],
+  ]);
+});
+
 describe("what changes and what stays", () => {
   const SCHEMA = `
     CREATE TABLE t(id INTEGER PRIMARY KEY, at DATETIME, doc JSON, price DECIMAL(10,2), free, name TEXT);

@@ -1,8 +1,10 @@
 // What is counted when rows reach PostgreSQL: a range's rows read, written and refused, and whole tables beside what is
 // quarantined of them. Numbers that disagree are an error of their own, so that nothing is called exact uncounted.
+import type pg from "pg";
 import { SwitchbackError } from "../../errors.js";
 import type { TableMapping } from "../../mapping/mapping.js";
 import type { Chunk, Counted, Range, Reading, RefusedRow } from "../store.js";
+import { sqlState } from "./connection.js";
 import { targetName } from "./merge.js";
 import type { Written } from "./row-by-row.js";
 
@@ -10,6 +12,22 @@ export function countMismatch(mapping: TableMapping, what: string): SwitchbackEr
   return new SwitchbackError("COUNT_MISMATCH", `${targetName(mapping)}: ${what}`, {
     table: mapping.table.name,
   });
+}
+
+/**
+ * True when a statement touched another number of rows than were sent. PostgreSQL itself refuses counted statements
+ * on a table with rules (0A000).
+ */
+export function isMiscount(error: unknown): boolean {
+  return /^(SB002|0A000)$/.test(sqlState(error) ?? "");
+}
+
+/** What PostgreSQL said of it, for the operator. */
+export function miscount(error: unknown, source: string): SwitchbackError {
+  if (error instanceof SwitchbackError) return error;
+  const { message, table } = error as pg.DatabaseError;
+  const where = { source, ...(table === undefined ? {} : { table }) };
+  return new SwitchbackError("COUNT_MISMATCH", `PostgreSQL: ${message}`, where, { cause: error });
 }
 
 /** Passes a reading on as CSV, and keeps count of what came by. */

@@ -5,6 +5,10 @@
 // Order within a transaction: rows that are gone, then rows whose unique values change, then the writes. After
 // the deletions no touched row holds a unique value that another one is about to take, so that swaps and
 // rotations, legal at the end of a source transaction, never collide on the way.
+//
+// Each statement is counted where it runs: it fails in PostgreSQL when it touches another number of rows than were
+// sent. A rule, a trigger that returns NULL or a policy would drop rows without an error, and a window's statements
+// are sent together with their COMMIT, so that a count that the client compares would come too late.
 import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
 import { quote } from "../../schema.js";
 
@@ -22,9 +26,9 @@ export function targetName(mapping: TableMapping): string {
   return `${quote(mapping.schema)}.${quote(mapping.target)}`;
 }
 
-/** `x` for rows passed as the JSON array $1 of objects with the members c0 … cn. */
+/** `x` for rows passed as the JSON array $3 of objects with the members c0 … cn. */
 export function jsonRelation(columns: readonly ColumnMapping[]): string {
-  return `json_to_recordset($1::json) AS x(${columns.map((_, i) => `c${i} text`).join(", ")})`;
+  return `json_to_recordset($3::json) AS x(${columns.map((_, i) => `c${i} text`).join(", ")})`;
 }
 
 /** The JSON parameter for `jsonRelation`. */
@@ -52,10 +56,10 @@ export function copyTarget(mapping: TableMapping): string {
   return `COPY ${targetName(mapping)} (${columns}) FROM STDIN (FORMAT csv)`;
 }
 
-/** Deletes the rows whose keys stand in x. */
+/** Deletes the rows whose keys stand in x. Every statement here takes the table's name as $1 and x's rows as $2. */
 export function deleteKeys(mapping: TableMapping, relation: string, typed: boolean): string {
   const match = mapping.key.map((column, i) => `t.${quote(column.target)} = ${value(column, i, typed)}`);
-  return `DELETE FROM ${targetName(mapping)} AS t USING ${relation} WHERE ${match.join(" AND ")}`;
+  return countedDelete(mapping, relation, match);
 }
 
 /** Deletes the rows in x that are present: all of them, or only those whose unique values are about to change. */
@@ -65,10 +69,8 @@ export function deleteRows(
   relation: string,
   typed: boolean,
 ): string {
+  const match = keyMatch(mapping, typed);
   const at = (column: ColumnMapping) => mapping.columns.findIndex((other) => other.target === column.target);
-  const match = mapping.key.map(
-    (column) => `t.${quote(column.target)} = ${value(column, at(column), typed)}`,
-  );
   const unique = mapping.columns.filter((column) => facts.uniqueColumns.has(column.target));
   if (facts.upserts && unique.length > 0) {
     const differs = unique.map(
@@ -76,7 +78,49 @@ export function deleteRows(
     );
     match.push(`(${differs.join(" OR ")})`);
   }
-  return `DELETE FROM ${targetName(mapping)} AS t USING ${relation} WHERE ${match.join(" AND ")}`;
+  return countedDelete(mapping, relation, match);
+}
+
+/** A key may have no row: those that are there in the statement's snapshot are all to be deleted by it. */
+function countedDelete(mapping: TableMapping, relation: string, match: readonly string[]): string {
+  const where = match.join(" AND ");
+  return counted(
+    `DELETE FROM ${targetName(mapping)} AS t USING ${relation} WHERE ${where}`,
+    `(SELECT count(*) FROM ${targetName(mapping)} AS t, ${relation} WHERE ${where})`,
+  );
+}
+
+/** The statement, which fails where it touches other than $2 rows; where fewer may be right, `wanted` counts them. */
+function counted(statement: string, wanted: string): string {
+  return `WITH touched AS (${statement} RETURNING 1)
+    SELECT CASE WHEN n <> $2 THEN switchback.assert_touched($1, ${wanted}, n) END FROM (SELECT count(*) AS n FROM touched) AS x`;
+}
+
+/** A row of x and the row t of the table have the same key. */
+function keyMatch(mapping: TableMapping, typed: boolean): string[] {
+  return mapping.key.map((column) => {
+    const at = mapping.columns.findIndex((other) => other.target === column.target);
+    return `t.${quote(column.target)} = ${value(column, at, typed)}`;
+  });
+}
+
+/** `writeRows`, counted. */
+export function countedWrite(
+  mapping: TableMapping,
+  facts: TargetFacts,
+  relation: string,
+  typed: boolean,
+): string {
+  const present = `(SELECT count(*) FROM ${targetName(mapping)} AS t, ${relation} WHERE ${keyMatch(mapping, typed).join(" AND ")})`;
+  return counted(
+    writeRows(mapping, facts, relation, typed),
+    tellsPresent(mapping, facts) ? "$2" : `$2 - ${present}`,
+  );
+}
+
+/** False where `writeRows` says DO NOTHING, which does not tell of the rows that were there. */
+export function tellsPresent(mapping: TableMapping, facts: TargetFacts): boolean {
+  return !facts.upserts || mapping.columns.some(({ target }) => !facts.alwaysIdentity.has(target));
 }
 
 /** Writes the rows in x: an upsert on the key where the target can, else a plain insert after `deleteRows`. */
@@ -111,16 +155,19 @@ export function narrowStatements(
   facts: TargetFacts,
   rows: readonly (string | null)[][],
   gone: readonly (string | null)[][],
-): { name: string; text: string; values: string[] }[] {
+): { name: string; text: string; values: unknown[] }[] {
   const relation = jsonRelation(mapping.columns);
+  const { name } = mapping.table;
   const statement = (text: string, list: readonly (string | null)[][]) =>
-    list.length === 0 ? [] : [{ name: statementName(text), text, values: [jsonRows(list)] }];
+    list.length === 0
+      ? []
+      : [{ name: statementName(text), text, values: [name, list.length, jsonRows(list)] }];
   // A single row can only collide with rows that the window leaves alone, and a legal state has none such.
   const collides = !facts.upserts || (facts.uniqueColumns.size > 0 && rows.length + gone.length > 1);
   return [
     ...statement(deleteKeys(mapping, jsonRelation(mapping.key), false), gone),
     ...(collides ? statement(deleteRows(mapping, facts, relation, false), rows) : []),
-    ...statement(writeRows(mapping, facts, relation, false), rows),
+    ...statement(countedWrite(mapping, facts, relation, false), rows),
   ];
 }
 

@@ -41,7 +41,7 @@ export async function writeRowByRow(
     throw countMismatch(mapping, `${sent} rows were sent to be staged, and ${staged} arrived`);
   // Every present version goes first: keys always read back, because they were encoded by their own codecs.
   const present = arrayRelation(mapping, "s.v", `pg_temp.${quote(stage)} AS s`);
-  await client.query(deleteRows(mapping, facts, present, false));
+  await client.query(deleteRows(mapping, facts, present, false), [mapping.table.name, staged]);
   const insert = writeRows(mapping, facts, arrayRelation(mapping, "($1::text[])"), false);
   const { rows: failures } = await client.query<{ n: string; reason: string }>(
     "SELECT n, reason FROM switchback.insert_staged($1, $2)",

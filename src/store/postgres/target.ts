@@ -13,26 +13,16 @@ import type {
   Range,
   Reading,
   RefusedRow,
-  Rows,
   TableWindow,
   Window,
 } from "../store.js";
 import { cancelStatements, connectPostgres, isDataError, postgresError } from "./connection.js";
-import { countMismatch, Tally } from "./counts.js";
+import { countMismatch, isMiscount, miscount, Tally } from "./counts.js";
 import { readFacts } from "./facts.js";
-import {
-  copyStage,
-  copyTarget,
-  createStage,
-  deleteKeys,
-  deleteRows,
-  narrowStatements,
-  stagedRelation,
-  type TargetFacts,
-  writeRows,
-} from "./merge.js";
+import { copyTarget, narrowStatements, type TargetFacts } from "./merge.js";
 import { type Written, writeRowByRow } from "./row-by-row.js";
-import { copyInto, csvOf, isEmpty, valuesOf } from "./rows.js";
+import { copyInto, csvOf, valuesOf } from "./rows.js";
+import { deleteStaged, writeStaged } from "./staged-merge.js";
 
 const ADVANCE = "SELECT switchback.advance($1, $2, $3, $4, $5)";
 const HOLD = "SELECT switchback.hold($1, $2, $3)";
@@ -149,12 +139,14 @@ export class PostgresTarget implements HistoryTarget {
       try {
         return narrow ? await this.applyNarrow(window) : await this.applyWide(window, false);
       } catch (error) {
+        // What made a statement miss rows may be gone by now; the other session has prepared nothing under it.
+        if (isMiscount(error)) return await this.applyWide(window, false);
         if (!isDataError(error)) throw error;
         // Some row is at fault: the same window again, row by row where a batch fails.
         return await this.applyWide(window, true);
       }
     } catch (error) {
-      throw postgresError(error);
+      throw this.explained(error);
     }
   }
 
@@ -173,7 +165,7 @@ export class PostgresTarget implements HistoryTarget {
         return await this.add(client, range, position, read(), (csv) => this.writeEach(client, mapping, csv));
       }
     } catch (error) {
-      throw postgresError(error);
+      throw this.explained(error);
     } finally {
       this.idle.push(client);
     }
@@ -268,37 +260,16 @@ export class PostgresTarget implements HistoryTarget {
         continue;
       }
       const mapping = this.mapping(table.table);
-      await this.deleteGone(client, mapping, table.gone);
+      await deleteStaged(client, mapping, this.stage("gone"), table.gone);
       if (each) {
         const outcome = await this.writeEach(client, mapping, csvOf(table.rows));
         await this.quarantine(client, table.table, outcome.refused);
         refused.push(...outcome.refused);
       } else {
-        await this.writeStaged(client, mapping, table.rows);
+        await writeStaged(client, mapping, this.factsOf(mapping), this.stage("rows"), table.rows);
       }
     }
     return { refused, mended };
-  }
-
-  private async deleteGone(client: pg.Client, mapping: TableMapping, gone: Rows): Promise<void> {
-    if (isEmpty(gone)) return;
-    const stage = `switchback_gone_${this.stages++}`;
-    await client.query(createStage(stage, mapping.key));
-    await copyInto(client, copyStage(stage, mapping.key), csvOf(gone));
-    await client.query(`ANALYZE pg_temp.${stage}`);
-    await client.query(deleteKeys(mapping, stagedRelation(stage), true));
-  }
-
-  private async writeStaged(client: pg.Client, mapping: TableMapping, rows: Rows): Promise<void> {
-    if (isEmpty(rows)) return;
-    const stage = `switchback_rows_${this.stages++}`;
-    const facts = this.factsOf(mapping);
-    await client.query(createStage(stage, mapping.columns));
-    await copyInto(client, copyStage(stage, mapping.columns), csvOf(rows));
-    if (!facts.upserts || facts.uniqueColumns.size > 0) {
-      await client.query(deleteRows(mapping, facts, stagedRelation(stage), true));
-    }
-    await client.query(writeRows(mapping, facts, stagedRelation(stage), true));
   }
 
   private writeEach(
@@ -306,14 +277,25 @@ export class PostgresTarget implements HistoryTarget {
     mapping: TableMapping,
     csv: AsyncIterable<Uint8Array>,
   ): Promise<Written> {
-    return writeRowByRow(client, mapping, this.factsOf(mapping), `switchback_each_${this.stages++}`, csv);
+    return writeRowByRow(client, mapping, this.factsOf(mapping), this.stage("each"), csv);
+  }
+
+  /** A name for a temporary table. */
+  private stage(what: string): string {
+    return `switchback_${what}_${this.stages++}`;
   }
 
   private async quarantine(client: pg.Client, table: string, refused: readonly RefusedRow[]): Promise<void> {
     if (refused.length === 0) return;
     const rows = refused.map((row) => ({ key: row.key, column_name: row.column, reason: row.reason }));
     await client.query(MEND, [this.source, table, refused.map((row) => row.key)]);
-    await client.query(QUARANTINE, [this.source, table, JSON.stringify(rows)]);
+    const { rowCount } = await client.query(QUARANTINE, [this.source, table, JSON.stringify(rows)]);
+    if (rowCount !== refused.length)
+      throw countMismatch(this.mapping(table), `quarantine took ${rowCount} of ${refused.length} rows`);
+  }
+
+  private explained(error: unknown): unknown {
+    return isMiscount(error) ? miscount(error, this.source) : postgresError(error);
   }
 
   private advance(window: Window): pg.QueryConfig {

@@ -2,8 +2,9 @@
 // it cannot hold. Values are SQLite's own here; what PostgreSQL holds is replay.ts's business.
 //
 // Every write says OR ABORT: the table's own DDL may say REPLACE or ROLLBACK, and would evict rows or end the
-// transaction.
+// transaction. Every write is counted: it touches its one row, or fails.
 import Database from "better-sqlite3";
+import { SwitchbackError } from "../../errors.js";
 import type { SqliteValue } from "../../mapping/codec.js";
 import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
 import { columnOf, quote, type Table } from "../../schema.js";
@@ -75,8 +76,10 @@ export class RowStatements {
     return { values: readExact(row, count), rowid: row[count + 1] as bigint | null };
   }
 
+  /** There may be no such row. @throws SwitchbackError COUNT_MISMATCH when it is there and stays */
   delete(key: readonly SqliteValue[]): void {
-    this.deleting.run(...this.bound(key));
+    const { changes } = this.deleting.run(...this.bound(key));
+    if (changes === 0 && this.find(key) !== null) throw this.miscounted("DELETE", 0);
   }
 
   /** `values` are those of the writable columns; a null `rowid` lets SQLite choose one. */
@@ -133,13 +136,24 @@ export class RowStatements {
 
   private write(statement: Database.Statement<unknown[]>, parameters: readonly SqliteValue[]): Outcome {
     try {
-      statement.run(...parameters);
+      const { changes } = statement.run(...parameters);
+      if (changes !== 1) throw this.miscounted("write", changes);
       return "written";
     } catch (error) {
       const outcome = outcomeOf(error, this.mapping.table);
       if (outcome === null) throw error;
       return outcome;
     }
+  }
+
+  /** A trigger with RAISE(IGNORE) passes over a row without an error. */
+  private miscounted(what: string, rows: number): SwitchbackError {
+    const { name } = this.mapping.table;
+    return new SwitchbackError(
+      "COUNT_MISMATCH",
+      `SQLite: table ${name}: a ${what} of one row touched ${rows}`,
+      { table: name },
+    );
   }
 
   private insertion(policy: "ABORT" | "REPLACE"): string {

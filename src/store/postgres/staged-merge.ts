@@ -1,0 +1,72 @@
+// Merges many rows into a table: they are staged in a temporary table with the target's types, and from there deleted
+// or written with one statement each, which are counted. Runs within a transaction of the caller's; `stage` is a name
+// for a temporary table that nothing else in the transaction has.
+import type pg from "pg";
+import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
+import type { Rows } from "../store.js";
+import { countMismatch } from "./counts.js";
+import {
+  copyStage,
+  countedWrite,
+  createStage,
+  deleteKeys,
+  deleteRows,
+  stagedRelation,
+  type TargetFacts,
+  tellsPresent,
+  writeRows,
+} from "./merge.js";
+import { copyInto, csvOf, isEmpty } from "./rows.js";
+
+/** Deletes the rows with these keys. */
+export async function deleteStaged(
+  client: pg.Client,
+  mapping: TableMapping,
+  stage: string,
+  gone: Rows,
+): Promise<void> {
+  if (isEmpty(gone)) return;
+  const staged = await fill(client, mapping, mapping.key, stage, gone);
+  await client.query(`ANALYZE pg_temp.${stage}`);
+  await client.query(deleteKeys(mapping, stagedRelation(stage), true), [mapping.table.name, staged]);
+}
+
+/** Writes the rows, over older versions of them. */
+export async function writeStaged(
+  client: pg.Client,
+  mapping: TableMapping,
+  facts: TargetFacts,
+  stage: string,
+  rows: Rows,
+): Promise<void> {
+  if (isEmpty(rows)) return;
+  const staged = await fill(client, mapping, mapping.columns, stage, rows);
+  const counts = [mapping.table.name, staged];
+  const relation = stagedRelation(stage);
+  if (!facts.upserts || facts.uniqueColumns.size > 0) {
+    await client.query(deleteRows(mapping, facts, relation, true), counts);
+  }
+  if (!tellsPresent(mapping, facts)) {
+    await client.query(countedWrite(mapping, facts, relation, true), counts);
+    return;
+  }
+  const { rowCount } = await client.query(writeRows(mapping, facts, relation, true));
+  if (rowCount !== staged)
+    throw countMismatch(mapping, `a statement touched ${rowCount} rows where ${staged} were sent`);
+}
+
+/** Makes the stage; the number of rows in it, which is that of the rows sent. */
+async function fill(
+  client: pg.Client,
+  mapping: TableMapping,
+  columns: readonly ColumnMapping[],
+  stage: string,
+  rows: Rows,
+): Promise<number> {
+  await client.query(createStage(stage, columns));
+  const staged = await copyInto(client, copyStage(stage, columns), csvOf(rows));
+  const sent = rows.kind === "values" ? rows.values.length : rows.kind === "csv" ? rows.rows : staged;
+  if (staged !== sent)
+    throw countMismatch(mapping, `${sent} rows were sent to be staged, and ${staged} arrived`);
+  return staged;
+}

@@ -1,0 +1,226 @@
+// PostgreSQL as a target, on real servers: every statement of a window touches as many rows as were sent, or nothing
+// of the window is committed and the position stays.
+import { afterEach, describe, expect, test } from "vitest";
+import { SwitchbackError } from "#switchback/errors.js";
+import type { TableMapping } from "#switchback/mapping/mapping.js";
+import { PostgresTarget } from "#switchback/store/postgres/target.js";
+import type { EncodedRow, Rows, TableWindow, Window } from "#switchback/store/store.js";
+import { mappingOf, OWNER, type Place, place, present } from "../support/postgres-source.js";
+
+const ITEM = mappingOf("item", { id: "bigint", v: "text" }, ["id"]);
+const ITEM_DDL = "CREATE TABLE item (id bigint PRIMARY KEY, v text)";
+
+interface Changes {
+  readonly rows?: readonly EncodedRow[];
+  readonly gone?: readonly EncodedRow[];
+}
+
+type Form = "narrow" | "wide";
+
+/** A target of the tables, and windows that are applied to it one after another. */
+class Away {
+  position = 0;
+
+  private constructor(
+    readonly here: Place,
+    readonly target: PostgresTarget,
+    private readonly form: Form,
+  ) {}
+
+  static async open(
+    version: 15 | 18,
+    ddl: string,
+    mappings: readonly TableMapping[],
+    form: Form = "narrow",
+    login?: { readonly user: string; readonly password: string },
+  ): Promise<Away> {
+    const here = await place(version, ddl, mappings);
+    const target = await PostgresTarget.open({ ...here.config, ...login }, "s", OWNER, 1);
+    await target.follow(mappings);
+    return new Away(here, target, form);
+  }
+
+  /** What the application's owner of the database does in PostgreSQL. */
+  async outside(sql: string): Promise<void> {
+    await this.here.app.query(sql);
+  }
+
+  window(changes: Readonly<Record<string, Changes>>): Window {
+    const tables = Object.entries(changes).map(
+      ([table, { rows = [], gone = [] }]): TableWindow => ({
+        table,
+        changes: rows.length + gone.length,
+        rows: this.rows(rows),
+        gone: this.rows(gone),
+        refused: [],
+        touched: [],
+      }),
+    );
+    const { position } = this;
+    return { from: position, to: position + 1, changes: 1, mark: "", tables, close: async () => {} };
+  }
+
+  /** Applies a window; what was refused. */
+  async apply(changes: Readonly<Record<string, Changes>>): Promise<readonly string[]> {
+    const { refused } = await this.target.apply(this.window(changes));
+    this.position += 1;
+    return refused.map(({ key }) => key);
+  }
+
+  async code(changes: Readonly<Record<string, Changes>>): Promise<string> {
+    const error: unknown = await this.apply(changes).then(
+      () => "no error",
+      (thrown: unknown) => thrown,
+    );
+    return error instanceof SwitchbackError ? error.code : String(error);
+  }
+
+  async recorded(): Promise<number> {
+    const [row] = await this.here.database.query("SELECT position FROM switchback.source");
+    return Number(row?.position);
+  }
+
+  async end(): Promise<void> {
+    await this.target.close();
+    await this.here.end();
+  }
+
+  private rows(values: readonly EncodedRow[]): Rows {
+    if (this.form === "narrow") return { kind: "values", values };
+    const text = values.map((row) => `${row.map((v) => (v === null ? "" : `"${v}"`)).join(",")}\n`).join("");
+    return {
+      kind: "csv",
+      rows: values.length,
+      async *chunks() {
+        yield Buffer.from(text);
+      },
+    };
+  }
+}
+
+let away: Away | undefined;
+afterEach(async () => {
+  await away?.end();
+  away = undefined;
+});
+
+describe.each([15, 18] as const)("counted statements, PostgreSQL %i", (version) => {
+  test.each(["narrow", "wide"] as const)(
+    "a rule that passes leaves nothing out of a %s window, then or later",
+    async (form) => {
+      const here = await Away.open(version, ITEM_DDL, [ITEM], form);
+      away = here;
+      await here.apply({ item: { rows: [["1", "a"]] } });
+      await here.outside("CREATE RULE nothing AS ON INSERT TO item DO INSTEAD NOTHING");
+      expect(await here.code({ item: { rows: [["2", "b"]] } })).toBe("COUNT_MISMATCH");
+      expect(await here.recorded()).toBe(1);
+      await here.outside("DROP RULE nothing ON item");
+      await here.apply({ item: { rows: [["2", "b"]] } });
+      await here.apply({ item: { rows: [["3", "c"]] } });
+      await here.outside("CREATE RULE nothing AS ON DELETE TO item DO INSTEAD NOTHING");
+      expect(await here.code({ item: { gone: [["1"]] } })).toBe("COUNT_MISMATCH");
+      await here.outside("DROP RULE nothing ON item");
+      await here.apply({ item: { gone: [["1"], ["9"]] } });
+      expect(await present(here.here.app, ITEM)).toEqual([
+        ["2", "b"],
+        ["3", "c"],
+      ]);
+    },
+  );
+
+  test.each(["narrow", "wide"] as const)(
+    "a trigger that drops rows of a %s window, written or deleted, stops it",
+    async (form) => {
+      const here = await Away.open(version, ITEM_DDL, [ITEM], form);
+      away = here;
+      await here.apply({
+        item: {
+          rows: [
+            ["1", "a"],
+            ["2", "b"],
+          ],
+        },
+      });
+      await here.outside(
+        "CREATE FUNCTION drop_row() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+      );
+      const changes = {
+        INSERT: {
+          rows: [
+            ["3", "c"],
+            ["1", "x"],
+          ],
+        },
+        UPDATE: {
+          rows: [
+            ["3", "c"],
+            ["1", "x"],
+          ],
+        },
+        DELETE: { gone: [["2"], ["7"]] },
+      };
+      for (const [event, change] of Object.entries(changes)) {
+        await here.outside(
+          `CREATE TRIGGER odd BEFORE ${event} ON item FOR EACH ROW EXECUTE FUNCTION drop_row()`,
+        );
+        expect(await here.code({ item: change }), event).toBe("COUNT_MISMATCH");
+        expect(await here.recorded(), event).toBe(1);
+        await here.outside("DROP TRIGGER odd ON item");
+      }
+      await here.apply({ item: { rows: [["3", "c"]], gone: [["2"], ["7"]] } });
+      expect(await present(here.here.app, ITEM)).toEqual([
+        ["1", "a"],
+        ["3", "c"],
+      ]);
+    },
+  );
+});
+
+test("the error names the table and both numbers", async () => {
+  const here = await Away.open(18, ITEM_DDL, [ITEM]);
+  away = here;
+  await here.outside(
+    `CREATE FUNCTION odd_row() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN CASE WHEN NEW.id % 2 = 0 THEN NEW END; END';
+     CREATE TRIGGER odd BEFORE INSERT ON item FOR EACH ROW EXECUTE FUNCTION odd_row()`,
+  );
+  const three = [
+    ["1", "a"],
+    ["2", "b"],
+    ["3", "c"],
+  ];
+  await expect(here.target.apply(here.window({ item: { rows: three } }))).rejects.toMatchObject({
+    code: "COUNT_MISMATCH",
+    message: expect.stringMatching(/item.* 1 row.* 3 /),
+    where: { source: "s", table: "item" },
+  });
+});
+
+test("row-level security that holds for the owner too hides no row from a deletion", async () => {
+  const here = await Away.open(18, ITEM_DDL, [ITEM]);
+  away = here;
+  await here.apply({
+    item: {
+      rows: [
+        ["1", "a"],
+        ["2", "b"],
+      ],
+    },
+  });
+  const role = `r_${here.here.database.name}`;
+  await here.outside(`CREATE ROLE ${role} LOGIN PASSWORD 'p';
+    GRANT ALL ON SCHEMA switchback, public TO ${role}; GRANT ALL ON ALL TABLES IN SCHEMA switchback TO ${role};
+    ALTER TABLE item OWNER TO ${role};
+    ALTER TABLE item ENABLE ROW LEVEL SECURITY; ALTER TABLE item FORCE ROW LEVEL SECURITY;
+    CREATE POLICY one ON item USING (id = 1)`);
+  const target = await PostgresTarget.open({ ...here.here.config, user: role, password: "p" }, "s", OWNER, 1);
+  try {
+    await target.follow([ITEM]);
+    await expect(target.apply(here.window({ item: { gone: [["2"]] } }))).rejects.toThrow(
+      /row-level security/,
+    );
+    expect(await here.recorded()).toBe(1);
+  } finally {
+    await target.close();
+    await here.outside(`DROP OWNED BY ${role}; DROP ROLE ${role}`).catch(() => {});
+  }
+});

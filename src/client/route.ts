@@ -1,16 +1,22 @@
-// Where the next call goes. It owns the one rule by which the route is believed: a file or the sidecar's answer may
-// only lead forward in epochs; a store is believed when it says of itself that it takes the writes, and then also
-// backward, if the other store's fence or record has just proved the present belief wrong. It runs no statement of the
-// caller's.
+// Where the next call goes: reads the route's source and the stores' records, and lets calls wait while no store takes
+// the writes. What it believes is one value, and route-state.ts has the rules by which it changes. It runs no statement
+// of the caller's.
 import { readFileSync } from "node:fs";
 import { ConnectionError, closed, codeOf, type StoreName, wordsOf } from "./errors.js";
 import { counted, type Metrics } from "./metrics.js";
+import {
+  lastWriterOf,
+  nextRoute,
+  type Route,
+  type RouteEvent,
+  type RouteState,
+  routeOf,
+  storeFor,
+  UNKNOWN,
+} from "./route-state.js";
 import { type Claim, sleep } from "./store.js";
 
-export interface Route {
-  readonly writes: StoreName | "paused";
-  readonly epoch: number;
-}
+export type { Route } from "./route-state.js";
 
 export interface Asked {
   /** SQLite's own record, at once; null when it has none or cannot be read. */
@@ -30,17 +36,7 @@ const ASK_MS = 100;
 const HTTP_TIMEOUT_MS = 1_000;
 
 export class RouteFollower {
-  private current: Route | null = null;
-  /** The store that last had the writes: during a pause it is exact, and reads go on there. */
-  private last: StoreName | null = null;
-  /** The epoch of a store that calls itself paused, while `last` is not known. */
-  private leaving: number | null = null;
-  /** The newest epoch in which a store took the writes: a pause may still end where it began. */
-  private settled = -1;
-  /** The store whose fence contradicts `current`. */
-  private suspect: StoreName | null = null;
-  /** What the source said when a fence and the other store's record showed that it was not so. */
-  private disproved: Route | null = null;
+  private believed: RouteState = UNKNOWN;
   private readonly kind: "file" | "http";
   private readAt = Number.NEGATIVE_INFINITY;
   private askedAt = Number.NEGATIVE_INFINITY;
@@ -60,23 +56,18 @@ export class RouteFollower {
 
   /** What is believed now, and why the source could not be read, if so. */
   get state(): { readonly route: Route | null; readonly problem: string | null } {
-    return { route: this.current, problem: this.problem };
+    return { route: routeOf(this.believed), problem: this.problem };
   }
 
   /** The store for a call; waits while nobody may write. `waitMs` is all it may take. @throws ConnectionError */
   async target(kind: "read" | "write", waitMs: number): Promise<StoreName> {
     await this.refresh(FRESH_MS[this.kind]);
     if (this.over) throw closed();
-    const now = this.answer(kind);
+    const now = storeFor(this.believed, kind);
     if (now) return now;
     const awaited =
-      this.current === null ? "to be known" : "to be sqlite or postgres again: writes are paused";
-    return this.until(waitMs, () => this.answer(kind), awaited);
-  }
-
-  private answer(kind: "read" | "write"): StoreName | null {
-    if (this.current && this.current.writes !== "paused") return this.current.writes;
-    return kind === "read" ? this.last : null;
+      this.believed.kind === "unknown" ? "to be known" : "to be sqlite or postgres again: writes are paused";
+    return this.until(waitMs, () => storeFor(this.believed, kind), awaited);
   }
 
   /**
@@ -89,10 +80,10 @@ export class RouteFollower {
     patienceMs: number,
     waitMs: number,
   ): Promise<void> {
-    this.suspect = store;
+    this.note({ kind: "fenced", by: store });
     const tryAgainAt = performance.now() + patienceMs;
     const ready = () => {
-      const target = this.answer("write");
+      const target = storeFor(this.believed, "write");
       if (target !== null && target !== store) return true;
       return target !== null && performance.now() >= tryAgainAt ? true : null;
     };
@@ -102,7 +93,7 @@ export class RouteFollower {
 
   /** A write was accepted there. */
   proved(store: StoreName): void {
-    if (this.suspect === store) this.suspect = null;
+    this.note({ kind: "accepted", by: store });
   }
 
   /**
@@ -111,16 +102,16 @@ export class RouteFollower {
    */
   async stillHolds(store: StoreName): Promise<boolean> {
     const claim = await this.asked.sqliteSurely();
-    if (claim) this.believe("sqlite", claim);
+    if (claim) this.note({ kind: "claimed", by: "sqlite", claim: claim });
     if (store === "sqlite" && claim && claim.writes !== "sqlite") {
       // A closed SQLite learns later than PostgreSQL, or never, when a sidecar dies, that the writes are there. Its
       // own word that it has them no more counts as much as its fence.
-      this.suspect = "sqlite";
+      this.note({ kind: "fenced", by: "sqlite" });
       const other = await this.asked.postgres();
-      if (other) this.believe("postgres", other);
+      if (other) this.note({ kind: "claimed", by: "postgres", claim: other });
     }
     // Another call may have found out first.
-    return this.last === store;
+    return lastWriterOf(this.believed) === store;
   }
 
   /** Ends what waits for the route, and every later call. */
@@ -145,7 +136,8 @@ export class RouteFollower {
   }
 
   private timeout(awaited: string): ConnectionError {
-    const { current, problem } = this;
+    const { problem } = this;
+    const current = routeOf(this.believed);
     const says = current ? `it says ${current.writes} (epoch ${current.epoch})` : "nothing is known of it";
     return new ConnectionError(
       `waited ${this.waitMs} ms for the route ${this.source} ${awaited}; ${says}${problem ? `, and ${problem}` : ""}`,
@@ -156,7 +148,7 @@ export class RouteFollower {
   /** Reads the source unless that was done within `freshMs`; calls share one reading. */
   private async refresh(freshMs: number): Promise<void> {
     const claim = this.asked.sqlite();
-    if (claim) this.believe("sqlite", claim);
+    if (claim) this.note({ kind: "claimed", by: "sqlite", claim: claim });
     if (performance.now() - this.readAt < freshMs) return;
     if (this.kind === "file") {
       this.readAt = performance.now();
@@ -167,12 +159,12 @@ export class RouteFollower {
         this.reading = null;
       });
       // Where nobody answered last time, what is known must do: fences and records correct it.
-      if (this.current === null || this.problem === null) await this.reading;
+      if (this.believed.kind === "unknown" || this.problem === null) await this.reading;
     }
-    if (this.current !== null) return;
+    if (this.believed.kind !== "unknown") return;
     await this.askStores();
     // No answer anywhere, and a SQLite file without records: switchback has not come yet, or is gone.
-    if (this.current === null && claim === null) this.move({ writes: "sqlite", epoch: 0 });
+    if (claim === null) this.note({ kind: "unanswered" });
   }
 
   private readFile(): void {
@@ -181,7 +173,7 @@ export class RouteFollower {
     } catch (error) {
       if (codeOf(error) === "ENOENT") {
         this.problem = null;
-        this.accept({ writes: "sqlite", epoch: 0 });
+        this.note({ kind: "reported", route: { writes: "sqlite", epoch: 0 } });
       } else this.problem = `it cannot be read (${codeOf(error) ?? wordsOf(error)})`;
     }
   }
@@ -201,57 +193,25 @@ export class RouteFollower {
     const route = parsed(text);
     if (route) {
       this.problem = null;
-      this.accept(route);
+      this.note({ kind: "reported", route });
     } else this.problem = "what it says is no route";
   }
 
-  /** The source's word: never back to an older epoch. A pause is no new epoch until it ends. */
-  private accept(route: Route): void {
-    const known = this.disproved;
-    // An old file of an earlier installation, say: it must change before it counts again.
-    if (known && known.writes === route.writes && known.epoch === route.epoch) return;
-    this.disproved = null;
-    if (route.epoch >= this.settled) this.move(route);
-  }
-
-  /** A store's word about itself. */
-  private believe(store: StoreName, claim: Claim): void {
-    this.recall(claim);
-    if (claim.writes !== store) return;
-    const newer = claim.epoch > this.settled;
-    const proven = this.suspect !== null && this.suspect !== store && this.current?.writes !== store;
-    if (!newer && !proven) return;
-    if (!newer) this.disproved = this.current;
-    this.move({ writes: store, epoch: claim.epoch });
-  }
-
-  /** In a pause whose beginning nobody here saw, a record of the same epoch names the store that had the writes. */
-  private recall({ writes, epoch }: Claim): void {
-    if (this.last !== null) return;
-    if (writes === "paused") this.leaving = epoch;
-    const paused = this.current?.writes === "paused" ? this.current.epoch : this.leaving;
-    if (epoch === paused && (writes === "sqlite" || writes === "postgres")) this.last = writes;
-  }
-
-  private move(route: Route): void {
-    this.current = route;
-    if (route.writes === "paused") return;
-    this.settled = route.epoch;
-    if (this.last !== null && this.last !== route.writes) {
-      this.metrics.moves += 1;
-      this.suspect = null;
-    }
-    this.last = route.writes;
+  private note(event: RouteEvent): void {
+    const before = lastWriterOf(this.believed);
+    this.believed = nextRoute(this.believed, event);
+    const after = lastWriterOf(this.believed);
+    if (before !== null && after !== before) this.metrics.moves += 1;
   }
 
   private async askStores(): Promise<void> {
     if (performance.now() - this.askedAt < ASK_MS) return;
     this.askedAt = performance.now();
     const claim = this.asked.sqlite();
-    if (claim) this.believe("sqlite", claim);
+    if (claim) this.note({ kind: "claimed", by: "sqlite", claim: claim });
     try {
       const other = await this.asked.postgres();
-      if (other) this.believe("postgres", other);
+      if (other) this.note({ kind: "claimed", by: "postgres", claim: other });
     } catch {
       // It may be down as long as the writes are in SQLite; a call that needs it says so itself.
     }

@@ -52,7 +52,7 @@ export function describe(value: SqliteValue): string {
   if (typeof value === "bigint") return `the integer ${value}`;
   if (typeof value === "number") return `the real ${Object.is(value, -0) ? "-0.0" : value}`;
   if (typeof value === "string") return `the text ${JSON.stringify(shortened(value))}`;
-  if (value instanceof InvalidText) return "text that is not valid UTF-8";
+  if (value instanceof InvalidText) return `text that is not valid ${value.encoding}`;
   return `a blob of ${value.length} bytes`;
 }
 

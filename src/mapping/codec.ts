@@ -5,9 +5,12 @@
 /** A SQLite value with its storage class: bigint is INTEGER, number is REAL, string TEXT, Uint8Array BLOB. */
 export type SqliteValue = null | bigint | number | string | Uint8Array | InvalidText;
 
-/** TEXT whose bytes are not valid UTF-8; better-sqlite3 would have replaced them silently. */
+/** TEXT whose bytes are not valid in the file's encoding; better-sqlite3 would have replaced them silently. */
 export class InvalidText {
-  constructor(readonly bytes: Uint8Array) {}
+  constructor(
+    readonly bytes: Uint8Array,
+    readonly encoding: "UTF-8" | "UTF-16" = "UTF-8",
+  ) {}
 }
 
 /** Why a value cannot be held exactly, in words for the operator. */

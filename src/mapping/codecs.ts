@@ -80,7 +80,7 @@ export function codecFor(spec: CodecSpec): Codec {
 
 function encode(spec: CodecSpec, inner: ColumnCodec, value: SqliteValue): string | null | Refusal {
   if (value === null) return null;
-  if (value instanceof InvalidText) return new Refusal("text that is not valid UTF-8");
+  if (value instanceof InvalidText) return new Refusal(`text that is not valid ${value.encoding}`);
   const text = inner.encode(value);
   if (text instanceof Refusal) return text;
   if (spec.bytesMax !== undefined && bytesOf(value) > spec.bytesMax) {

@@ -5,10 +5,10 @@
 // No decision rests on a sample: a sample only proposes, and `refutation` proves the proposal over every row.
 // SQLite does the proving with the codec's own `clean`; only the values it cannot vouch for come to JavaScript,
 // one at a time.
-import { isUtf8 } from "node:buffer";
 import type Database from "better-sqlite3";
 import { quote, type Table } from "../schema.js";
-import { type Codec, InvalidText, Refusal, type SqliteValue } from "./codec.js";
+import { type Codec, Refusal, type SqliteValue } from "./codec.js";
+import { exactValues, StoredText } from "./stored-text.js";
 
 /** How many non-NULL values of each storage class a column holds. */
 export interface Classes {
@@ -53,25 +53,14 @@ function remembered<T>(known: Map<string, T>, column: string, ask: () => T): T {
   return value;
 }
 
-/** SQL list that gives a value beside its class; text as bytes, because better-sqlite3 would mend it silently. */
-function withClass(column: string): string {
-  const c = `r.${quote(column)}`;
-  return `typeof(${c}), iif(typeof(${c}) = 'text', CAST(${c} AS BLOB), ${c})`;
-}
-
-function valueOfRow([type, value]: readonly unknown[]): SqliteValue {
-  if (type !== "text") return value as SqliteValue;
-  const bytes = value as Buffer;
-  return isUtf8(bytes) ? bytes.toString("utf8") : new InvalidText(bytes);
-}
-
 function sample(db: Database.Database, table: Table, column: string): SqliteValue[] {
   const order = table.withoutRowid
     ? table.primaryKey.map((name) => `r.${quote(name)}`)
     : table.rowidAlias === null
       ? []
       : [`r.${table.rowidAlias}`];
-  const select = `SELECT ${withClass(column)} FROM ${quote(table.name)} AS r WHERE r.${quote(column)} IS NOT NULL`;
+  const select = `SELECT ${exactValues([`r.${quote(column)}`])} FROM ${quote(table.name)} AS r WHERE r.${quote(column)} IS NOT NULL`;
+  const text = StoredText.of(db);
   const ends = order.length === 0 ? [""] : ["ASC", "DESC"];
   return ends.flatMap((direction) => {
     const by = direction === "" ? "" : ` ORDER BY ${order.map((term) => `${term} ${direction}`).join(", ")}`;
@@ -79,7 +68,7 @@ function sample(db: Database.Database, table: Table, column: string): SqliteValu
       .prepare(`${select}${by} LIMIT ${SAMPLE_ROWS}`)
       .raw()
       .all()
-      .map((row) => valueOfRow(row as unknown[]));
+      .map((row) => text.values(row as unknown[], 1)[0] ?? null);
   });
 }
 
@@ -116,10 +105,11 @@ function anyOfLength(db: Database.Database, table: Table, column: string, charac
 function refutation(db: Database.Database, table: Table, column: string, codec: Codec): string | null {
   const doubtful = `NOT (${vouched(codec, `r.${quote(column)}`)})`;
   const rows = db
-    .prepare(`SELECT ${withClass(column)} FROM ${quote(table.name)} AS r WHERE ${doubtful}`)
+    .prepare(`SELECT ${exactValues([`r.${quote(column)}`])} FROM ${quote(table.name)} AS r WHERE ${doubtful}`)
     .raw();
+  const stored = StoredText.of(db);
   for (const row of rows.iterate()) {
-    const text = codec.encode(valueOfRow(row as unknown[]));
+    const text = codec.encode(stored.values(row as unknown[], 1)[0] ?? null);
     if (text instanceof Refusal) return text.reason;
   }
   return null;

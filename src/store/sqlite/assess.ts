@@ -5,8 +5,9 @@ import type Database from "better-sqlite3";
 import { vouched } from "../../mapping/evidence.js";
 import { encodeRow, keyOf } from "../../mapping/interchange.js";
 import type { TableMapping } from "../../mapping/mapping.js";
+import { StoredText } from "../../mapping/stored-text.js";
 import { quote } from "../../schema.js";
-import { exactList, fromTable, readExact } from "./select.js";
+import { exactList, fromTable } from "./select.js";
 
 export interface Refused {
   /** The SQLite column. */
@@ -50,8 +51,9 @@ function* refusedRows(
   // One test after another, because SQLite limits how deep an expression may nest.
   const doubtful = `CASE ${sound.map((test) => `WHEN NOT (${test}) THEN 1`).join(" ")} ELSE 0 END`;
   const select = `SELECT ${exactList(mapping.columns)} FROM ${fromTable(mapping.table)} WHERE ${where} AND ${doubtful}`;
+  const text = StoredText.of(db);
   for (const row of db.prepare(select).safeIntegers(true).raw().iterate()) {
-    const values = readExact(row as unknown[], mapping.columns.length);
+    const values = text.values(row as unknown[], mapping.columns.length);
     const { row: encoded, column, reason } = encodeRow(mapping.columns, values);
     if (encoded === null) yield { column: column ?? "", key: keyOf(mapping, values), reason };
   }

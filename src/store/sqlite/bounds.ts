@@ -1,28 +1,32 @@
 // Ranges of a table in its own order, and their bounds as text. A bound is a JSON array of [class, text]
-// pairs, so that 64-bit integers, reals and blobs come back exactly.
+// pairs, so that 64-bit integers, reals, blobs and text that is not valid come back exactly.
 import type Database from "better-sqlite3";
+import { InvalidText, type SqliteValue } from "../../mapping/codec.js";
+import { exactValues, StoredText } from "../../mapping/stored-text.js";
 import { quote, type Table } from "../../schema.js";
 import type { Bound, Range } from "../store.js";
-import { beyond, fromTable, orderColumns, orderedByRowid } from "./select.js";
+import { beyond, boundParameters, fromTable, orderColumns, orderedByRowid } from "./select.js";
 
-type BoundValue = bigint | number | string | Buffer;
-
-export function boundText(values: readonly BoundValue[]): Bound {
+export function boundText(values: readonly SqliteValue[]): Bound {
   return JSON.stringify(
     values.map((value) => {
       if (typeof value === "bigint") return ["i", value.toString()];
       if (typeof value === "number") return ["r", String(value)];
       if (typeof value === "string") return ["t", value];
-      return ["b", value.toString("hex")];
+      if (value instanceof InvalidText) return ["x", Buffer.from(value.bytes).toString("hex")];
+      if (value === null) throw new Error("NULL stands in no order");
+      return ["b", Buffer.from(value).toString("hex")];
     }),
   );
 }
 
-export function boundValues(bound: Bound): BoundValue[] {
+export function boundValues(bound: Bound): SqliteValue[] {
   return (JSON.parse(bound) as [string, string][]).map(([kind, text]) => {
     if (kind === "i") return BigInt(text);
     if (kind === "r") return Number(text);
-    return kind === "t" ? text : Buffer.from(text, "hex");
+    if (kind === "t") return text;
+    const bytes = Buffer.from(text, "hex");
+    return kind === "x" ? new InvalidText(bytes) : bytes;
   });
 }
 
@@ -76,20 +80,23 @@ function rowidCuts(db: Database.Database, table: Table, pieces: number): Bound[]
 
 /** Every n-th key of a WITHOUT ROWID table, by one walk along it. */
 function keyCuts(db: Database.Database, table: Table, rowsPerRange: number): Bound[] {
-  const columns = orderColumns(table).join(", ");
+  const columns = orderColumns(table);
+  const order = columns.join(", ");
+  const stored = StoredText.of(db);
   const walk = (where: string) =>
     db
       .prepare(
-        `SELECT ${columns} FROM ${fromTable(table)} ${where} ORDER BY ${columns} LIMIT 1 OFFSET ${rowsPerRange - 1}`,
+        `SELECT ${exactValues(columns)} FROM ${fromTable(table)} ${where} ORDER BY ${order} LIMIT 1 OFFSET ${rowsPerRange - 1}`,
       )
       .raw()
       .safeIntegers();
   const cuts: Bound[] = [];
-  let key = walk("").get() as BoundValue[] | undefined;
+  let row = walk("").get() as unknown[] | undefined;
   const next = walk(`WHERE ${beyond(table, ">")}`);
-  while (key) {
+  while (row) {
+    const key = stored.values(row, columns.length);
     cuts.push(boundText(key));
-    key = next.get(...key) as BoundValue[] | undefined;
+    row = next.get(...boundParameters(table, stored, key)) as unknown[] | undefined;
   }
   return cuts;
 }

@@ -26,7 +26,10 @@ export class Touched {
   /** As text; null when they are too many. */
   text(): string | null {
     if (this.count > KEYS_MAX) return null;
-    const text = JSON.stringify([...this.keys]);
+    // Two characters that SQLite does not take over into a file in UTF-16.
+    const text = JSON.stringify([...this.keys])
+      .replaceAll("\ufffe", "\\ufffe")
+      .replaceAll("\uffff", "\\uffff");
     return text.length > CHARACTERS_MAX ? null : text;
   }
 }

@@ -6,6 +6,7 @@
 // It knows nothing of PostgreSQL's form of a row.
 import type Database from "better-sqlite3";
 import type { SqliteValue } from "../../mapping/codec.js";
+import { exactValues, StoredText } from "../../mapping/stored-text.js";
 import type { Fault, Outcome } from "./row-statements.js";
 
 export interface DeferredRow {
@@ -46,6 +47,7 @@ export class Deferred {
   private waiting = 0;
   private adding: Database.Statement<unknown[]> | null = null;
   private readonly name: string;
+  private readonly text: StoredText;
 
   /** `number` tells the temporary tables of one connection apart. */
   constructor(
@@ -53,6 +55,7 @@ export class Deferred {
     number: number,
     private readonly width: { readonly key: number; readonly values: number; readonly expected: number },
   ) {
+    this.text = StoredText.of(db);
     this.name = `temp._switchback_deferred_${number}`;
   }
 
@@ -65,13 +68,14 @@ export class Deferred {
   add(row: DeferredRow): void {
     if (this.waiting === 0 || !this.adding) {
       const columns = this.columns().join(", ");
-      const marks = this.columns().map(() => "?");
+      const marks = this.columns().map(() => this.text.slot);
       // No types, so that every value keeps its storage class.
       this.db.exec(`CREATE TABLE ${this.name} (n INTEGER PRIMARY KEY, ${columns})`);
       this.adding = this.db.prepare(`INSERT INTO ${this.name} (${columns}) VALUES (${marks.join(", ")})`);
     }
     this.waiting += 1;
-    this.adding.run(row.present ? 1n : 0n, row.rowid, ...row.key, ...row.values, ...row.expected);
+    const values = [row.present ? 1n : 0n, row.rowid, ...row.key, ...row.values, ...row.expected];
+    this.adding.run(...this.text.bind(values));
   }
 
   /** Places every waiting row that the table can hold. */
@@ -112,21 +116,22 @@ export class Deferred {
     const { key, values, expected } = this.width;
     const page = this.db
       .prepare(
-        `SELECT n, ${this.columns().join(", ")} FROM ${this.name} WHERE n > ? AND ${where} ORDER BY n LIMIT ${PAGE_ROWS}`,
+        `SELECT n, ${exactValues(this.columns())} FROM ${this.name} WHERE n > ? AND ${where} ORDER BY n LIMIT ${PAGE_ROWS}`,
       )
       .raw()
       .safeIntegers();
     let after = 0n;
     for (;;) {
-      const list = page.all(after) as SqliteValue[][];
+      const list = page.all(after) as unknown[][];
       for (const raw of list) {
         after = raw[0] as bigint;
+        const [present, rowid, ...rest] = this.text.values(raw, 2 + key + values + expected, 1);
         const row = {
-          present: raw[1] === 1n,
-          rowid: raw[2] as bigint | null,
-          key: raw.slice(3, 3 + key),
-          values: raw.slice(3 + key, 3 + key + values),
-          expected: raw.slice(3 + key + values, 3 + key + values + expected) as (string | null)[],
+          present: present === 1n,
+          rowid: rowid as bigint | null,
+          key: rest.slice(0, key),
+          values: rest.slice(key, key + values),
+          expected: rest.slice(key + values) as (string | null)[],
         };
         yield { n: after, row };
       }

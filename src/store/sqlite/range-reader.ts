@@ -3,20 +3,22 @@
 // a row that cannot be encoded is refused by name. Groups adapt to the width of the rows, so that memory is
 // bounded by bytes and not by rows.
 import type Database from "better-sqlite3";
-import { Refusal } from "../../mapping/codec.js";
+import { Refusal, type SqliteValue } from "../../mapping/codec.js";
 import { csvBytes, encodeRow, keyOf } from "../../mapping/interchange.js";
 import type { TableMapping } from "../../mapping/mapping.js";
+import { exactValues, StoredText } from "../../mapping/stored-text.js";
 import type { Chunk, Counted, Range, RefusedRow } from "../store.js";
 import { boundValues } from "./bounds.js";
 import {
   beyond,
+  boundParameters,
   cleanExpression,
   csvExpression,
   exactList,
   fromTable,
   isSound,
   orderColumns,
-  readExact,
+  orderedByRowid,
 } from "./select.js";
 
 /** A chunk is about this large: big enough to amortise a message, small enough to hold several. */
@@ -25,7 +27,7 @@ const GROUP_ROWS_MAX = 20_000;
 /** The width of the rows is not known yet: wide ones must not make the first group huge. It grows fast. */
 const GROUP_ROWS_FIRST = 1;
 
-type Key = (bigint | number | string | Buffer)[];
+type Key = readonly SqliteValue[];
 
 interface Group {
   readonly rows: number;
@@ -51,15 +53,15 @@ export function* readRange(
       limit = Math.max(1, Math.floor(limit / 8));
       if (limit > 1) continue;
     }
-    if (group !== "too big" && group.rows === 0) return counted;
-    if (group !== "too big" && group.clean && group.csv !== null && isSound(group.csv)) {
+    if (typeof group === "object" && group.rows === 0) return counted;
+    if (typeof group === "object" && group.clean && group.csv !== null && isSound(group.csv)) {
       counted.rows += group.rows;
       yield { csv: group.csv, rows: group.rows, refused: [] };
       limit = nextLimit(limit, group.csv.length);
       after = group.last;
       continue;
     }
-    const exact = reader.exact(after, group === "too big" ? 1 : Math.min(limit, group.rows));
+    const exact = reader.exact(after, typeof group === "object" ? Math.min(limit, group.rows) : limit);
     if (exact.chunk.rows + exact.chunk.refused.length === 0) return counted;
     counted.rows += exact.chunk.rows;
     counted.refused += exact.chunk.refused.length;
@@ -77,7 +79,9 @@ function nextLimit(limit: number, bytes: number): number {
 function rangeStatements(db: Database.Database, mapping: TableMapping, range: Range) {
   const { table } = mapping;
   const order = orderColumns(table);
-  const hi = range.hi === null ? [] : boundValues(range.hi);
+  const text = StoredText.of(db);
+  const parametersOf = (bound: Key) => boundParameters(table, text, bound);
+  const hi = range.hi === null ? [] : parametersOf(boundValues(range.hi));
   const rows = (list: string, bounded: boolean) => {
     const where = [...(bounded ? [beyond(table, ">")] : []), ...(hi.length > 0 ? [beyond(table, "<=")] : [])];
     const filter = where.length === 0 ? "" : ` WHERE ${where.join(" AND ")}`;
@@ -87,31 +91,36 @@ function rangeStatements(db: Database.Database, mapping: TableMapping, range: Ra
   const bulk = (bounded: boolean) =>
     prepare(
       db,
-      `SELECT count(*), min(clean), CAST(group_concat(line, '') AS BLOB), ${order.length === 1 ? "max(o0)" : "NULL"}
+      `SELECT count(*), min(clean), CAST(group_concat(line, '') AS BLOB), ${orderedByRowid(table) ? "max(o0)" : "NULL"}
          FROM (${rows(`${named}, ${cleanExpression(mapping)} AS clean, ${csvExpression(mapping)} AS line`, bounded)})`,
     );
   const exactOf = (bounded: boolean) =>
-    prepare(db, rows(`${order.join(", ")}, ${exactList(mapping.columns)}`, bounded));
+    prepare(db, rows(`${exactValues(order)}, ${exactList(mapping.columns)}`, bounded));
   const lastOf = (bounded: boolean) =>
     prepare(
       db,
-      `SELECT * FROM (${rows(named, bounded)}) ORDER BY ${order.map((_, i) => `o${i} DESC`).join(", ")} LIMIT 1`,
+      `SELECT ${exactValues(order.map((_, i) => `o${i}`))} FROM (${rows(named, bounded)}) ORDER BY ${order.map((_, i) => `o${i} DESC`).join(", ")} LIMIT 1`,
     );
   const both = (make: (bounded: boolean) => Database.Statement<unknown[]>) =>
     [make(false), make(true)] as const;
   const statements = {
     bulk: both(bulk),
     exact: both(exactOf),
-    last: order.length === 1 ? null : both(lastOf),
+    last: orderedByRowid(table) ? null : both(lastOf),
   };
   const pick = (
     pair: readonly [Database.Statement<unknown[]>, Database.Statement<unknown[]>],
     after: Key | null,
   ) => (after === null ? pair[0] : pair[1]);
-  const parameters = (after: Key | null, limit: number) => [...(after ?? []), ...hi, limit];
+  const parameters = (after: Key | null, limit: number) => [
+    ...(after === null ? [] : parametersOf(after)),
+    ...hi,
+    limit,
+  ];
 
   return {
-    group(after: Key | null, limit: number): Group | "too big" {
+    group(after: Key | null, limit: number): Group | "too big" | "exact only" {
+      if (!text.isUtf8) return "exact only";
       try {
         const [count, clean, csv, last] = pick(statements.bulk, after).get(...parameters(after, limit)) as [
           bigint,
@@ -135,8 +144,8 @@ function rangeStatements(db: Database.Database, mapping: TableMapping, range: Ra
       let last: Key = after ?? [];
       for (const raw of pick(statements.exact, after).iterate(...parameters(after, limit))) {
         const row = raw as unknown[];
-        last = row.slice(0, order.length) as Key;
-        const values = readExact(row, mapping.columns.length, order.length);
+        last = text.values(row, order.length);
+        const values = text.values(row, mapping.columns.length, order.length + 1);
         const encoded = encodeRow(mapping.columns, values);
         const line = encoded.row ? csvBytes(encoded.row) : null;
         if (line !== null && !(line instanceof Refusal)) lines.push(line);
@@ -157,7 +166,7 @@ function rangeStatements(db: Database.Database, mapping: TableMapping, range: Ra
     after: Key | null,
     limit: number,
   ): Key {
-    return pick(pair, after).get(...parameters(after, limit)) as Key;
+    return text.values(pick(pair, after).get(...parameters(after, limit)) as unknown[], order.length);
   }
 }
 

@@ -7,8 +7,9 @@ import Database from "better-sqlite3";
 import { SwitchbackError } from "../../errors.js";
 import type { SqliteValue } from "../../mapping/codec.js";
 import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
+import { exactValues, StoredText } from "../../mapping/stored-text.js";
 import { columnOf, quote, type Table } from "../../schema.js";
-import { exactList, fromTable, readExact } from "./select.js";
+import { exactList, fromTable } from "./select.js";
 
 /** UPDATEs differ by the columns they set; beyond this many the cache begins anew. */
 const UPDATES_MAX = 128;
@@ -47,17 +48,19 @@ export class RowStatements {
   private readonly match: string;
   /** How often each key value is bound. */
   private readonly uses: readonly number[];
+  private readonly text: StoredText;
 
   constructor(
     private readonly db: Database.Database,
     private readonly mapping: TableMapping,
   ) {
     const { table, columns } = mapping;
+    this.text = StoredText.of(db);
     const places = columns.map((_, i) => i);
     this.computed = places.filter((i) => isComputed(table, columns[i]));
     this.writable = places.filter((i) => !this.computed.includes(i));
     this.rowidSource = hiddenRowid(mapping);
-    const terms = mapping.key.map((column) => keyTerms(table, column));
+    const terms = mapping.key.map((column) => keyTerms(table, column, this.text.slot));
     this.match = terms.flat().join(" AND ");
     this.uses = terms.map((list) => list.length);
     const rowid = this.rowidSource === null ? "NULL" : `r.${this.rowidSource}`;
@@ -73,7 +76,7 @@ export class RowStatements {
     const row = this.finding.get(...this.bound(key)) as unknown[] | undefined;
     if (!row) return null;
     const count = this.mapping.columns.length;
-    return { values: readExact(row, count), rowid: row[count + 1] as bigint | null };
+    return { values: this.text.values(row, count), rowid: row[count + 1] as bigint | null };
   }
 
   /** There may be no such row. @throws SwitchbackError COUNT_MISMATCH when it is there and stays */
@@ -107,7 +110,11 @@ export class RowStatements {
       BEGIN INSERT INTO _switchback_evicted VALUES (${old}); END`);
     const replacing = this.prepare(this.insertion("REPLACE"));
     const outcome = this.write(replacing, this.rowidSource === null ? values : [...values, rowid]);
-    const evicted = this.prepare("SELECT * FROM temp._switchback_evicted").raw().all() as SqliteValue[][];
+    const exact = exactValues(key.map((_, i) => `k${i}`));
+    const evicted = this.prepare(`SELECT ${exact} FROM temp._switchback_evicted`)
+      .raw()
+      .all()
+      .map((row) => this.text.values(row as unknown[], key.length));
     const agreed = outcome === "written" && evicted.every(yields);
     if (agreed) {
       this.db.exec("DROP TRIGGER temp._switchback_evicting; DROP TABLE temp._switchback_evicted");
@@ -125,16 +132,20 @@ export class RowStatements {
     let statement = this.updates.get(name);
     if (!statement) {
       if (this.updates.size === UPDATES_MAX) this.updates.clear();
-      const sets = places.map((i) => `${this.source(i)} = ?`).join(", ");
+      const sets = places.map((i) => `${this.source(i)} = ${this.text.slot}`).join(", ");
       statement = this.prepare(
         `UPDATE OR ABORT ${fromTable(this.mapping.table)} SET ${sets} WHERE ${this.match}`,
       );
       this.updates.set(name, statement);
     }
-    return this.write(statement, [...values, ...this.bound(key)]);
+    return this.writeWith(statement, [...this.text.bind(values), ...this.bound(key)]);
   }
 
-  private write(statement: Database.Statement<unknown[]>, parameters: readonly SqliteValue[]): Outcome {
+  private write(statement: Database.Statement<unknown[]>, values: readonly SqliteValue[]): Outcome {
+    return this.writeWith(statement, this.text.bind(values));
+  }
+
+  private writeWith(statement: Database.Statement<unknown[]>, parameters: readonly unknown[]): Outcome {
     try {
       const { changes } = statement.run(...parameters);
       if (changes !== 1) throw this.miscounted("write", changes);
@@ -159,12 +170,12 @@ export class RowStatements {
   private insertion(policy: "ABORT" | "REPLACE"): string {
     const written = this.writable.map((i) => this.source(i));
     const targets = this.rowidSource === null ? written : [...written, this.rowidSource];
-    const marks = targets.map(() => "?").join(", ");
+    const marks = targets.map(() => this.text.slot).join(", ");
     return `INSERT OR ${policy} INTO ${quote(this.mapping.table.name)} (${targets.join(", ")}) VALUES (${marks})`;
   }
 
-  private bound(key: readonly SqliteValue[]): SqliteValue[] {
-    return key.flatMap((value, i) => (this.uses[i] === 2 ? [value, value] : [value]));
+  private bound(key: readonly SqliteValue[]): readonly unknown[] {
+    return this.text.bind(key.flatMap((value, i) => new Array<SqliteValue>(this.uses[i] ?? 1).fill(value)));
   }
 
   private source(place: number): string {
@@ -192,14 +203,14 @@ function hiddenRowid({ table, key }: TableMapping): string | null {
  * SQL that finds a key's column. Equality in the collation of the primary key's index finds the row through that
  * index; where it is not binary, a second equality keeps it from finding another row.
  */
-function keyTerms(table: Table, column: ColumnMapping): string[] {
+function keyTerms(table: Table, column: ColumnMapping, slot: string): string[] {
   const source = `r.${column.source}`;
-  if (column.column === null) return [`${source} = ?`];
+  if (column.column === null) return [`${source} = ${slot}`];
   const own = columnOf(table, column.column).collation;
   const index = table.indexes.find(({ origin }) => origin === "pk");
   const collation = index?.terms.find((term) => term.column === column.column)?.collation ?? own;
-  const equal = collation === own ? `${source} = ?` : `${source} COLLATE ${quote(collation)} = ?`;
-  return collation === "BINARY" ? [equal] : [equal, `${source} COLLATE BINARY = ?`];
+  const equal = collation === own ? `${source} = ${slot}` : `${source} COLLATE ${quote(collation)} = ${slot}`;
+  return collation === "BINARY" ? [equal] : [equal, `${source} COLLATE BINARY = ${slot}`];
 }
 
 /** Errors of an expression in a CHECK, an index or a generated column that only this row's values bring about. */

@@ -2,10 +2,12 @@
 //
 // Two forms. The exact form returns every value with its storage class, so that JavaScript can encode it
 // value by value. The bulk form lets SQLite itself write COPY's CSV for a whole group of rows, beside a flag
-// that says whether every value in the group has the class that its codec renders exactly.
+// that says whether every value in the group has the class that its codec renders exactly. Only a file in UTF-8
+// has a bulk form: SQLite's functions convert other text, and hide what is not valid in it.
 import { isUtf8 } from "node:buffer";
-import { InvalidText, type SqliteValue } from "../../mapping/codec.js";
+import type { SqliteValue } from "../../mapping/codec.js";
 import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
+import { EXACT_SLOT, exactValues, type StoredText, tree } from "../../mapping/stored-text.js";
 import { quote, type Table } from "../../schema.js";
 
 /** The table's alias in every SELECT here. */
@@ -27,38 +29,23 @@ export function orderedByRowid(table: Table): boolean {
   return !table.withoutRowid;
 }
 
-/** SQL: the row lies after (`>`) or up to (`<=`) a bound, given as one parameter per order column. */
+/** SQL: the row lies after (`>`) or up to (`<=`) a bound, given by `boundParameters`. */
 export function beyond(table: Table, operator: ">" | "<="): string {
   const columns = orderColumns(table);
-  const marks = columns.map(() => "?").join(", ");
+  const slots = columns.map(() => (orderedByRowid(table) ? "?" : EXACT_SLOT)).join(", ");
   return columns.length === 1
-    ? `${columns[0]} ${operator} ${marks}`
-    : `(${columns.join(", ")}) ${operator} (${marks})`;
+    ? `${columns[0]} ${operator} ${slots}`
+    : `(${columns.join(", ")}) ${operator} (${slots})`;
 }
 
-/** Exact form: the SELECT list for `columns`; read each result row with `readExact`. */
+/** The parameters of `beyond` for a bound, one value per order column. */
+export function boundParameters(table: Table, text: StoredText, bound: readonly SqliteValue[]): unknown[] {
+  return orderedByRowid(table) ? [...bound] : text.bindExactly(bound);
+}
+
+/** Exact form: the SELECT list for `columns`; `StoredText.values` reads each result row. */
 export function exactList(columns: readonly ColumnMapping[]): string {
-  const expressions = columns.map((column) => `${ROW}.${column.source}`);
-  const values = expressions.map((x) => `iif(typeof(${x}) = 'text', CAST(${x} AS BLOB), ${x})`);
-  // One letter a value: i, r, t, b or n. TEXT travels as its bytes, because better-sqlite3 would silently
-  // replace bytes that are not UTF-8.
-  const classes = joined(expressions.map((x) => `substr(typeof(${x}), 1, 1)`));
-  return [...values, classes].join(", ");
-}
-
-/** The values of one row of the exact form, starting at column `offset` of the result. */
-export function readExact(row: readonly unknown[], count: number, offset = 0): SqliteValue[] {
-  const classes = String(row[offset + count]);
-  const values: SqliteValue[] = new Array(count);
-  for (let i = 0; i < count; i++) {
-    const value = row[offset + i] as SqliteValue;
-    values[i] = classes.charCodeAt(i) === 116 /* t */ ? readText(value as Buffer) : value;
-  }
-  return values;
-}
-
-function readText(bytes: Buffer): string | InvalidText {
-  return isUtf8(bytes) ? bytes.toString("utf8") : new InvalidText(bytes);
+  return exactValues(columns.map((column) => `${ROW}.${column.source}`));
 }
 
 /** Bulk form: SQL for one row as a CSV line, newline included. */
@@ -85,11 +72,4 @@ export function isSound(bytes: Buffer): boolean {
 
 function joined(parts: readonly string[]): string {
   return tree(parts, " || ");
-}
-
-/** Joins operands as a balanced tree: SQLite limits the depth of an expression, not its size. */
-function tree(parts: readonly string[], operator: string): string {
-  if (parts.length <= 2) return `(${parts.join(operator)})`;
-  const half = Math.ceil(parts.length / 2);
-  return `(${tree(parts.slice(0, half), operator)}${operator}${tree(parts.slice(half), operator)})`;
 }

@@ -6,6 +6,7 @@ import type Database from "better-sqlite3";
 import { type ErrorCode, SwitchbackError } from "../../errors.js";
 import type { SqliteValue } from "../../mapping/codec.js";
 import { mappingToJson, type TableMapping } from "../../mapping/mapping.js";
+import { StoredText } from "../../mapping/stored-text.js";
 import type { Schema, Table } from "../../schema.js";
 import {
   type HistorySource,
@@ -181,11 +182,12 @@ export class SqliteSource implements HistorySource {
       if (!followed) throw new Error(`table ${table} is not followed`);
       const width = keys[0]?.length ?? 1;
       const columns = logKeyColumns(width);
+      const text = StoredText.of(this.writer);
       const insert = this.writer.prepare(
-        `INSERT INTO _switchback_log (t, ${columns.join(", ")}) VALUES (?, ${columns.map(() => "?").join(", ")})`,
+        `INSERT INTO _switchback_log (t, ${columns.join(", ")}) VALUES (?, ${columns.map(() => text.slot).join(", ")})`,
       );
       this.writer.transaction(() => {
-        for (const key of keys) insert.run(BigInt(followed.id), ...key);
+        for (const key of keys) insert.run(BigInt(followed.id), ...text.bind(key));
       })();
       return this.position();
     });

@@ -8,6 +8,7 @@ import type Database from "better-sqlite3";
 import { Refusal, type SqliteValue } from "../../mapping/codec.js";
 import { csvBytes, csvLine, encodeRow, keyIndexes, keyOf, keyText } from "../../mapping/interchange.js";
 import type { TableMapping } from "../../mapping/mapping.js";
+import { EXACT_SLOT, exactValues, StoredText } from "../../mapping/stored-text.js";
 import { keyExpressions, quote } from "../../schema.js";
 import type {
   Copied,
@@ -23,12 +24,12 @@ import { boundValues } from "./bounds.js";
 import { logKeyColumns } from "./capture.js";
 import {
   beyond,
+  boundParameters,
   cleanExpression,
   csvExpression,
   exactList,
   fromTable,
   isSound,
-  readExact,
 } from "./select.js";
 import { Spool } from "./spool.js";
 
@@ -113,6 +114,7 @@ class TableReader {
   private readonly logKeys: string[];
   private readonly copied: { sql: string; values: unknown[] };
   private readonly naming: boolean;
+  private readonly text: StoredText;
 
   constructor(
     private readonly db: Database.Database,
@@ -124,7 +126,8 @@ class TableReader {
     this.mapping = followed.mapping;
     this.keys = keyExpressions(this.mapping.table).map((key) => `r.${key}`);
     this.logKeys = logKeyColumns(this.keys.length);
-    this.copied = copiedCondition(this.mapping, scope.copied(this.mapping.table.name));
+    this.text = StoredText.of(db);
+    this.copied = copiedCondition(this.mapping, this.text, scope.copied(this.mapping.table.name));
     this.naming = scope.quarantined(this.mapping.table.name);
   }
 
@@ -235,7 +238,7 @@ class TableReader {
     };
     for (let n = 0; n < total; n += GROUP_KEYS) {
       const parameters = [n, n + GROUP_KEYS, ...this.copied.values];
-      const csv = this.naming ? null : this.bulkGroup(bulk, parameters);
+      const csv = this.naming || !this.text.isUtf8 ? null : this.bulkGroup(bulk, parameters);
       if (csv) {
         if (csv.rows > 0) rows.write(csv.bytes, csv.rows);
         if (csv.rows < Math.min(GROUP_KEYS, total - n)) absorb(missing.all(...parameters) as unknown[][]);
@@ -278,14 +281,14 @@ class TableReader {
     name: string;
   } {
     const width = this.keys.length;
-    const keyValues = readExact(raw, width);
+    const keyValues = this.text.values(raw, width);
     const name = keyText(keyValues);
     const present = raw[width + 1] === 1n;
     if (!present) {
       const refusal = keyValues.includes(null) ? this.nullKey(name, keyValues) : null;
       return { row: null, key: this.encodeKey(keyValues), refusal, name };
     }
-    const values = readExact(raw, this.mapping.columns.length, width + 2);
+    const values = this.text.values(raw, this.mapping.columns.length, width + 2);
     const encoded = encodeRow(this.mapping.columns, values);
     if (encoded.row) return { row: encoded.row, key: null, refusal: null, name };
     const refusal = {
@@ -304,10 +307,10 @@ class TableReader {
 
   /** Rows whose key holds NULL are found by IS, and refused: a primary key in the target cannot hold them. */
   private nullKey(name: string, values: readonly SqliteValue[]): RefusedRow | null {
-    const where = this.keys.map((key) => `${key} IS ?`).join(" AND ");
+    const where = this.keys.map((key) => `${key} IS ${EXACT_SLOT}`).join(" AND ");
     const found = this.db
       .prepare(`SELECT 1 FROM ${fromTable(this.mapping.table)} WHERE ${where} LIMIT 1`)
-      .get(...(values as unknown[]));
+      .get(...this.text.bindExactly(values));
     if (!found) return null;
     const column = this.mapping.key[values.indexOf(null)]?.column ?? null;
     return {
@@ -320,11 +323,8 @@ class TableReader {
 
   /** Key, its classes, whether the row is there, then the row in the exact form. */
   private exactColumns(): string {
-    const key = this.logKeys
-      .map((k) => `iif(typeof(d.${k}) = 'text', CAST(d.${k} AS BLOB), d.${k})`)
-      .join(", ");
-    const classes = this.logKeys.map((k) => `substr(typeof(d.${k}), 1, 1)`).join(" || ");
-    return `${key}, ${classes}, ${this.keys[0]} IS NOT NULL, ${exactList(this.mapping.columns)}`;
+    const key = exactValues(this.logKeys.map((k) => `d.${k}`));
+    return `${key}, ${this.keys[0]} IS NOT NULL, ${exactList(this.mapping.columns)}`;
   }
 
   private distinctKeys(): string {
@@ -349,7 +349,11 @@ class TableReader {
 }
 
 /** SQL and its parameters: the row lies in a range that the target holds. Adjoining ranges are merged first. */
-function copiedCondition(mapping: TableMapping, copied: Copied): { sql: string; values: unknown[] } {
+function copiedCondition(
+  mapping: TableMapping,
+  text: StoredText,
+  copied: Copied,
+): { sql: string; values: unknown[] } {
   if (copied === "all") return { sql: "", values: [] };
   const merged: Range[] = [];
   for (const range of [...copied].sort((a, b) => a.number - b.number)) {
@@ -361,7 +365,7 @@ function copiedCondition(mapping: TableMapping, copied: Copied): { sql: string; 
   const values: unknown[] = [];
   const inside = (bound: string | null, operator: ">" | "<=") => {
     if (bound === null) return [];
-    values.push(...boundValues(bound));
+    values.push(...boundParameters(mapping.table, text, boundValues(bound)));
     return [beyond(mapping.table, operator)];
   };
   const terms = merged.map((range) =>

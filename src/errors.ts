@@ -139,6 +139,12 @@ export const ERRORS = {
     3,
     "Grant CREATE on the database and on the target schema to the role; ownership of the schema is enough.",
   ),
+  POSTGRES_ROW_SECURITY: kind(
+    "postgres",
+    "retry",
+    3,
+    "Run `ALTER TABLE … NO FORCE ROW LEVEL SECURITY` as the table's owner, or give the sidecar's role BYPASSRLS; the sidecar goes on by itself.",
+  ),
   POSTGRES_VERSION: kind("postgres", "operator", 3, "Use PostgreSQL 14 or later."),
   POSTGRES_POOLED: kind(
     "postgres",

@@ -16,6 +16,7 @@ import { gaugeLag, lagOf, noteRefused, noteStale, quarantineProblems } from "./r
 import type { Problem, SourceStatus, TableStatus } from "./status.js";
 import { buildKeys } from "./store/postgres/build.js";
 import { Control, type FollowedTable, type Verification } from "./store/postgres/control.js";
+import { assertSeesAll } from "./store/postgres/guards.js";
 import { targetName } from "./store/postgres/merge.js";
 import type { TargetTable } from "./store/postgres/schema.js";
 import { PostgresTarget } from "./store/postgres/target.js";
@@ -208,6 +209,7 @@ export class Follower {
       this.states.set(table.name, table.state);
       this.estimates.set(table.name, table.estimated);
     }
+    await assertSeesAll(target.client, found.mappings);
     await target.follow(found.mappings);
     this.link = new Link(this.source, target, this.held, {
       advanced: (window, seconds) => this.advanced(window, seconds),

@@ -300,6 +300,7 @@ const BLOCKER_CODES: Readonly<Record<string, ErrorCode>> = {
   "target-not-empty": "TARGET_NOT_EMPTY",
   "postgres-rights": "POSTGRES_RIGHTS",
   "postgres-version": "POSTGRES_VERSION",
+  "target-row-security": "POSTGRES_ROW_SECURITY",
 };
 
 /** All blockers in one error: the first decides its code, every one is a line. */

@@ -14,6 +14,7 @@ import type { Problem, SourceStatus } from "./status.js";
 import { installCapture, lostCapture } from "./store/postgres/capture.js";
 import { connectPostgres } from "./store/postgres/connection.js";
 import { Control, type FollowedTable, type Verification } from "./store/postgres/control.js";
+import { assertSeesAll } from "./store/postgres/guards.js";
 import { PostgresSource } from "./store/postgres/source.js";
 import { readStrangers } from "./store/postgres/strangers.js";
 import { noteStrays, noteUnknown, readUnknown } from "./store/postgres/unknown.js";
@@ -145,6 +146,10 @@ export class WayBack {
   private async check(client: pg.Client, target: SqliteTarget): Promise<void> {
     this.checkedMs = performance.now();
     const control = new Control(client);
+    await assertSeesAll(
+      client,
+      this.tables.map(({ mapping }) => mapping),
+    );
     await this.mendCapture(client);
     for (const mapping of await control.unfenced(this.tables.map(({ mapping }) => mapping))) {
       await control.transaction(() => control.fence(mapping));

@@ -1,9 +1,12 @@
 -- $1: schema names, $2: relation names. Every relation of such a name in those schemas: PostgreSQL keeps tables,
--- views, indexes and sequences in one namespace. An index or a sequence also says which table it belongs to.
+-- views, indexes and sequences in one namespace. An index or a sequence also says which table it belongs to,
+-- and a table whether row-level security applies to this role.
 SELECT n.nspname AS schema,
        c.relname AS name,
        c.relkind AS kind,
-       c.relrowsecurity AS row_security,
+       c.relrowsecurity AND row_security_active(c.oid) AS row_security,
+       COALESCE((SELECT json_agg(p.polname ORDER BY p.polname) FROM pg_policy AS p WHERE p.polrelid = c.oid), '[]') AS policies,
+       current_user AS role,
        pg_has_role(c.relowner, 'USAGE') AS owned,
        has_table_privilege(c.oid, 'TRIGGER') AS may_create_triggers,
        owner.relname AS of_table

@@ -179,11 +179,18 @@ export function isDataError(error: unknown): boolean {
   return /^(22|23|54)/.test(sqlState(error) ?? "");
 }
 
+function codeOf(state: string, error: Error): ErrorCode | undefined {
+  // All missing rights have one SQLSTATE, and the message is in the server's language.
+  if (state === "42501" && (error as { routine?: unknown }).routine === "check_enable_rls")
+    return "POSTGRES_ROW_SECURITY";
+  return BY_SQLSTATE.find(([pattern]) => pattern.test(state))?.[1];
+}
+
 /** The SwitchbackError for what pg threw; unknown errors come back as they are, for the operator to see. */
 export function postgresError(error: unknown, where = "PostgreSQL"): unknown {
   if (error instanceof SwitchbackError || !(error instanceof Error)) return error;
   const state = sqlState(error);
-  const bySqlState = state === null ? undefined : BY_SQLSTATE.find(([pattern]) => pattern.test(state))?.[1];
+  const bySqlState = state === null ? undefined : codeOf(state, error);
   if (bySqlState) return new SwitchbackError(bySqlState, `${where}: ${error.message}`, {}, { cause: error });
   const code = (error as { code?: unknown }).code;
   const nested = error instanceof AggregateError ? (error.errors[0] as Error | undefined) : undefined;

@@ -29,7 +29,8 @@ export interface Existing {
   /** pg_class.relkind. */
   readonly kind: string;
   readonly owned: boolean;
-  readonly rowSecurity: boolean;
+  /** What row-level security does to the role that asked, in words; null where it does not apply to it. */
+  readonly rowSecurity: string | null;
   readonly columns: readonly ExistingColumn[];
   readonly triggers: readonly string[];
   readonly foreignKeys: readonly string[];
@@ -214,12 +215,13 @@ function ownership(existing: Existing): Answer[] {
       remedy: "Make the role the table's owner, or a member of the role that owns it.",
     });
   }
-  if (existing.rowSecurity) {
+  if (existing.rowSecurity !== null) {
     answers.push({
-      severity: "warning",
+      severity: "blocker",
       code: "target-row-security",
-      message: "the table has row-level security: the role must see and write every row",
-      remedy: "Use the table's owner without FORCE ROW LEVEL SECURITY, or a role with BYPASSRLS.",
+      message: existing.rowSecurity,
+      remedy:
+        "Run ALTER TABLE … NO FORCE ROW LEVEL SECURITY as the table's owner, or use a role with BYPASSRLS. The policies may stay for the application's roles.",
     });
   }
   return answers;

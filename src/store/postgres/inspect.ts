@@ -5,6 +5,7 @@ import type pg from "pg";
 import type { Finding } from "../../commands/command.js";
 import { quote } from "../../schema.js";
 import { sql } from "../../sql.js";
+import { rowSecurity } from "./guards.js";
 import { type Answer, adopt, type Existing, type ExistingColumn, matches } from "./inspect-table.js";
 import type { TargetTable } from "./schema.js";
 
@@ -38,6 +39,8 @@ interface RelationRow {
   readonly name: string;
   readonly kind: string;
   readonly row_security: boolean;
+  readonly policies: readonly string[];
+  readonly role: string;
   readonly owned: boolean;
   readonly may_create_triggers: boolean;
   readonly of_table: string | null;
@@ -182,7 +185,9 @@ async function readExisting(
     existing.set(placeOf(relation.schema, relation.name), {
       kind: relation.kind,
       owned: relation.owned,
-      rowSecurity: relation.row_security,
+      rowSecurity: relation.row_security
+        ? rowSecurity(placeName(relation), relation.role, relation.policies)
+        : null,
       columns: columns.filter(here),
       triggers: triggers.filter(here).map((row) => row.name),
       foreignKeys: foreignKeys
@@ -243,6 +248,10 @@ async function nameClashes(
       remedy: "Rename or drop what stands there, or choose another target schema.",
     };
   });
+}
+
+function placeName({ schema, name }: RelationRow): string {
+  return `${quote(schema)}.${quote(name)}`;
 }
 
 function placeOf(schema: string, name: string): string {

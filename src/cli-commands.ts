@@ -31,6 +31,11 @@ export interface CommandEntry {
 const BOTH: Needs = { sources: true, postgres: true };
 const SOURCE_ONLY: Needs = { sources: true, postgres: false };
 
+const ADOPT_FILE = {
+  flags: "--adopt-file",
+  help: "move SQLite files that belong to another database to this one, as they are; every table is copied again",
+};
+
 export const COMMANDS: readonly CommandEntry[] = [
   {
     name: "check",
@@ -72,6 +77,7 @@ export const COMMANDS: readonly CommandEntry[] = [
     description:
       "The application goes on writing. Interrupted, it resumes where it stopped when it is run again; nothing is copied twice.",
     examples: ["switchback backfill --sqlite data/app.db --postgres postgres://app@db/app"],
+    options: [ADOPT_FILE],
     needs: BOTH,
     embedded: true,
     level: "info",
@@ -83,6 +89,7 @@ export const COMMANDS: readonly CommandEntry[] = [
     description:
       "Serves HTTP and keeps the copy exact at every commit, for as long as it runs; flips the writes when the flag says so. SIGTERM and SIGINT stop it cleanly (exit code 0); it resumes where it stopped.",
     examples: ["switchback run --config switchback.yaml", "SWITCHBACK_HTTP=off switchback run"],
+    options: [ADOPT_FILE],
     needs: BOTH,
     embedded: true,
     level: "info",

@@ -88,6 +88,18 @@ export const ERRORS = {
     4,
     "Another file now stands at this path. Put the original back; or run `switchback teardown`, empty or drop the copied tables, and start a new backfill.",
   ),
+  SOURCE_FOREIGN: kind(
+    "sqlite",
+    "operator",
+    4,
+    "Correct the address of PostgreSQL. To move the file to this database on purpose, stop the other sidecar and start `switchback run --adopt-file`.",
+  ),
+  SOURCE_TAKEN: kind(
+    "sqlite",
+    "operator",
+    4,
+    "Another sidecar follows this SQLite file; stop that process first.",
+  ),
   SQLITE_REWOUND: kind(
     "sqlite",
     "operator",
@@ -288,7 +300,7 @@ export const ERRORS = {
     "switchback",
     "operator",
     4,
-    "One of the stores is a backup or another pair's. Put back the one that belongs here; what is closed stays closed until then.",
+    "One of the stores is a backup. Put back the one that belongs here; what is closed stays closed until then. If both records say that SQLite has the writes, `switchback run --adopt-file` goes on from the SQLite file as it is; if PostgreSQL has them, `switchback teardown --keep postgres` gives up the way back.",
   ),
   ROUTE_AHEAD: kind(
     "switchback",

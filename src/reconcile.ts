@@ -71,13 +71,14 @@ export async function reconcile(sides: Sides): Promise<Reconciled> {
   if (config.target === "adopt") await inspectChanged(sides, changed);
 
   const lost = file.missingTriggers(mappings.filter((mapping) => known.has(mapping.table.name)));
-  for (const name of missedChanges(file, record)) lost.add(name);
+  const missed = new Set(missedChanges(file, record));
+  for (const name of missed) lost.add(name);
   const moved = record !== null && record.version >= 0 && !isOurStep(file.database, record.version, version);
   for (const table of tables) {
     const before = known.get(table.mapping.table.name);
     if (!before || changed.includes(table)) continue;
     if (lost.has(before.name)) {
-      healed.push(healing(before, table.mapping, config.name));
+      healed.push(healing(before, table.mapping, config.name, missed.has(before.name)));
     } else if (!(moved && renumberable(before))) {
       if (!sameIndexes(before.mapping.table, table.mapping.table))
         await refinish(control, config.name, before, table);
@@ -258,7 +259,11 @@ async function refinish(
 }
 
 /** Why a table is copied anew that was followed: what it missed is unknown. */
-function healing(before: FollowedTable, mapping: TableMapping, source: string): Problem {
+function healing(before: FollowedTable, mapping: TableMapping, source: string, missed: boolean): Problem {
+  if (missed) {
+    const message = `the change log holds every change of ${before.name} only from a later position on; it is copied again`;
+    return problem("CAPTURE_LOST", message, source, before.name);
+  }
   const why = sameIndexes(before.mapping.table, mapping.table)
     ? `the triggers of ${before.name} had vanished`
     : `${before.name} has a new unique index, and what a REPLACE evicted through it so far was not captured`;

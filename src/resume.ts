@@ -2,8 +2,10 @@
 // flip that a crash cut short, and refuses stores that do not belong together. The rules are recovery.ts's; here
 // they meet the stores.
 import type { Logger } from "pino";
+import { adoptFiles } from "./adopt.js";
 import type { PostgresConfig } from "./config.js";
 import { SwitchbackError } from "./errors.js";
+import { foreign, pairOf, strangers } from "./pair.js";
 import { type HomeRecord, type HomeStep, type Recovery, recover } from "./recovery.js";
 import type { Route } from "./status.js";
 import { connectPostgres } from "./store/postgres/connection.js";
@@ -22,21 +24,29 @@ const AWAY = { sqlite: "home", paused: "leaving", postgres: "away" } as const;
 
 /**
  * Sets both stores' doors right. Resolves to the route, which is never `paused`.
- * @throws SwitchbackError SPLIT, TARGET_FOREIGN; both stores stay closed then
+ * @throws SwitchbackError SPLIT, TARGET_FOREIGN, SOURCE_FOREIGN; both stores stay closed then
  */
 export async function resume(
   postgres: PostgresConfig,
   owner: string,
   sources: readonly SqliteSource[],
   log: Logger,
+  /** Files that belong to another database are moved to this one. */
+  adopt = false,
 ): Promise<Route> {
   const client = await connectPostgres(postgres, { name: "switchback recovery" });
   try {
     const control = new Control(client);
     const names = sources.map(({ name }) => name);
+    const files = sources.map(({ name, file }) => ({ name, sqlite: file }));
+    const { here, strange } = await strangers(client, postgres, files);
+    if (adopt) await adoptFiles({ control, here, sources, strange, owner, log });
+    else if (strange[0]) throw foreign(strange[0]);
     // The doors first: whoever claims them later has also read PostgreSQL's record later.
     const mine = await readKnown(control, sources);
     await upgradeFiles(mine, owner);
+    await withGate(mine, owner, (gate) => gate.belong(pairOf(here)));
+    for (const source of sources) source.pair = pairOf(here);
     await claimDoors(mine, owner);
     const found = await claimRecord(client, names, owner);
     const known = await readKnown(control, sources);
@@ -229,10 +239,14 @@ function split(
   found: { writes: string; epoch: number },
 ): Error {
   const file = known?.source.file ?? "";
+  const both = found.writes === "sqlite" && home?.closed === false;
   return new SwitchbackError(
     "SPLIT",
     `PostgreSQL records that writes go to ${found.writes} (epoch ${found.epoch}), but ${file} is ` +
-      `${home?.closed ? "closed" : "open"} under epoch ${home?.epoch}`,
+      `${home?.closed ? "closed" : "open"} under epoch ${home?.epoch}${both ? BOTH_HOME : ""}`,
     { source: known?.source.name ?? "", file },
   );
 }
+
+const BOTH_HOME =
+  ". Both say that SQLite has the writes: `switchback run --adopt-file` goes on from the SQLite file as it is";

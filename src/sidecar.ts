@@ -5,8 +5,10 @@
 import type { Logger } from "pino";
 import type { Config, PostgresConfig } from "./config.js";
 import { ERRORS, isRetryable, SwitchbackError } from "./errors.js";
+import { FileLocks } from "./file-locks.js";
 import { Follower } from "./follower.js";
 import { createMetrics, type FlipResult as FlipOutcome, type Metrics } from "./metrics.js";
+import { foreign, strangers } from "./pair.js";
 import { awayPeriod, homePeriod, together } from "./periods.js";
 import { next, type Phase, type PhaseEvent, STARTING, slowest } from "./phase.js";
 import { type Progress, withPrefix } from "./progress.js";
@@ -42,12 +44,15 @@ export class Sidecar {
   private readonly checks = new Map<string, Recorded>();
   private readonly waysBack: readonly WayBack[];
   private readonly switching: Switching;
+  private readonly fileLocks = new FileLocks();
 
   constructor(
     private readonly config: Config,
     private readonly postgres: PostgresConfig,
     private readonly log: Logger,
     private readonly progress: Progress,
+    /** Files that belong to another database are moved to this one. */
+    private readonly adopt = false,
   ) {
     this.followers = config.sources.map(
       (source, i) =>
@@ -209,6 +214,9 @@ export class Sidecar {
     const client = await connectPostgres(this.postgres, { name: "switchback setup" });
     try {
       const control = new Control(client);
+      const { here, strange } = await strangers(client, this.postgres, this.config.sources);
+      await this.fileLocks.take(this.config.sources, here);
+      if (strange[0] && !this.adopt) throw foreign(strange[0]);
       // What a new record will say; nothing is made that would be refused then.
       if ((await control.recordsVersion()) === 0) refuse({ writes: "sqlite", epoch: 0 });
       await control.install();
@@ -217,7 +225,7 @@ export class Sidecar {
       await client.end().catch(() => {});
     }
     const sources = this.followers.map(({ source }) => source);
-    this.currentRoute = await resume(this.postgres, owner, sources, this.log);
+    this.currentRoute = await resume(this.postgres, owner, sources, this.log, this.adopt);
     this.asked = true;
     return this.currentRoute;
   }
@@ -341,6 +349,7 @@ export class Sidecar {
     this.routeFile.close();
     await this.switching.close();
     for (const follower of this.followers) await follower.close();
+    this.fileLocks.release();
     this.metrics.close();
   }
 }

@@ -8,6 +8,7 @@ import { SwitchbackError } from "./errors.js";
 import { Refusal } from "./mapping/codec.js";
 import { decodeKey, encodedKeyText } from "./mapping/interchange.js";
 import type { TableMapping } from "./mapping/mapping.js";
+import { assertPairs } from "./pair.js";
 import { pause } from "./retry.js";
 import { connectPostgres } from "./store/postgres/connection.js";
 import { Control, type FollowedTable } from "./store/postgres/control.js";
@@ -78,6 +79,7 @@ export class Verification {
     let opened: SqliteSource | null = null;
     try {
       const control = new Control(client);
+      await assertPairs(client, options.postgres, [options.source]);
       const file = new SqliteSource(options.source.name, options.source.sqlite, 1);
       opened = file;
       const installed = await control.installed();

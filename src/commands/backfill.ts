@@ -3,10 +3,13 @@ import { Sidecar } from "../sidecar.js";
 import type { Context, ExitCode } from "./command.js";
 import { counted, requirePostgres } from "./command.js";
 
-export async function backfill(context: Context): Promise<ExitCode> {
+export async function backfill(
+  context: Context,
+  options: { readonly adoptFile?: boolean } = {},
+): Promise<ExitCode> {
   const { config, log, progress, signal } = context;
   const started = performance.now();
-  const sidecar = new Sidecar(config, requirePostgres(config), log, progress);
+  const sidecar = new Sidecar(config, requirePostgres(config), log, progress, options.adoptFile);
   try {
     await sidecar.backfill(signal);
     signal.throwIfAborted();

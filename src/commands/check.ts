@@ -5,8 +5,10 @@ import { constants, existsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import type Database from "better-sqlite3";
 import type { SourceConfig } from "../config.js";
+import { ERRORS } from "../errors.js";
 import { decideMappings } from "../mapping/decide.js";
 import type { TableMapping } from "../mapping/mapping.js";
+import { strangers } from "../pair.js";
 import type { Oddity, Schema } from "../schema.js";
 import { connectPostgres } from "../store/postgres/connection.js";
 import { buildTargetSchema, inspectTarget, type TargetTable } from "../store/postgres/schema.js";
@@ -139,13 +141,23 @@ async function checkTarget(
   const client = await connectPostgres(postgres, { name: "switchback check" });
   try {
     const followed = await followedTables(client, source);
+    const { strange } = await strangers(client, postgres, [source]);
     const { findings } = await inspectTarget(
       client,
       targets.filter((table) => !followed.has(table.mapping.table.name)),
       source.target,
       source.name,
     );
-    return [...findings];
+    const pair = strange.map(
+      ({ why }): Finding => ({
+        severity: "blocker",
+        code: "source-foreign",
+        source: source.name,
+        message: why,
+        remedy: ERRORS.SOURCE_FOREIGN.hint,
+      }),
+    );
+    return [...pair, ...findings];
   } finally {
     await client.end();
   }

@@ -17,10 +17,13 @@ import { verdictDocument } from "./verify.js";
 const STOP_MS = 8_000;
 const CLOSE_MS = 2_000;
 
-export async function run(context: Context): Promise<ExitCode> {
+export async function run(
+  context: Context,
+  options: { readonly adoptFile?: boolean } = {},
+): Promise<ExitCode> {
   const { config, log, progress, signal } = context;
   const postgres = requirePostgres(config);
-  const sidecar = new Sidecar(config, postgres, log, progress);
+  const sidecar = new Sidecar(config, postgres, log, progress, options.adoptFile);
   const ask = async (to: Desired) => {
     const { flagFile, routeFile, cutover } = config;
     const outcome = await askForFlip({ flagFile, routeFile, to, timeoutMs: cutover.timeoutMs, signal });

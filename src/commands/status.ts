@@ -2,6 +2,7 @@
 import type pg from "pg";
 import type { Config, SourceConfig } from "../config.js";
 import { SwitchbackError } from "../errors.js";
+import { assertPairs } from "../pair.js";
 import { pause } from "../retry.js";
 import type { PhaseName, Problem, SourceStatus, Status } from "../status.js";
 import { changesBeyond } from "../store/postgres/change-log.js";
@@ -46,8 +47,10 @@ async function askSidecar(config: Config): Promise<Status | null> {
 }
 
 async function readStores({ config }: Context): Promise<Status> {
-  const client = await connectPostgres(requirePostgres(config), { name: "switchback status" });
+  const postgres = requirePostgres(config);
+  const client = await connectPostgres(postgres, { name: "switchback status" });
   try {
+    await assertPairs(client, postgres, config.sources);
     const control = new Control(client);
     if (!(await control.installed())) {
       throw new SwitchbackError("NOT_INSTALLED", "switchback is not installed in this database");

@@ -3,6 +3,7 @@
 // the way back, and asks to be told that this is meant.
 import type { Config } from "../config.js";
 import { SwitchbackError } from "../errors.js";
+import { assertPairs } from "../pair.js";
 import { connectPostgres } from "../store/postgres/connection.js";
 import { Control, type FollowedTable } from "../store/postgres/control.js";
 import { lockTarget } from "../store/postgres/lock.js";
@@ -19,6 +20,7 @@ export async function teardown(context: Context, options: { readonly keep?: stri
     const client = await connectPostgres(postgres, { name: "switchback teardown" });
     try {
       const control = new Control(client);
+      await assertPairs(client, postgres, config.sources);
       const installed = (await control.recordsVersion()) > 0;
       if (installed) await control.install();
       const away = installed && (await refuseToLose(control, options.keep));

@@ -171,7 +171,7 @@ test("a second sidecar, and one with another's file, change nothing of the first
     const moved = await Sidecar.prepare({ sqlite: file.path, url: elsewhere.url });
     const split = await moved.cli(["run"], { timeoutMs: 20_000 });
     expect(split.code, split.stderr).toBe(4);
-    expect(split.stderr).toContain("SPLIT");
+    expect(split.stderr).toContain("SOURCE_FOREIGN");
     await moved.remove();
     sidecar.start();
     await sidecar.waitPhase("reverse_streaming");

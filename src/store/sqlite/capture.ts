@@ -10,6 +10,7 @@ import { type Index, type IndexTerm, keyExpressions, quote, type Table } from ".
 import { sql } from "../../sql.js";
 import { type Position, SourceChanged } from "../store.js";
 import { isCurrent, migrate } from "./migrate.js";
+import { isRecorded, type RecordedPair, recordPair } from "./pair.js";
 import { wakeTriggers } from "./resting.js";
 
 export interface Captured {
@@ -132,17 +133,24 @@ function changed(index: Index): string {
  * restart takes no write lock. Triggers of tables that are no longer in `tables` are removed. `version` is the
  * file's schema version when `tables` were read; when it has moved since, SourceChanged is thrown.
  */
-export function installCapture(db: Database.Database, tables: readonly Table[], version: number): Captured {
+export function installCapture(
+  db: Database.Database,
+  tables: readonly Table[],
+  version: number,
+  /** The database that the file belongs to from now on. */
+  pair: RecordedPair | null = null,
+): Captured {
   const present = readCapture(db);
   const complete =
     present && outdatedTriggers(db, tables, present.ids).size === 0 && present.ids.size === tables.length;
-  if (complete && isCurrent(db)) {
+  if (complete && isCurrent(db) && (pair === null || isRecorded(db, pair))) {
     return { ...present, fresh: [], version };
   }
   return db
     .transaction(() => {
       if (schemaVersion(db) !== version) throw new SourceChanged();
       migrate(db);
+      if (pair !== null) recordPair(db, pair);
       const width = Math.max(1, ...tables.map((table) => keyExpressions(table).length));
       const have = db.pragma("table_info(_switchback_log)") as { name: string }[];
       for (const column of logKeyColumns(width)) {

@@ -36,5 +36,5 @@ export function quarantinedRows(
 
 /** Brings a file that joins later to the epoch that the others have reached. */
 export function setEpoch(db: Database.Database, epoch: number): void {
-  db.prepare("UPDATE _switchback_route SET epoch = ? WHERE epoch <> ?").run(epoch, epoch);
+  db.prepare("UPDATE _switchback_route SET epoch = ? WHERE epoch < ?").run(epoch, epoch);
 }

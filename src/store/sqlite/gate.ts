@@ -18,6 +18,7 @@ import { isKnownSchema, recordSchema, recordStep, schemaVersion } from "./captur
 import { openSqlite, sqliteError } from "./connection.js";
 import { raiseMark } from "./marks.js";
 import { isCurrent, migrate } from "./migrate.js";
+import { isRecorded, leaveCopies, type RecordedPair, recordPair } from "./pair.js";
 import { restTriggers, wakeTriggers } from "./resting.js";
 import type { SqliteSource } from "./source.js";
 import { immediately, lasting } from "./transaction.js";
@@ -84,6 +85,22 @@ export class SqliteGate implements Gate {
         else changeSchema(db, source, () => migrate(db));
       });
     }
+  }
+
+  /** Records which database the files belong to and, when told, an epoch that they have not reached. */
+  async belong(pair: RecordedPair, epoch = 0): Promise<void> {
+    for (const file of this.files) {
+      if (guard(file, () => isRecorded(file.db, pair) && readDoor(file.db).epoch >= epoch)) continue;
+      await this.one(file, patience(), ({ db }) => {
+        recordPair(db, pair);
+        db.prepare("UPDATE _switchback_route SET epoch = ? WHERE epoch < ?").run(epoch, epoch);
+      });
+    }
+  }
+
+  /** Every copy of the files is given up: see pair.ts. */
+  async leaveCopies(): Promise<void> {
+    await this.each(patience(), ({ db }) => leaveCopies(db));
   }
 
   async prepare(epoch: number): Promise<void> {

@@ -27,6 +27,7 @@ import {
   schemaVersion,
 } from "./capture.js";
 import { openSqlite, sqliteError } from "./connection.js";
+import type { RecordedPair } from "./pair.js";
 import { Place } from "./place.js";
 import { begin } from "./reader-worker.js";
 import { readSchema } from "./schema.js";
@@ -53,6 +54,8 @@ export class SqliteSource implements HistorySource {
   readonly briefReads: boolean;
   /** For whoever opens the path anew. */
   readonly place: Place;
+  /** The database that the file belongs to, as found at the start. */
+  pair: RecordedPair | null = null;
   private readonly reader: Database.Database;
   private readonly writer: Database.Database;
   private readonly watch: Watch;
@@ -120,7 +123,7 @@ export class SqliteSource implements HistorySource {
     return this.guard(() => {
       const tables = mappings.map((mapping) => mapping.table);
       this.writer.pragma(`busy_timeout = ${INSTALL_PATIENCE_MS}`);
-      const captured = installCapture(this.writer, tables, version);
+      const captured = installCapture(this.writer, tables, version, this.pair);
       this.writer.pragma(`busy_timeout = ${PATIENCE_MS}`);
       this.captured = captured;
       this.followed = mappings.map((mapping) => ({

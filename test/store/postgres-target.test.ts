@@ -208,7 +208,7 @@ test("row-level security that holds for the owner too hides no row from a deleti
   });
   const role = `r_${here.here.database.name}`;
   await here.outside(`CREATE ROLE ${role} LOGIN PASSWORD 'p';
-    GRANT ALL ON SCHEMA switchback, public TO ${role}; GRANT ALL ON ALL TABLES IN SCHEMA switchback TO ${role};
+    GRANT ALL ON SCHEMA switchback, public TO ${role}; GRANT ALL ON ALL TABLES IN SCHEMA switchback TO ${role}; GRANT ALL ON ALL FUNCTIONS IN SCHEMA switchback TO ${role};
     ALTER TABLE item OWNER TO ${role};
     ALTER TABLE item ENABLE ROW LEVEL SECURITY; ALTER TABLE item FORCE ROW LEVEL SECURITY;
     CREATE POLICY one ON item USING (id = 1)`);

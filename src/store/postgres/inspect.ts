@@ -8,6 +8,7 @@ import { sql } from "../../sql.js";
 import { rowSecurity } from "./guards.js";
 import { type Answer, adopt, type Existing, type ExistingColumn, matches } from "./inspect-table.js";
 import type { TargetTable } from "./schema.js";
+import { sequenceFindings } from "./sequences.js";
 
 /** `absent`: to be created. `exists`: fits as it is. `blocked`: a finding of severity blocker says why. */
 export type TargetState = "absent" | "exists" | "blocked";
@@ -91,6 +92,14 @@ export async function inspectTarget(
     states.set(mapping.table.name, blocked ? "blocked" : found ? "exists" : "absent");
     findings.push(...answers.map((answer) => ({ ...answer, table: mapping.table.name, source })));
   }
+  const standing = tables.filter((table) =>
+    existing.has(placeOf(table.mapping.schema, table.mapping.target)),
+  );
+  const numbering = await sequenceFindings(
+    client,
+    standing.map(({ mapping }) => mapping),
+  );
+  findings.push(...numbering.map((finding) => ({ ...finding, source })));
   if (target === "create")
     findings.push(...(await nameClashes(client, tables, schemas)).map((a) => ({ ...a, source })));
   return { findings, tables: states };

@@ -1,6 +1,7 @@
-// The sequences behind identity and serial columns: after a copy they stand at 1, and after a flip the next
-// number must be above every one given out before, in either store.
+// The sequences behind columns: identities, serials, and defaults that name a sequence, which tables may share. After a
+// copy they stand at 1, and after a flip the next number must be above every one given out before, in either store.
 import type pg from "pg";
+import type { Finding } from "../../commands/command.js";
 import type { TableMapping } from "../../mapping/mapping.js";
 import { quote } from "../../schema.js";
 import { sql } from "../../sql.js";
@@ -22,17 +23,36 @@ export interface Sequence {
 /** Statements of this many sequences at a time, so that no text grows without bound. */
 const GROUP = 500;
 
+/** Why the next number of a sequence cannot be told or set. */
+export type SequenceObstacle = "unknown" | "expression" | "descending" | "rights";
+
+interface SequenceRow {
+  readonly place: number;
+  readonly column: string;
+  readonly expression: string | null;
+  readonly sequence: string | null;
+  readonly obstacle: SequenceObstacle | null;
+}
+
+async function readRows(
+  client: pg.ClientBase,
+  mappings: readonly TableMapping[],
+): Promise<readonly SequenceRow[]> {
+  return (await client.query<SequenceRow>(sql("postgres/sequences"), [mappings.map(targetName)])).rows;
+}
+
+/** The sequences that can be set; one that the role may not set is among them, so that setting it fails aloud. */
 export async function readSequences(
   client: pg.ClientBase,
   tables: readonly { readonly source: string; readonly mapping: TableMapping }[],
 ): Promise<Sequence[]> {
-  const { rows } = await client.query<{ place: number; column: string; sequence: string }>(
-    sql("postgres/sequences"),
-    [tables.map(({ mapping }) => targetName(mapping))],
+  const rows = await readRows(
+    client,
+    tables.map(({ mapping }) => mapping),
   );
-  return rows.flatMap(({ place, column, sequence }) => {
+  return rows.flatMap(({ place, column, sequence, obstacle }) => {
     const found = tables[place - 1];
-    if (!found) return [];
+    if (!found || sequence === null || (obstacle !== null && obstacle !== "rights")) return [];
     const { source, mapping } = found;
     const written = mapping.columns.find(({ target }) => target === column);
     return [
@@ -48,9 +68,43 @@ export async function readSequences(
   });
 }
 
+const OBSTACLES: Readonly<Record<SequenceObstacle, readonly [what: string, remedy: string]>> = {
+  unknown: [
+    "takes its numbers from where the catalogue does not tell",
+    "Write the default as nextval('the_sequence'); or set the sequence yourself right after the cutover.",
+  ],
+  expression: [
+    "computes its numbers, so that the sequence's next number cannot be told from the rows",
+    "Write the default as nextval('the_sequence'); or set the sequence yourself right after the cutover.",
+  ],
+  descending: ["counts downwards", "Set the sequence yourself right after the cutover."],
+  rights: ["takes its numbers from a sequence that the role may not set", "Grant UPDATE on the sequence."],
+};
+
+/** What stands in the way of numbers that go on after the cutover, as findings of `check`. */
+export async function sequenceFindings(
+  client: pg.ClientBase,
+  mappings: readonly TableMapping[],
+): Promise<Omit<Finding, "source">[]> {
+  const rows = await readRows(client, mappings);
+  return rows.flatMap(({ place, column, expression, sequence, obstacle }) => {
+    if (obstacle === null) return [];
+    const [what, remedy] = OBSTACLES[obstacle];
+    const named = [expression === null ? [] : `default ${expression}`, sequence ?? []].flat().join(", ");
+    return {
+      severity: obstacle === "rights" ? ("blocker" as const) : ("warning" as const),
+      code: "sequence-not-set",
+      table: mappings[place - 1]?.table.name ?? "",
+      column,
+      message: `${column} in PostgreSQL (${named}) ${what}; switchback cannot set it at the cutover`,
+      remedy,
+    };
+  });
+}
+
 /**
- * Lets each sequence go on after its table's largest value, after the mark where there is one, and after what it
- * gave out itself. Returns what each was set to; 0 for one that starts anew.
+ * Lets each sequence go on after the largest value of every column that it numbers, after the mark where there is
+ * one, and after what it gave out itself. Returns what each was set to; 0 for one that starts anew.
  */
 export async function alignSequences(
   client: pg.ClientBase,
@@ -58,20 +112,22 @@ export async function alignSequences(
   marks: Marks,
 ): Promise<Map<string, bigint>> {
   const set = new Map<string, bigint>();
-  for (let i = 0; i < sequences.length; i += GROUP) {
-    const group = sequences.slice(i, i + GROUP);
-    const largest = group.map(({ source, table, target, column, numbersRows }, n) => {
-      const mark = numbersRows ? (marks.get(source)?.get(table) ?? 0n) : 0n;
-      const given = `pg_catalog.pg_sequence_last_value(($1::text[])[${n + 1}]::regclass)`;
-      return `SELECT ${n} AS n, greatest((SELECT max(${column}) FROM ${target}), ${mark}, ${given}, 0) AS value`;
-    });
-    const names = group.map(({ sequence }) => sequence);
+  const names = [...new Set(sequences.map(({ sequence }) => sequence))];
+  for (let i = 0; i < names.length; i += GROUP) {
+    const group = names.slice(i, i + GROUP);
+    const largest = sequences
+      .filter(({ sequence }) => group.includes(sequence))
+      .map(({ source, table, target, column, numbersRows, sequence }) => {
+        const mark = numbersRows ? (marks.get(source)?.get(table) ?? 0n) : 0n;
+        return `SELECT ${group.indexOf(sequence) + 1} AS n, greatest((SELECT max(${column}) FROM ${target}), ${mark}) AS value`;
+      });
     const { rows } = await client.query<{ n: number; value: string }>(
-      `SELECT n, value, setval(($1::text[])[n + 1]::regclass, greatest(value, 1), value >= 1)
-         FROM (${largest.join(" UNION ALL ")}) AS x`,
-      [names],
+      `SELECT n, value, setval(($1::text[])[n]::regclass, greatest(value, 1), value >= 1)
+         FROM (SELECT n, greatest(max(value), pg_catalog.pg_sequence_last_value(($1::text[])[n]::regclass), 0)::bigint AS value
+                 FROM (${largest.join(" UNION ALL ")}) AS x GROUP BY n) AS y`,
+      [group],
     );
-    for (const { n, value } of rows) set.set(names[n] ?? "", BigInt(value));
+    for (const { n, value } of rows) set.set(group[n - 1] ?? "", BigInt(value));
   }
   return set;
 }

@@ -30,6 +30,16 @@ export interface WayBackOptions {
   readonly verified: (found: Verification | null) => void;
 }
 
+/** What a way back has in hand while it is followed. */
+interface Kept {
+  readonly source: PostgresSource;
+  readonly target: SqliteTarget;
+  readonly client: pg.Client;
+  readonly tables: readonly FollowedTable[];
+  readonly ready: () => void;
+  readonly handover: Handover<Link>;
+}
+
 const SAMPLE_MS = 200;
 /** How often it is looked whether PostgreSQL's tables still are what they were. */
 const CHECK_MS = 5_000;
@@ -58,15 +68,31 @@ export class WayBack {
     handover: Handover<Link>,
   ): Promise<void> {
     const { postgres, source: config } = this.options;
-    const source = await PostgresSource.open(postgres, this.name, owner);
-    const stop = () => void source.cancel().catch(() => {});
-    const target = new SqliteTarget(
-      this.name,
-      config.sqlite,
-      owner,
-      tables.map(({ mapping }) => mapping),
-    );
+    // Each is closed if the next cannot be opened: a server short of connections must not lose more with every try.
     const client = await connectPostgres(postgres, { name: `switchback watch ${this.name}` });
+    try {
+      const source = await PostgresSource.open(postgres, this.name, owner);
+      try {
+        const mappings = tables.map(({ mapping }) => mapping);
+        const target = new SqliteTarget(this.name, config.sqlite, owner, mappings);
+        try {
+          await this.keep({ source, target, client, tables, ready, handover }, signal);
+        } finally {
+          target.close();
+        }
+      } finally {
+        await source.close();
+      }
+    } finally {
+      await client.end().catch(() => {});
+    }
+  }
+
+  private async keep(
+    { source, target, client, tables, ready, handover }: Kept,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const stop = () => void source.cancel().catch(() => {});
     const sampler = setInterval(() => void this.sample(source), SAMPLE_MS);
     signal.addEventListener("abort", stop, { once: true });
     try {
@@ -87,9 +113,6 @@ export class WayBack {
       signal.removeEventListener("abort", stop);
       clearInterval(sampler);
       this.reading = null;
-      target.close();
-      await source.close();
-      await client.end().catch(() => {});
     }
   }
 

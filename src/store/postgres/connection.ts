@@ -1,13 +1,18 @@
 // Connections to PostgreSQL, and what its errors mean. Every session of the sidecar's is set up the same way,
-// so that values print in one form and our own writes pass our own fence. It knows nothing of tables.
+// so that values print in one form and our own writes pass our own fence. Every statement of every session fails
+// with an error classified here, in one place: no caller can forget it. It knows nothing of tables.
 import pg from "pg";
 import type { PostgresConfig } from "../../config.js";
 import { type ErrorCode, SwitchbackError } from "../../errors.js";
 import { assertLasting, backendOf, isPooled, pooled } from "./pooled.js";
 
 const CONNECT_TIMEOUT_MS = 10_000;
+/** A connection that is idle for so long is probed; TCP itself would wait for two hours. */
+const KEEPALIVE_MS = 10_000;
 /** PostgreSQL 14: the oldest release that is tested. */
 const VERSION_MIN = 140_000;
+/** The first release that has transaction_timeout. */
+const VERSION_TRANSACTION_TIMEOUT = 170_000;
 
 export interface ConnectOptions {
   /** Shown in pg_stat_activity, so that a second sidecar can name the first. */
@@ -20,12 +25,16 @@ export interface ConnectOptions {
 
 /**
  * The settings that the text form of values, the fence and long copies depend on. Where a policy would hide rows from
- * this role, row_security = off makes the statement fail instead.
+ * this role, row_security = off makes the statement fail instead. A role or a database may set timeouts for its
+ * applications; our sessions idle between changes and copy for hours. A session whose network went away must not keep
+ * its locks for the two hours that TCP waits by default.
  */
 const SESSION = `
   SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET bytea_output = 'hex';
   SET extra_float_digits = 1; SET client_min_messages = 'warning'; SET standard_conforming_strings = on;
   SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0;
+  SET idle_session_timeout = 0;
+  SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;
   SET search_path = pg_catalog, pg_temp; SET row_security = off;
 `;
 
@@ -57,24 +66,31 @@ export async function connectPostgres(config: PostgresConfig, options: ConnectOp
       );
     }
     if (isPooled(client, backend)) await assertLastingHere(config, client, backend);
+    assertServer(config, server?.version ?? 0, server?.readonly ?? false);
+    const timeout =
+      (server?.version ?? 0) >= VERSION_TRANSACTION_TIMEOUT ? "SET transaction_timeout = 0;" : "";
     const applies =
       options.applies === false ? "" : "SET switchback.apply = 'on'; SET synchronous_commit = off;";
-    await client.query(SESSION + applies);
-    if (server && server.version < VERSION_MIN) {
-      throw new SwitchbackError(
-        "POSTGRES_VERSION",
-        `the server is PostgreSQL ${Math.floor(server.version / 10_000)}; 14 or later is needed`,
-      );
-    }
-    if (server?.readonly)
-      throw new SwitchbackError(
-        "POSTGRES_READ_ONLY",
-        `the server at ${config.host}:${config.port} accepts no writes`,
-      );
+    await client.query(SESSION + timeout + applies);
     return client;
   } catch (error) {
     client.end().catch(() => {});
     throw postgresError(error, `${config.host}:${config.port}/${config.database}`);
+  }
+}
+
+function assertServer(config: PostgresConfig, version: number, readonly: boolean): void {
+  if (version < VERSION_MIN) {
+    throw new SwitchbackError(
+      "POSTGRES_VERSION",
+      `the server is PostgreSQL ${Math.floor(version / 10_000)}; 14 or later is needed`,
+    );
+  }
+  if (readonly) {
+    throw new SwitchbackError(
+      "POSTGRES_READ_ONLY",
+      `the server at ${config.host}:${config.port} accepts no writes`,
+    );
   }
 }
 
@@ -89,11 +105,52 @@ function newClient(config: PostgresConfig, options: ConnectOptions): pg.Client {
     application_name: options.name.slice(0, 63),
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     keepAlive: true,
+    keepAliveInitialDelayMillis: KEEPALIVE_MS,
     pipeline: options.pipeline ?? false,
   } as pg.ClientConfig);
-  // A session that dies while idle must not take the process with it; the next statement reports it.
-  client.on("error", () => {});
-  return client;
+  return classifying(client);
+}
+
+/** Sessions whose connection is gone: whatever the driver says of them from then on means that. */
+const gone = new WeakSet<pg.Client>();
+
+/** What pg runs: a statement that it made itself, or a COPY, which is a stream. */
+interface Submitted {
+  submit(connection: unknown): unknown;
+  handleError(error: unknown, connection: unknown): void;
+}
+
+/** The same client, whose statements fail with classified errors only. COPY streams fail through their own handler. */
+function classifying(client: pg.Client): pg.Client {
+  // A session that ends while idle must not take the process with it; the next statement reports it.
+  client.on("error", () => gone.add(client));
+  client.once("end", () => gone.add(client));
+  const send = client.query.bind(client) as (...all: unknown[]) => unknown;
+  const query = (...all: unknown[]): unknown => {
+    const [first] = all;
+    if (isSubmitted(first)) {
+      const handle = first.handleError.bind(first);
+      first.handleError = (error, connection) => handle(sessionError(client, error), connection);
+    }
+    const answer = send(...all);
+    if (!(answer instanceof Promise)) return answer;
+    return answer.catch((error: unknown) => {
+      throw sessionError(client, error);
+    });
+  };
+  return Object.assign(client, { query: query as typeof client.query });
+}
+
+function isSubmitted(what: unknown): what is Submitted {
+  return typeof (what as Partial<Submitted> | null)?.submit === "function";
+}
+
+/** An error of a session in use. One that the server did not send, on a connection that is gone, says only that. */
+function sessionError(client: pg.Client, error: unknown): unknown {
+  const found = postgresError(error);
+  if (found instanceof SwitchbackError || !(found instanceof Error)) return found;
+  if (sqlState(found) !== null || !gone.has(client)) return found;
+  return new SwitchbackError("POSTGRES_UNREACHABLE", `PostgreSQL: ${found.message}`, {}, { cause: found });
 }
 
 /** The server's number of each session; what a pooler told the client at its start is another. */
@@ -148,6 +205,11 @@ export async function cancelStatements(
   }
 }
 
+/**
+ * What may be tried again, in a new session, because the store's records tell how to go on: a connection or a server
+ * that went away, was shut down, or ended the session for a timeout or an administrator; a lack of connections, memory
+ * or disk; a deadlock, a lock or an object in use, a statement cancelled. Anything else is for the operator, or a bug.
+ */
 const BY_SQLSTATE: readonly (readonly [RegExp, ErrorCode])[] = [
   [/^SB001$/, "POSITION_CONFLICT"],
   [/^SB002$/, "COUNT_MISMATCH"],
@@ -159,19 +221,22 @@ const BY_SQLSTATE: readonly (readonly [RegExp, ErrorCode])[] = [
   // Something of the operator's own depends on a table that must change its shape.
   [/^2BP01$/, "TARGET_MISMATCH"],
   [/^25006$/, "POSTGRES_READ_ONLY"],
-  [/^(08|57P0[123]$)/, "POSTGRES_UNREACHABLE"],
-  [/^(53|40001$|40P01$|55P03$|57014$|58)/, "POSTGRES_TRANSIENT"],
+  // 25P03, 25P04 and 57P05: the session idled or worked for longer than a timeout allows.
+  [/^(08|25P0[34]$|57P0[1-5]$)/, "POSTGRES_UNREACHABLE"],
+  [/^(53|40001$|40003$|40P01$|55006$|55P03$|57014$|58)/, "POSTGRES_TRANSIENT"],
 ];
 
 const SOCKET = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOST|ENETUNREACH|ENETDOWN)/;
 const LOST =
   /connection (terminated|ended)|timeout expired|connection timeout|not queryable|socket|client (was closed|has encountered)|server does not support SSL/i;
 
-/** SQLSTATE of an error that PostgreSQL reported, or null. */
+/** SQLSTATE of an error that PostgreSQL reported, or null; EPIPE has five letters as well, but no digit. */
 export function sqlState(error: unknown): string | null {
   if (error instanceof SwitchbackError) return error.cause === undefined ? null : sqlState(error.cause);
   const code = (error as { code?: unknown } | null)?.code;
-  return error instanceof Error && typeof code === "string" && /^[0-9A-Z]{5}$/.test(code) ? code : null;
+  return error instanceof Error && typeof code === "string" && /^(?=.*\d)[0-9A-Z]{5}$/.test(code)
+    ? code
+    : null;
 }
 
 /** True when the rows sent are at fault: a value out of range, a constraint, an index entry too large. */
@@ -192,9 +257,11 @@ export function postgresError(error: unknown, where = "PostgreSQL"): unknown {
   const state = sqlState(error);
   const bySqlState = state === null ? undefined : codeOf(state, error);
   if (bySqlState) return new SwitchbackError(bySqlState, `${where}: ${error.message}`, {}, { cause: error });
+  // The server ends the session with it, whatever the reason.
+  const last = state !== null && /^(FATAL|PANIC)$/.test(String((error as { severity?: unknown }).severity));
   const code = (error as { code?: unknown }).code;
   const nested = error instanceof AggregateError ? (error.errors[0] as Error | undefined) : undefined;
-  if ((typeof code === "string" && SOCKET.test(code)) || LOST.test(error.message) || nested) {
+  if ((typeof code === "string" && SOCKET.test(code)) || LOST.test(error.message) || nested || last) {
     return new SwitchbackError(
       "POSTGRES_UNREACHABLE",
       `${where}: ${nested?.message ?? error.message}`,

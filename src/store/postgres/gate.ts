@@ -369,8 +369,10 @@ async function commit(client: pg.Client): Promise<void> {
   try {
     await client.query("COMMIT");
   } catch (error) {
+    // A statement that failed has not committed. A session or a server that ended meanwhile may have.
     const state = sqlState(error);
-    if (state !== null && !/^(08|57|58)/.test(state)) throw postgresError(error);
+    const lost = error instanceof SwitchbackError && error.code === "POSTGRES_UNREACHABLE";
+    if (state !== null && !lost && !/^(53|57|58|XX)/.test(state)) throw error;
     throw new InDoubt(`PostgreSQL did not say whether it committed: ${(error as Error).message}`);
   }
 }

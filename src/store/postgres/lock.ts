@@ -43,17 +43,25 @@ export async function lockTarget(config: PostgresConfig): Promise<TargetLock> {
   const lost = Promise.race([ended, watchLasting(client, WATCH_MS)]);
   // Whoever waits for it hears of it; nobody has to.
   lost.catch(() => {});
+  try {
+    await takeLock(client, config.database);
+  } catch (error) {
+    await client.end().catch(() => {});
+    throw error;
+  }
+  return { owner: randomUUID(), lost, release: () => client.end().catch(() => {}) };
+}
+
+async function takeLock(client: pg.Client, database: string): Promise<void> {
   for (const until = performance.now() + PATIENCE_MS; ; ) {
     const { rows } = await client.query<{ got: boolean }>(`SELECT pg_try_advisory_lock(${LOCK}) AS got`);
-    if (rows[0]?.got) break;
+    if (rows[0]?.got) return;
     if (performance.now() > until) {
       const holder = await describeHolder(client);
-      await client.end().catch(() => {});
-      throw new SwitchbackError("TARGET_TAKEN", `the lock of database ${config.database} is held: ${holder}`);
+      throw new SwitchbackError("TARGET_TAKEN", `the lock of database ${database} is held: ${holder}`);
     }
     await pause(100);
   }
-  return { owner: randomUUID(), lost, release: () => client.end().catch(() => {}) };
 }
 
 /** True when some sidecar holds the lock. */

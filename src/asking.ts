@@ -1,10 +1,11 @@
 // Asking a running sidecar for a flip, from another process or over HTTP: sets the flag, waits for the answer, and
 // takes the wish back when there is none in time, so that nothing happens later that nobody waits for any more.
-import { SwitchbackError } from "./errors.js";
+import { ERRORS, type ErrorCode, SwitchbackError } from "./errors.js";
 import { type Desired, readFlag, writeFlag } from "./flag.js";
 import { type Answer, readLife } from "./life.js";
 import { pause } from "./retry.js";
 import { readRoute } from "./route.js";
+import type { Problem } from "./status.js";
 import { nameOf, WITHDRAWN } from "./switching.js";
 
 export interface AskOptions {
@@ -28,6 +29,8 @@ export interface Outcome {
 const POLL_MS = 10;
 /** The wish is taken back this long before the timeout, so that the store is open again within it. */
 const MARGIN_MS = 250;
+/** The answer follows the route at once, unless the flip was finished from the stores' records, which know no pause. */
+const ARRIVED_MS = 500;
 /** Taking back takes milliseconds, unless PostgreSQL must be asked and does not answer. */
 const SETTLE_MS = 2_000;
 
@@ -40,6 +43,7 @@ export async function askForFlip(options: AskOptions): Promise<Outcome> {
       file: routeFile,
     });
   }
+  if (life.halted && readRoute(routeFile)?.writes !== to) return refusal(haltedAnswer(options, life.halted));
   const before = { since: life.since, n: life.answer?.n ?? 0 };
   const route = readRoute(routeFile);
   const wished = readFlag(flagFile);
@@ -77,8 +81,20 @@ export async function askForFlip(options: AskOptions): Promise<Outcome> {
   };
 }
 
-function refusal({ epoch, pauseMs, reason }: Answer): Outcome {
+function refusal({ epoch, pauseMs, reason }: Omit<Answer, "n" | "at">): Outcome {
   return { flipped: false, epoch, pauseMs, reason: reason ?? "it said no reason", there: false };
+}
+
+/** A halted sidecar does nothing more, so nobody has to wait. */
+function haltedAnswer({ routeFile, to }: AskOptions, problem: Problem): Omit<Answer, "n" | "at"> {
+  const reason = haltedError(problem).message;
+  return { to, flipped: false, epoch: readRoute(routeFile)?.epoch ?? 0, pauseMs: 0, reason };
+}
+
+/** The problem of a sidecar that has halted, as an error of whoever wants something of it. */
+export function haltedError({ code, message, hint, ...where }: Problem): SwitchbackError {
+  const known = code in ERRORS ? (code as ErrorCode) : "BUG";
+  return new SwitchbackError(known, `the sidecar has halted: ${code} ${message}`, where);
 }
 
 function withdraw({ flagFile, to }: AskOptions): void {
@@ -90,13 +106,19 @@ async function waitFor(
   options: AskOptions,
   before: { readonly since: string; readonly n: number },
   ms: number,
-): Promise<Answer | null> {
+): Promise<Omit<Answer, "n" | "at"> | null> {
+  const { to, routeFile } = options;
+  let arrivedMs: number | null = null;
   const until = performance.now() + ms;
   while (performance.now() < until && !options.signal.aborted) {
-    const life = readLife(options.routeFile);
+    const life = readLife(routeFile);
     const answer = life?.answer;
     const fresh = answer && (life.since !== before.since || answer.n > before.n);
-    if (fresh && answer.to === options.to) return answer;
+    if (fresh && answer.to === to) return answer;
+    const arrived = readRoute(routeFile)?.writes === to;
+    if (life?.halted && !arrived) return haltedAnswer(options, life.halted);
+    arrivedMs = arrived ? (arrivedMs ?? performance.now()) : null;
+    if (arrivedMs !== null && performance.now() - arrivedMs > ARRIVED_MS) return null;
     await pause(POLL_MS, options.signal).catch(() => {});
   }
   return null;

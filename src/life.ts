@@ -3,6 +3,7 @@
 // else for certain: HTTP may be off, and PostgreSQL may be away.
 import { readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import type { Desired } from "./flag.js";
+import type { Problem } from "./status.js";
 
 export interface Answer {
   /** Counts the answers of one sidecar. */
@@ -21,6 +22,8 @@ interface Sign {
   readonly pid: number;
   readonly since: string;
   readonly answer: Answer | null;
+  /** Why it does nothing more until it is restarted; absent while it works. */
+  readonly halted?: Problem;
 }
 
 const BEAT_MS = 1_000;
@@ -35,6 +38,7 @@ export class Life {
   private readonly file: string;
   private readonly since = new Date().toISOString();
   private answered: Answer | null = null;
+  private halted: Problem | null = null;
   private timer: NodeJS.Timeout | null = null;
 
   constructor(routeFile: string) {
@@ -50,6 +54,11 @@ export class Life {
 
   answer(answer: Omit<Answer, "n" | "at">): void {
     this.answered = { n: (this.answered?.n ?? 0) + 1, at: new Date().toISOString(), ...answer };
+    this.write();
+  }
+
+  halt(problem: Problem): void {
+    this.halted = problem;
     this.write();
   }
 
@@ -73,7 +82,12 @@ export class Life {
   }
 
   private write(): void {
-    const sign: Sign = { pid: process.pid, since: this.since, answer: this.answered };
+    const sign: Sign = {
+      pid: process.pid,
+      since: this.since,
+      answer: this.answered,
+      ...(this.halted ? { halted: this.halted } : {}),
+    };
     const next = `${this.file}.${process.pid}.tmp`;
     try {
       writeFileSync(next, `${JSON.stringify(sign)}\n`);

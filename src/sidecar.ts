@@ -3,6 +3,7 @@
 // links run in one direction. It decides what a failure means: try again, stop at the start, or halt and wait for
 // the operator. It closes in the reverse order of opening.
 import type { Logger } from "pino";
+import { haltedError } from "./asking.js";
 import type { Config, PostgresConfig } from "./config.js";
 import { ERRORS, isRetryable, SwitchbackError } from "./errors.js";
 import { FileLocks } from "./file-locks.js";
@@ -13,7 +14,7 @@ import { awayPeriod, homePeriod, together } from "./periods.js";
 import { next, type Phase, type PhaseEvent, STARTING, slowest } from "./phase.js";
 import { type Progress, withPrefix } from "./progress.js";
 import { resume } from "./resume.js";
-import { type Backoff, Outage, pause, pauseMs } from "./retry.js";
+import { BACKOFF, type Backoff, Outage, pause, pauseMs } from "./retry.js";
 import { RouteFile, refuseToForget } from "./route.js";
 import type { Problem, Route, Status } from "./status.js";
 import { connectPostgres } from "./store/postgres/connection.js";
@@ -27,8 +28,19 @@ import { WayBack } from "./way-back.js";
 /** A server that comes back is met within a second or so: a copy that lags costs more than a few connects. */
 const RECONNECT: Backoff = { firstMs: 100, mostMs: 2_000 };
 
-/** A lock in SQLite that is met at the start is waited for this long; a busy application lets go of it in time. */
-const START_LOCKED_MS = 20_000;
+/** What passes by itself is waited for this long at the start: a busy application's lock, a session that was lost. */
+const START_PATIENCE_MS = 20_000;
+const PASSING: ReadonlySet<string> = new Set(["SQLITE_BUSY", "POSTGRES_UNREACHABLE", "POSTGRES_TRANSIENT"]);
+/** Answers of the stores' records themselves, or of whoever keeps them now: no try after these opens a store. */
+const DECIDED: ReadonlySet<string> = new Set([
+  "SPLIT",
+  "TARGET_FOREIGN",
+  "TARGET_TAKEN",
+  "WRITES_AWAY",
+  "ROUTE_AHEAD",
+  "SQLITE_REPLACED",
+  "SQLITE_REWOUND",
+]);
 /** Whoever asks for the status is not kept waiting by a store that hangs. */
 const LOOK_MS = 200;
 
@@ -117,14 +129,17 @@ export class Sidecar {
 
   /**
    * Follows until aborted, in whichever direction, and flips when the flag says so. A store that goes away is
-   * waited for; what only the operator can mend halts the sidecar, which goes on answering. Failures before
-   * everything was once ready are thrown, but for a lock that the application may let go of.
+   * waited for; what only the operator can mend halts the sidecar, which goes on answering, but never before one
+   * store is open. Failures before everything was once ready are thrown, but for what passes by itself.
    */
   async run(signal: AbortSignal): Promise<void> {
     const outage = new Outage(this.log, "following the source");
     const startedMs = performance.now();
-    let started = false;
+    let [connected, started] = [false, false];
+    /** What halts the sidecar once the doors are right. */
+    let halting: { readonly error: unknown } | null = null;
     for (let tries = 1; !signal.aborted; tries++) {
+      let following = false;
       const ready = () => {
         started = true;
         tries = 0;
@@ -133,25 +148,38 @@ export class Sidecar {
       };
       try {
         await this.locked(signal, async (owner, inner) => {
-          const refuse = (found: Route) => refuseToForget(this.config.routeFile, found);
-          const route = await this.resume(owner, refuse);
-          refuse(route);
-          this.publish(route, true);
+          connected = true;
+          await this.settle(owner);
+          if (halting) throw halting.error;
+          following = true;
           this.switching.live();
           while (!inner.aborted) await this.period(owner, inner, ready);
         });
         return;
       } catch (error) {
         if (signal.aborted) return;
+        const { code } = describe(error);
         this.count(error);
-        const locked = error instanceof SwitchbackError && error.code === "SQLITE_BUSY";
-        if (!started && !(locked && performance.now() - startedMs < START_LOCKED_MS)) throw error;
-        if (!isRetryable(error)) return await this.halt(error, signal);
+        const passes = connected && PASSING.has(code) && performance.now() - startedMs < START_PATIENCE_MS;
+        if (!started && !passes) throw error;
+        // A password that was changed may be changed back; until then the copy only grows old.
+        const again = isRetryable(error) || code === "POSTGRES_AUTHENTICATION";
+        if (!again && (!this.switching.doubtful || DECIDED.has(code))) return await this.halt(error, signal);
+        if (!again && following) halting ??= { error };
         this.outage = describe(error);
         outage.failed(error);
-        await pause(pauseMs(tries, RECONNECT), signal).catch(() => {});
+        await pause(pauseMs(tries, isRetryable(error) ? RECONNECT : BACKOFF), signal).catch(() => {});
       }
     }
+  }
+
+  /** Sets the doors right as the records say, and tells the world. */
+  private async settle(owner: string): Promise<void> {
+    const refuse = (found: Route) => refuseToForget(this.config.routeFile, found);
+    const route = await this.resume(owner, refuse);
+    refuse(route);
+    this.publish(route, true);
+    this.switching.settled();
   }
 
   /** The time until the next flip, or the next that was tried in vain. */
@@ -185,6 +213,7 @@ export class Sidecar {
     this.outage = null;
     this.log.error({ err: error, code: problem.code }, `halted: ${problem.message}`);
     for (const i of this.followers.keys()) this.on(i, { kind: "failed", problem });
+    this.switching.halted(problem);
     await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
   }
 
@@ -305,6 +334,8 @@ export class Sidecar {
 
   /** Compares every source with its copy while both go on. */
   async verify(signal: AbortSignal): Promise<readonly Verdict[]> {
+    const phase = slowest(this.phases);
+    if (phase.name === "halted") throw haltedError(phase.problem);
     const verdicts: Verdict[] = [];
     for (const source of this.config.sources) {
       const verification = await Verification.open({

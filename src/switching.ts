@@ -52,6 +52,7 @@ export class Switching {
   private retreats = 0;
   private notBeforeMs = 0;
   private unreadable: Problem | null = null;
+  private inDoubt = false;
 
   constructor(private readonly options: SwitchingOptions) {
     this.flag = new FlagWatch(options.flagFile);
@@ -61,6 +62,21 @@ export class Switching {
   /** From now on commands see that a sidecar runs. */
   live(): void {
     this.life.start();
+  }
+
+  /** True after a flip that did not end well: both stores may be closed, and only their records can tell. */
+  get doubtful(): boolean {
+    return this.inDoubt;
+  }
+
+  /** The records were asked, and the one store that has the writes is open. */
+  settled(): void {
+    this.inDoubt = false;
+  }
+
+  /** From now on nothing is flipped; whoever asks is told why. */
+  halted(problem: Problem): void {
+    this.life.halt(problem);
   }
 
   problems(): Problem[] {
@@ -170,13 +186,16 @@ export class Switching {
     signal: AbortSignal,
   ): Promise<FlipResult> {
     const { epoch } = this.options.route();
+    this.inDoubt = true;
     try {
-      return await flip({
+      const result = await flip({
         ...{ from, to, epoch, signal },
         links: held.map((one) => direction.link(one)),
         publish: (state) => this.publish(direction.to, epoch, state),
         moved: (pauseMs) => this.conclude(direction.to, { flipped: true, epoch: epoch + 1, pauseMs }),
       });
+      this.settled();
+      return result;
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       throw new SwitchbackError("FLIP_IN_DOUBT", message, {}, { cause: error });

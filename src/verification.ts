@@ -50,6 +50,8 @@ export interface VerifyOptions {
   readonly signal: AbortSignal;
   /** Applies what is logged when no sidecar does. */
   catchUp(): Promise<void>;
+  /** What keeps a sidecar that runs from following, or null. */
+  halted?(): SwitchbackError | null;
 }
 
 /** A sidecar that follows is a few milliseconds behind; one that is away never arrives. */
@@ -129,6 +131,8 @@ export class Verification {
   private async assertFollowed(): Promise<void> {
     if (await isLocked(this.client)) return;
     if (!this.away) return this.options.catchUp();
+    const halted = this.options.halted?.();
+    if (halted) throw halted;
     throw new SwitchbackError("NO_SIDECAR", "PostgreSQL has the writes, and no sidecar keeps SQLite warm");
   }
 

@@ -1,4 +1,6 @@
 // `verify`: proves the stores equal at one position while writes go on; with --repair mends what differs.
+import { haltedError } from "../asking.js";
+import { readLife } from "../life.js";
 import { Sidecar } from "../sidecar.js";
 import { type Verdict, Verification } from "../verification.js";
 import { type Context, counted, type ExitCode, requirePostgres } from "./command.js";
@@ -20,6 +22,10 @@ export async function verify(context: Context, options: VerifyCommandOptions): P
       table: options.table,
       signal,
       catchUp: () => catchUp(context),
+      halted: () => {
+        const problem = readLife(config.routeFile)?.halted;
+        return problem ? haltedError(problem) : null;
+      },
     });
     try {
       verdicts.push(options.repair ? await verification.repair() : await verification.verify());

@@ -57,6 +57,32 @@ test("a sign that nobody renews is that of a dead sidecar", () => {
   expect(readLife(routeFile)).toBe(null);
 });
 
+test("a sidecar that has halted answers at once and says why, also when it halts meanwhile", async () => {
+  life.start();
+  const problem = { code: "SPLIT", message: "app.db is a backup", hint: "Put back the right one." };
+  const began = performance.now();
+  const [outcome] = await Promise.all([
+    ask(10_000),
+    (async () => {
+      while (readFlag(flagFile) !== "postgres") await new Promise((resolve) => setTimeout(resolve, 5));
+      life.halt(problem);
+    })(),
+  ]);
+  const refused = {
+    flipped: false,
+    there: false,
+    reason: "the sidecar has halted: SPLIT app.db is a backup",
+  };
+  expect(outcome).toMatchObject(refused);
+  expect(readFlag(flagFile)).toBe("sqlite");
+  expect(await ask(10_000)).toMatchObject(refused);
+  expect(readFlag(flagFile)).toBe("sqlite");
+  expect(performance.now() - began).toBeLessThan(5_000);
+  // Where the writes are already, nothing has to be moved.
+  writeRoute("postgres", 1);
+  expect(await ask(10_000)).toMatchObject({ flipped: false, there: true, epoch: 1 });
+});
+
 test("without a sidecar nothing is asked", async () => {
   await expect(ask()).rejects.toMatchObject({ code: "NO_SIDECAR" });
   expect(readFlag(flagFile)).toBe("sqlite");

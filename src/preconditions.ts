@@ -4,6 +4,7 @@ import type { Config, PostgresConfig } from "./config.js";
 import type { Status } from "./status.js";
 import { connectPostgres } from "./store/postgres/connection.js";
 import { Control, type Verification } from "./store/postgres/control.js";
+import { readUnknown } from "./store/postgres/unknown.js";
 
 /** Why a cutover may not be now, or null. */
 export async function cutoverObstacle(
@@ -41,7 +42,15 @@ export async function revertObstacle(
   if (common !== null) return common;
   const client = await connectPostgres(postgres, { name: "switchback preconditions" });
   try {
-    return await leftOut(new Control(client), status);
+    const missing = await leftOut(new Control(client), status);
+    if (missing !== null) return missing;
+    for (const { name } of status.sources) {
+      // Read here, because the sidecar looks only now and then whether a comparison has settled it.
+      const [unknown] = await readUnknown(client, name);
+      if (unknown)
+        return `${unknown.reason}; what the copy has missed is unknown: run \`switchback verify --repair\``;
+    }
+    return null;
   } finally {
     await client.end().catch(() => {});
   }
@@ -61,7 +70,11 @@ function standing(status: Status, config: Config): string | null {
     const { name, lag } = late;
     return `${name} is ${lag.seconds} s behind, and cutover.max_lag is ${config.cutover.maxLagMs / 1_000} s`;
   }
-  const own = new Set(["FLIP_REFUSED", "FLIP_RETREATED", "FLAG_UNREADABLE"]);
+  const own = new Set([
+    ...["FLIP_REFUSED", "FLIP_RETREATED", "FLAG_UNREADABLE"],
+    // Recorded in PostgreSQL, and read there.
+    ...["COPY_UNKNOWN", "CHANGE_UNREADABLE"],
+  ]);
   const problem = status.problems.find(({ code }) => !own.has(code));
   return problem ? problem.message : null;
 }

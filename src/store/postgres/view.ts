@@ -167,20 +167,32 @@ function notSpared(mapping: TableMapping, spared: string, alias: "s" | "t"): str
   return `NOT EXISTS (SELECT 1 FROM pg_temp.${quote(spared)} x WHERE ${match})`;
 }
 
-/** True when any value is not exactly the same: equality alone would pass 1.0 for 1 and -0 for 0. */
+/**
+ * True when any value is not the one that the other store holds. Equality alone would pass -0 for 0 and, in a column of
+ * any type, 1.0 for 1; the text alone would tell 19.90 from 19.9, which SQLite cannot, so that no repair would help.
+ */
 function differs(mapping: TableMapping): string {
   const tests = mapping.columns.map((column, i) => {
-    const exact = exactly(column.codec.type);
-    return `${exact(`s.c${i}`)} IS DISTINCT FROM ${exact(`t.${quote(column.target)}`)}`;
+    const [staged, held] = [`s.c${i}`, `t.${quote(column.target)}`];
+    return compared(column)
+      .map((exact) => `${exact(staged)} IS DISTINCT FROM ${exact(held)}`)
+      .join(" OR ");
   });
   return `(${tests.join(" OR ")})`;
 }
 
-function exactly(type: string): (value: string) => string {
-  if (/^double/i.test(type)) return (value) => `float8send(${value})`;
-  if (/^(real|float4)/i.test(type)) return (value) => `float4send(${value})`;
-  if (/^(numeric|decimal|json|char)/i.test(type)) return (value) => `${value}::text`;
-  return /^(text|varchar)/i.test(type) ? (value) => `${value} COLLATE "C"` : (value) => value;
+/** What must be the same of two values. */
+function compared({ codec: { name, type } }: ColumnMapping): ((value: string) => string)[] {
+  if (/^double/i.test(type)) return [(value) => `float8send(${value})`];
+  if (/^(real|float4)/i.test(type)) return [(value) => `float4send(${value})`];
+  if (name === "any") return [(value) => value, isReal];
+  if (/^(json|char)/i.test(type)) return [(value) => `${value}::text`];
+  return /^(text|varchar)/i.test(type) ? [(value) => `${value} COLLATE "C"`] : [(value) => value];
+}
+
+/** In a column of any type: a number with a point is SQLite's REAL, one without its INTEGER. */
+function isReal(value: string): string {
+  return `(jsonb_typeof(${value}) = 'number' AND ${value}::text LIKE '%.%')`;
 }
 
 async function* csvOfChunks(chunks: AsyncIterable<Chunk>): AsyncGenerator<Uint8Array> {

@@ -16,6 +16,7 @@ import { assess } from "../store/sqlite/assess.js";
 import { may, openSqlite, sqliteError } from "../store/sqlite/connection.js";
 import { readSchema } from "../store/sqlite/schema.js";
 import { orphans, surroundings } from "../store/sqlite/surroundings.js";
+import { ROW_BYTES_MAX, tooWideRows } from "../store/sqlite/widths.js";
 import type { Context, ExitCode, Finding } from "./command.js";
 
 /** Exit code 1 when something blocks the move, else 0. */
@@ -65,7 +66,11 @@ function checkFile(source: SourceConfig): { targets: readonly TargetTable[]; fin
     const answers = [
       ...surroundings(db, source.sqlite),
       ...[...schema.oddities.filter(about), ...oddities].map(fromOddity),
-      ...mappings.flatMap((mapping) => [...refusals(db, mapping), ...orphans(db, mapping.table)]),
+      ...mappings.flatMap((mapping) => [
+        ...refusals(db, mapping),
+        ...widths(db, mapping),
+        ...orphans(db, mapping.table),
+      ]),
     ];
     if (mappings.length === 0) answers.push(NO_TABLES);
     const found = [
@@ -119,6 +124,23 @@ function refusals(db: Database.Database, mapping: TableMapping): Answer[] {
       remedy: "Mend the values in SQLite, or map the column to a wider type such as numeric, text or any.",
     };
   });
+}
+
+/** Rows of hundreds of columns that no page of PostgreSQL holds: an estimate, since PostgreSQL compresses some values. */
+function widths(db: Database.Database, mapping: TableMapping): Answer[] {
+  const found = tooWideRows(db, mapping);
+  if (!found) return [];
+  const { rows, key, bytes } = found;
+  return [
+    {
+      severity: "warning",
+      code: "row-width",
+      table: mapping.table.name,
+      key,
+      message: `has ${mapping.columns.length} columns, and ${rows} ${rows === 1 ? "row is" : "rows are"} wider than the ${ROW_BYTES_MAX} bytes of a page in PostgreSQL (${bytes} by estimate): they would be quarantined`,
+      remedy: "Split the table, or put the columns that are seldom used into one JSON document.",
+    },
+  ];
 }
 
 async function checkTarget(

@@ -98,7 +98,13 @@ describe("random refusals", () => {
                                      '${name} ' || i || printf('%.*c', ${width}, 'x') FROM i;`;
       });
       const ddl = tables.map(({ name, kind }) => REFUSING[kind]?.ddl(name)).join(";\n");
-      const { file, database, copying } = await copied(fills.join("\n"), ddl, workers, integer(20, 800));
+      const { file, database, copying } = await copied(
+        fills.join("\n"),
+        ddl,
+        workers,
+        integer(20, 800),
+        pick(["wal", "wal", "delete"]),
+      );
       for (const { name, kind } of tables) {
         const { source, target, quarantined } = await contents(file, database, name);
         const refused = file

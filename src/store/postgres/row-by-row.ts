@@ -1,5 +1,5 @@
-// Writes a batch row by row, because some row in it is at fault: what PostgreSQL refuses is named by its key, and every
-// other row is written. Runs within a transaction of the caller's.
+// Writes a batch in pieces down to single rows, because some row in it is at fault: what PostgreSQL refuses is named by
+// its key, and every other row is written. Runs within a transaction of the caller's.
 import type pg from "pg";
 import { Refusal } from "../../mapping/codec.js";
 import { keyIndexes, keyText } from "../../mapping/interchange.js";
@@ -39,13 +39,16 @@ export async function writeRowByRow(
   );
   if (staged !== sent)
     throw countMismatch(mapping, `${sent} rows were sent to be staged, and ${staged} arrived`);
+  await client.query(`CREATE UNIQUE INDEX ON pg_temp.${quote(stage)} (n)`);
+  const rows = (where: string) => {
+    const arrays = `(SELECT s.v FROM pg_temp.${quote(stage)} AS s${where}) AS w`;
+    return `${arrayRelation(mapping.columns, "w.v", arrays, false)} AS x`;
+  };
   // Every present version goes first: keys always read back, because they were encoded by their own codecs.
-  const present = arrayRelation(mapping, "s.v", `pg_temp.${quote(stage)} AS s`);
-  await client.query(deleteRows(mapping, facts, present, false), [mapping.table.name, staged]);
-  const insert = writeRows(mapping, facts, arrayRelation(mapping, "($1::text[])"), false);
+  await client.query(deleteRows(mapping, facts, rows(""), false), [mapping.table.name, staged]);
   const { rows: failures } = await client.query<{ n: string; reason: string }>(
     "SELECT n, reason FROM switchback.insert_staged($1, $2)",
-    [stage, insert],
+    [writeRows(mapping, facts, rows(" WHERE s.n BETWEEN $1 AND $2 ORDER BY s.n"), false), staged],
   );
   const refused = await named(client, mapping, stage, failures);
   return { written: staged - refused.length, refused };

@@ -1,7 +1,7 @@
 // Rows staged as one array of text each, for when a batch must be written row by row: a temporary table with a column
 // for every value has PostgreSQL's limit on a row's width too, and typed columns fail on the values at fault. COPY's
 // CSV is re-written into COPY's CSV of arrays without becoming JavaScript strings, so that a value may be large.
-import type { TableMapping } from "../../mapping/mapping.js";
+import type { ColumnMapping } from "../../mapping/mapping.js";
 import { quote } from "../../schema.js";
 
 const [QUOTE, COMMA, NEWLINE, BACKSLASH] = [0x22, 0x2c, 0x0a, 0x5c];
@@ -16,16 +16,35 @@ export function copyArrayStage(stage: string): string {
   return `COPY pg_temp.${quote(stage)} (v) FROM STDIN (FORMAT csv)`;
 }
 
-/** `x` with the text columns c0 … cn, from the elements of an array. */
-export function arrayRelation(mapping: TableMapping, array: string, from = ""): string {
-  const columns = mapping.columns.map((_, i) => `${array}[${i + 1}] AS c${i}`);
-  return `(SELECT ${columns.join(", ")}${from === "" ? "" : ` FROM ${from}`}) AS x`;
+/** More columns than this may not fit into a page, even where every value is moved out of the row that can be. */
+const COLUMNS_IN_A_PAGE = 300;
+
+/** True for tables whose rows may fit into no table of one column a value, a temporary one included. */
+export function isWide(columns: readonly ColumnMapping[]): boolean {
+  return columns.length > COLUMNS_IN_A_PAGE;
+}
+
+/** A relation with the columns c0 … cn, from the elements of an array: as text, or in the columns' types. */
+export function arrayRelation(
+  columns: readonly ColumnMapping[],
+  array: string,
+  from: string,
+  typed: boolean,
+): string {
+  const list = columns.map(({ codec }, i) => `${array}[${i + 1}]${typed ? `::${codec.type}` : ""} AS c${i}`);
+  return `(SELECT ${list.join(", ")} FROM ${from})`;
+}
+
+/** The rows of an array stage in the columns' types. OFFSET 0 keeps each array in memory while its elements are taken. */
+export function typedStage(stage: string, columns: readonly ColumnMapping[]): string {
+  const arrays = `(SELECT array_append(v, NULL) AS v FROM pg_temp.${quote(stage)} OFFSET 0) AS w`;
+  return arrayRelation(columns, "w.v", arrays, true);
 }
 
 /** `counted` is told how many rows were passed on. */
 export async function* arraysOf(
   csv: AsyncIterable<Uint8Array>,
-  counted: (rows: number) => void,
+  counted: (rows: number) => void = () => {},
 ): AsyncGenerator<Uint8Array> {
   let batch: Uint8Array[] = [];
   let bytes = 0;

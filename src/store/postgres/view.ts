@@ -8,6 +8,7 @@ import type { Chunk, Difference, EncodedRow, Position, TableWindow, View } from 
 import { postgresError } from "./connection.js";
 import { copyStage, createStage, targetName } from "./merge.js";
 import { copyInto, csvOf } from "./rows.js";
+import { arraysOf, copyArrayStage, createArrayStage, isWide, typedStage } from "./staged-rows.js";
 
 /** Differing keys brought back, a kind and a table. */
 const KEYS_MAX = 10_000;
@@ -33,6 +34,12 @@ export async function openView(
   }
 }
 
+/** A temporary table, and how its rows are read as c0 … cn. */
+interface Stage {
+  readonly name: string;
+  readonly rows: string;
+}
+
 class PostgresView implements View {
   private stages = 0;
 
@@ -51,12 +58,12 @@ class PostgresView implements View {
       const mapping = this.mappingOf(table);
       const staged = await this.stage(mapping.columns, csvOfChunks(rows));
       const spared = await this.stageKeys(mapping, exempt());
-      await this.client.query(`ANALYZE pg_temp.${quote(staged)}`);
+      await this.client.query(`ANALYZE pg_temp.${quote(staged.name)}`);
       const match = matchKeys(mapping, "t", (i) => `s.c${columnIndex(mapping, i)}`);
       const sparing = (alias: "s" | "t") => notSpared(mapping, spared, alias);
       const key = (alias: "s" | "t") => keyArray(mapping, alias);
       const target = targetName(mapping);
-      const stage = `pg_temp.${quote(staged)}`;
+      const stage = staged.rows;
       const first = mapping.key[0];
       const noTarget = `t.${quote(first?.target ?? "")} IS NULL`;
       const found = await this.collect({
@@ -79,11 +86,11 @@ class PostgresView implements View {
       const match = matchKeys(mapping, "t", (i) => `s.c${columnIndex(mapping, i)}`);
       const sparing = (alias: "s" | "t") => notSpared(mapping, spared, alias);
       const target = targetName(mapping);
-      const stage = `pg_temp.${quote(staged)}`;
+      const stage = staged.rows;
       const noTarget = `t.${quote(mapping.key[0]?.target ?? "")} IS NULL`;
       const found = await this.collect({
         missing: `SELECT ${keyArray(mapping, "s")} AS key FROM ${stage} s LEFT JOIN ${target} t ON ${match} WHERE ${noTarget} AND ${sparing("s")}`,
-        extra: `SELECT ${keyArray(mapping, "t")} AS key FROM pg_temp.${quote(gone)} g JOIN ${target} t ON ${matchKeys(mapping, "t", (i) => `g.c${i}`)} WHERE ${sparing("t")}`,
+        extra: `SELECT ${keyArray(mapping, "t")} AS key FROM ${gone.rows} g JOIN ${target} t ON ${matchKeys(mapping, "t", (i) => `g.c${i}`)} WHERE ${sparing("t")}`,
         different: `SELECT ${keyArray(mapping, "s")} AS key FROM ${stage} s JOIN ${target} t ON ${match} WHERE ${differs(mapping)} AND ${sparing("s")}`,
       });
       await this.drop(staged, gone, spared);
@@ -109,30 +116,35 @@ class PostgresView implements View {
     return { ...counts, keys };
   }
 
-  private async stage(columns: readonly ColumnMapping[], csv: AsyncIterable<Uint8Array>): Promise<string> {
+  private async stage(columns: readonly ColumnMapping[], csv: AsyncIterable<Uint8Array>): Promise<Stage> {
     const name = `switchback_view_${this.stages++}`;
+    if (isWide(columns)) {
+      await this.client.query(createArrayStage(name));
+      await copyInto(this.client, copyArrayStage(name), arraysOf(csv));
+      return { name, rows: typedStage(name, columns) };
+    }
     await this.client.query(createStage(name, columns));
     await copyInto(this.client, copyStage(name, columns), csv);
-    return name;
+    return { name, rows: `pg_temp.${quote(name)}` };
   }
 
   /** The keys of a window, present rows and gone ones alike. */
-  private async stageKeys(mapping: TableMapping, window: TableWindow | null): Promise<string> {
-    const name = await this.stage(mapping.key, csvOf(window?.gone ?? { kind: "values", values: [] }));
+  private async stageKeys(mapping: TableMapping, window: TableWindow | null): Promise<Stage> {
+    const keys = await this.stage(mapping.key, csvOf(window?.gone ?? { kind: "values", values: [] }));
     if (window) {
       const rows = await this.stage(mapping.columns, csvOf(window.rows));
       const list = mapping.key.map((_, i) => `c${columnIndex(mapping, i)}`).join(", ");
       await this.client.query(
-        `INSERT INTO pg_temp.${quote(name)} SELECT ${list} FROM pg_temp.${quote(rows)}`,
+        `INSERT INTO pg_temp.${quote(keys.name)} SELECT ${list} FROM ${rows.rows} AS r`,
       );
       await this.drop(rows);
     }
-    await this.client.query(`ANALYZE pg_temp.${quote(name)}`);
-    return name;
+    await this.client.query(`ANALYZE pg_temp.${quote(keys.name)}`);
+    return keys;
   }
 
-  private async drop(...stages: string[]): Promise<void> {
-    for (const stage of stages) await this.client.query(`DROP TABLE pg_temp.${quote(stage)}`);
+  private async drop(...stages: Stage[]): Promise<void> {
+    for (const { name } of stages) await this.client.query(`DROP TABLE pg_temp.${quote(name)}`);
   }
 
   private async guard<T>(work: () => Promise<T>): Promise<T> {
@@ -160,11 +172,11 @@ function keyArray(mapping: TableMapping, alias: "s" | "t"): string {
   return `ARRAY[${values.map((value) => `${value}::text`).join(", ")}]`;
 }
 
-function notSpared(mapping: TableMapping, spared: string, alias: "s" | "t"): string {
+function notSpared(mapping: TableMapping, spared: Stage, alias: "s" | "t"): string {
   const own = (i: number) =>
     alias === "t" ? `t.${quote(mapping.key[i]?.target ?? "")}` : `s.c${columnIndex(mapping, i)}`;
   const match = mapping.key.map((_, i) => `x.c${i} = ${own(i)}`).join(" AND ");
-  return `NOT EXISTS (SELECT 1 FROM pg_temp.${quote(spared)} x WHERE ${match})`;
+  return `NOT EXISTS (SELECT 1 FROM ${spared.rows} x WHERE ${match})`;
 }
 
 /**

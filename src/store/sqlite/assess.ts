@@ -60,7 +60,7 @@ function* refusedRows(
 }
 
 /** Conditions that together cover every row once. */
-function* stretches(db: Database.Database, mapping: TableMapping): Generator<string> {
+export function* stretches(db: Database.Database, mapping: TableMapping): Generator<string> {
   const { table } = mapping;
   if (table.withoutRowid || table.rowidAlias === null) {
     yield "TRUE";

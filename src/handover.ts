@@ -28,13 +28,13 @@ export class Handover<T> {
   async park(held: T, signal: AbortSignal): Promise<void> {
     this.parked.push(held);
     if (this.parked.length === this.count) this.allParked();
-    await Promise.race([this.over, aborted(signal)]);
+    await orAborted(this.over, signal);
   }
 
   /** Stops the followers; resolves to what they hold. @throws the signal's reason */
   async take(signal: AbortSignal): Promise<readonly T[]> {
     this.stop.abort();
-    await Promise.race([this.all, aborted(signal)]);
+    await orAborted(this.all, signal);
     signal.throwIfAborted();
     return this.parked;
   }
@@ -46,9 +46,14 @@ export class Handover<T> {
   }
 }
 
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
+/** Waits for the work or the signal, whichever is first. */
+async function orAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  let stop: () => void = () => {};
+  const aborted = new Promise<void>((resolve) => {
+    stop = resolve;
+    signal.addEventListener("abort", stop, { once: true });
   });
+  await Promise.race([work, aborted]);
+  signal.removeEventListener("abort", stop);
 }

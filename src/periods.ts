@@ -8,6 +8,7 @@ import type { Link } from "./link.js";
 import type { PhaseEvent } from "./phase.js";
 import { cutoverObstacle, revertObstacle } from "./preconditions.js";
 import { problem } from "./reconcile.js";
+import { shared } from "./retry.js";
 import type { Problem, Route, Status } from "./status.js";
 import { connectPostgres } from "./store/postgres/connection.js";
 import { Control, type FollowedTable } from "./store/postgres/control.js";
@@ -178,7 +179,7 @@ export async function together(
   works: readonly ((signal: AbortSignal) => Promise<void>)[],
 ): Promise<void> {
   const failing = new AbortController();
-  const inner = AbortSignal.any([signal, failing.signal]);
+  const inner = shared(AbortSignal.any([signal, failing.signal]));
   const results = await Promise.allSettled(
     works.map(async (work) => {
       try {

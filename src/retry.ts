@@ -1,6 +1,7 @@
 // Trying again: back-off with full jitter, a cap and an AbortSignal, and a log that stays readable through a
 // long outage (the first failure, then one line every half minute, then one line of recovery). What may be
 // tried again is errors.ts's decision; what is tried, the caller's. It holds no timers after it returns.
+import { setMaxListeners } from "node:events";
 import type { Logger } from "pino";
 import { isRetryable } from "./errors.js";
 
@@ -22,6 +23,12 @@ export function pauseMs(
 ): number {
   const doublings = Math.min(Math.max(tries - 1, 0), 40);
   return random() * Math.min(backoff.mostMs, backoff.firstMs * 2 ** doublings);
+}
+
+/** A signal that every source listens to: more than ten listeners are no leak there, as Node would warn. */
+export function shared(signal: AbortSignal): AbortSignal {
+  setMaxListeners(0, signal);
+  return signal;
 }
 
 /** Waits; rejects with the signal's reason as soon as it is aborted, and leaves no timer or listener behind. */

@@ -14,7 +14,7 @@ import { awayPeriod, homePeriod, together } from "./periods.js";
 import { next, type Phase, type PhaseEvent, STARTING, slowest } from "./phase.js";
 import { type Progress, withPrefix } from "./progress.js";
 import { resume } from "./resume.js";
-import { BACKOFF, type Backoff, Outage, pause, pauseMs } from "./retry.js";
+import { BACKOFF, type Backoff, Outage, pause, pauseMs, shared } from "./retry.js";
 import { RouteFile, refuseToForget } from "./route.js";
 import type { Problem, Route, Status } from "./status.js";
 import { connectPostgres } from "./store/postgres/connection.js";
@@ -225,7 +225,7 @@ export class Sidecar {
     const lock = await lockTarget(this.postgres);
     const losing = new AbortController();
     try {
-      const done = work(lock.owner, AbortSignal.any([signal, losing.signal]));
+      const done = work(lock.owner, shared(AbortSignal.any([signal, losing.signal])));
       // Work is waited for in any case, so that nothing writes unlocked.
       try {
         await Promise.race([done, lock.lost]);

@@ -7,7 +7,7 @@ import { type FlipResult, flip } from "./flip.js";
 import type { Handover } from "./handover.js";
 import { Life } from "./life.js";
 import type { FlipResult as Counted } from "./metrics.js";
-import { pause, unless } from "./retry.js";
+import { pause, shared, unless } from "./retry.js";
 import type { Problem, Route } from "./status.js";
 import type { Gate } from "./store/store.js";
 
@@ -222,7 +222,7 @@ export class Switching {
       watching.abort();
       signal.removeEventListener("abort", quit);
     };
-    return { signal: stop.signal, clear };
+    return { signal: shared(stop.signal), clear };
   }
 
   private refuse(to: Desired, reason: string): void {

@@ -21,11 +21,12 @@ export async function validateForeignKeys(
   signal: AbortSignal,
 ): Promise<void> {
   let client: pg.Client | null = null;
+  // VALIDATE of a large table takes its time; nobody waits for it at the end.
+  const stop = () => void client?.end().catch(() => {});
   try {
     client = await connectPostgres(postgres, { name: "switchback validate" });
-    const ended = client;
-    // VALIDATE of a large table takes its time; nobody waits for it at the end.
-    signal.addEventListener("abort", () => void ended.end().catch(() => {}), { once: true });
+    signal.addEventListener("abort", stop, { once: true });
+    signal.throwIfAborted();
     const { rows } = await client.query<{ table: string; name: string; validate: string }>(UNVALIDATED, [
       tables.map(({ mapping }) => targetName(mapping)),
     ]);
@@ -44,6 +45,7 @@ export async function validateForeignKeys(
   } catch (error) {
     if (!signal.aborted) log.debug({ err: error }, "validating foreign keys was cut short");
   } finally {
+    signal.removeEventListener("abort", stop);
     await client?.end().catch(() => {});
   }
 }

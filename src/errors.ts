@@ -201,6 +201,12 @@ export const ERRORS = {
     4,
     "The fence is back; run `switchback verify`, because others could write to the copy meanwhile.",
   ),
+  SHAPE_DIFFERS: kind(
+    "postgres",
+    "retry",
+    4,
+    "The copy's table is not what a fresh copy would be. The sidecar puts it right; for what it left alone, drop it in PostgreSQL or add it in SQLite.",
+  ),
   INDEX_FAILED: kind(
     "postgres",
     "operator",

@@ -1,9 +1,12 @@
 // What must hold before the writes may move, each with its reason in words. Only what the sidecar knows and the
 // target records is looked at; nothing is changed.
-import type { Config, PostgresConfig } from "./config.js";
+import type pg from "pg";
+import type { Config, PostgresConfig, SourceConfig } from "./config.js";
 import type { Status } from "./status.js";
+import { compareShapes } from "./store/postgres/compare-shapes.js";
 import { connectPostgres } from "./store/postgres/connection.js";
 import { Control, type Verification } from "./store/postgres/control.js";
+import { wordsOf } from "./store/postgres/shape-difference.js";
 import { readUnknown } from "./store/postgres/unknown.js";
 
 /** Why a cutover may not be now, or null. */
@@ -21,7 +24,14 @@ export async function cutoverObstacle(
     const control = new Control(client);
     const missing = await leftOut(control, status);
     if (missing !== null) return missing;
+    const { sources } = config;
     for (const { name } of status.sources) {
+      const unlike = await otherShape(
+        client,
+        control,
+        sources.find((source) => source.name === name),
+      );
+      if (unlike !== null) return unlike;
       const unproven = notVerified(name, await control.verification(name), config.cutover.requireVerifyMs);
       if (unproven !== null) return unproven;
     }
@@ -62,6 +72,20 @@ async function leftOut(control: Control, status: Status): Promise<string | null>
   const missing = (await control.sourceNames()).find((name) => !mine.has(name));
   if (missing === undefined) return null;
   return `source ${missing} is in this database but not in the configuration: add it, or take it out with \`switchback teardown\``;
+}
+
+/** The application would meet another schema than its own: other defaults, other constraints. */
+async function otherShape(
+  client: pg.ClientBase,
+  control: Control,
+  source: SourceConfig | undefined,
+): Promise<string | null> {
+  if (!source) return null;
+  const found = await compareShapes(client, source.target, await control.followed(source.name));
+  const [first] = found;
+  if (!first) return null;
+  const more = found.length === 1 ? "" : `, and ${found.length - 1} more: \`switchback verify\` names all`;
+  return `PostgreSQL's table is not what a fresh copy would be: ${wordsOf(first)}${more}`;
 }
 
 function standing(status: Status, config: Config): string | null {

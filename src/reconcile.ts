@@ -10,16 +10,18 @@ import type { SourceConfig } from "./config.js";
 import { ERRORS, type ErrorCode, SwitchbackError } from "./errors.js";
 import { decideMappings } from "./mapping/decide.js";
 import type { TableMapping } from "./mapping/mapping.js";
-import type { Oddity, Schema, Table } from "./schema.js";
+import { lookAtShapes, putRight, refuseUnfit } from "./reconcile-tables.js";
+import type { Oddity, Schema } from "./schema.js";
 import type { Problem } from "./status.js";
 import type { Control, FollowedTable, SourceRecord } from "./store/postgres/control.js";
 import { buildTargetSchema, inspectTarget, type TargetTable } from "./store/postgres/schema.js";
-import { leaveTable, reshapeTable, restartTable, type Start, startTable } from "./store/postgres/tables.js";
-import { forgottenTo, isOurStep, readCapture } from "./store/sqlite/capture.js";
+import { toleratedIn } from "./store/postgres/shape.js";
+import { leaveTable, type Start, startTable } from "./store/postgres/tables.js";
+import { forgottenTo, isOurStep, readCapture, schemaVersion } from "./store/sqlite/capture.js";
 import { forgetCarried } from "./store/sqlite/carried.js";
 import { setEpoch } from "./store/sqlite/copy-state.js";
 import type { SqliteSource } from "./store/sqlite/source.js";
-import type { Position } from "./store/store.js";
+import { type Position, SourceChanged } from "./store/store.js";
 
 export interface Reconciled {
   readonly position: Position;
@@ -43,10 +45,28 @@ export interface Sides {
   readonly owner: string;
 }
 
-/** @throws SwitchbackError for everything that the operator must decide; nothing is changed before those checks */
+/**
+ * @throws SwitchbackError for everything that the operator must decide; nothing is changed before those checks
+ * @throws SourceChanged when the file's tables changed meanwhile
+ */
 export async function reconcile(sides: Sides): Promise<Reconciled> {
+  const { schema, version } = sides.file.schema();
+  try {
+    return await reconcileAt(sides, schema, version);
+  } catch (error) {
+    // A table that is read and was dropped meanwhile: whatever SQLite says, the next look sees it as it is.
+    if (isSqliteError(error) && schemaVersion(sides.file.database) !== version) throw new SourceChanged();
+    throw error;
+  }
+}
+
+function isSqliteError(error: unknown): boolean {
+  const code = (e: unknown) => String((e as { code?: unknown } | null)?.code);
+  return code(error) === "SQLITE_ERROR" || code((error as Error | null)?.cause) === "SQLITE_ERROR";
+}
+
+async function reconcileAt(sides: Sides, schema: Schema, version: number): Promise<Reconciled> {
   const { config, file, control } = sides;
-  const { schema, version } = file.schema();
   const known = new Map((await control.followed(config.name)).map((table) => [table.name, table]));
   const record = await control.source(config.name);
   checkIdentity(sides, record, known);
@@ -55,16 +75,18 @@ export async function reconcile(sides: Sides): Promise<Reconciled> {
   const { mappings, findings } = decideMappings(file.database, schema, present, settled);
   refuseBlockers(findings, config.name);
   const { tables, oddities } = buildTargetSchema(mappings);
+  const shapes = await lookAtShapes(sides, tables, oddities, known);
   const start = (table: TargetTable): Start => ({
     source: config.name,
     settings: settingsOf(config, table.mapping.table.name),
     estimated: file.estimateOf(table.mapping.table),
     ranges: file.rangesOf(table.mapping.table),
+    shape: shapes.want.get(table.mapping.table.name) ?? null,
+    tolerated: toleratedIn(table, oddities),
   });
   const problems: Problem[] = [];
-  const healed: Problem[] = [];
   const arriving = tables.filter(({ mapping }) => !known.has(mapping.table.name));
-  const states = await inspectArrivals(sides, arriving);
+  const states = await inspectArrivals(sides, arriving, shapes.leaving);
   const changed = tables.filter(
     ({ mapping }) => known.has(mapping.table.name) && !settled.has(mapping.table.name),
   );
@@ -73,25 +95,12 @@ export async function reconcile(sides: Sides): Promise<Reconciled> {
   const lost = file.missingTriggers(mappings.filter((mapping) => known.has(mapping.table.name)));
   const missed = new Set(missedChanges(file, record));
   for (const name of missed) lost.add(name);
-  const moved = record !== null && record.version >= 0 && !isOurStep(file.database, record.version, version);
-  for (const table of tables) {
-    const before = known.get(table.mapping.table.name);
-    if (!before || changed.includes(table)) continue;
-    if (lost.has(before.name)) {
-      healed.push(healing(before, table.mapping, config.name, missed.has(before.name)));
-    } else if (!(moved && renumberable(before))) {
-      if (!sameIndexes(before.mapping.table, table.mapping.table))
-        await refinish(control, config.name, before, table);
-      continue;
-    }
-    await restartTable(control, before, table.mapping, start(table));
-  }
-  for (const table of changed) {
-    const before = known.get(table.mapping.table.name);
-    if (!before) continue;
-    if (before.made) await reshapeTable(control, before, table, start(table));
-    else await restartTable(control, before, table.mapping, start(table));
-  }
+  const healed = await putRight(sides, {
+    ...{ tables, known, lost, missed, shapes, start },
+    changed: new Set(changed.map(({ mapping }) => mapping.table.name)),
+    moved: record !== null && record.version >= 0 && !isOurStep(file.database, record.version, version),
+    position: record?.position ?? 0,
+  });
 
   const captured = file.capture(mappings, version);
   if (!record) {
@@ -219,64 +228,14 @@ function settledMappings(
   return settled;
 }
 
-/** True when VACUUM, which also moves the schema version, may have given the table's rows other rowids that matter. */
-function renumberable(table: FollowedTable): boolean {
-  const { key, integerPrimaryKey, withoutRowid } = table.mapping.table;
-  if (integerPrimaryKey !== null || withoutRowid) return false;
-  return key.kind === "rowid" || table.ranges.some((range) => range.rows === null);
-}
-
-function sameIndexes(a: Table, b: Table): boolean {
-  // Spelled out, because PostgreSQL's jsonb hands the members back in another order.
-  const shape = (table: Table) =>
-    table.indexes.map(({ name, unique, origin, where, terms }) => [
-      ...[name, unique, origin, where],
-      terms.map(({ column, expression, collation, descending }) => [
-        column,
-        expression,
-        collation,
-        descending,
-      ]),
-    ]);
-  return JSON.stringify(shape(a)) === JSON.stringify(shape(b));
-}
-
-/** New indexes in SQLite are built in the target as well, and dropped ones dropped; the rows need no second look. */
-async function refinish(
-  control: Control,
-  source: string,
-  before: FollowedTable,
-  table: TargetTable,
-): Promise<void> {
-  const [old] = buildTargetSchema([before.mapping]).tables;
-  const kept = table.indexes.map(({ name }) => name);
-  const dropped = (old?.indexes ?? []).map(({ name }) => name).filter((name) => !kept.includes(name));
-  await control.transaction(async () => {
-    for (const name of before.made ? dropped : []) await control.dropIndex(before.mapping, name);
-    await control.updateMapping(source, table.mapping);
-    if (before.state === "streaming") await control.setState(source, before.name, "finishing");
-  });
-}
-
-/** Why a table is copied anew that was followed: what it missed is unknown. */
-function healing(before: FollowedTable, mapping: TableMapping, source: string, missed: boolean): Problem {
-  if (missed) {
-    const message = `the change log holds every change of ${before.name} only from a later position on; it is copied again`;
-    return problem("CAPTURE_LOST", message, source, before.name);
-  }
-  const why = sameIndexes(before.mapping.table, mapping.table)
-    ? `the triggers of ${before.name} had vanished`
-    : `${before.name} has a new unique index, and what a REPLACE evicted through it so far was not captured`;
-  return problem("CAPTURE_LOST", `${why}; it is copied anew`, source, before.name);
-}
-
-async function inspectArrivals(sides: Sides, arriving: readonly TargetTable[]) {
+async function inspectArrivals(sides: Sides, arriving: readonly TargetTable[], leaving: ReadonlySet<string>) {
   if (arriving.length === 0) return new Map<string, string>();
   const { findings, tables } = await inspectTarget(
     sides.client,
     arriving,
     sides.config.target,
     sides.config.name,
+    leaving,
   );
   refuseBlockers(findings, sides.config.name);
   return tables;
@@ -285,20 +244,7 @@ async function inspectArrivals(sides: Sides, arriving: readonly TargetTable[]) {
 async function inspectChanged(sides: Sides, changed: readonly TargetTable[]): Promise<void> {
   if (changed.length === 0) return;
   const { findings } = await inspectTarget(sides.client, changed, "adopt", sides.config.name);
-  // The table is full of our own copy, of course.
-  const blocker = findings.find(
-    ({ severity, code }) => severity === "blocker" && code !== "target-not-empty",
-  );
-  if (!blocker) return;
-  const where = {
-    source: sides.config.name,
-    ...(blocker.table === undefined ? {} : { table: blocker.table }),
-  };
-  throw new SwitchbackError(
-    "SCHEMA_CHANGED",
-    `the table changed in SQLite, and its target does not fit: ${blocker.message}`,
-    where,
-  );
+  refuseUnfit(findings, sides.config.name);
 }
 
 const BLOCKER_CODES: Readonly<Record<string, ErrorCode>> = {

@@ -10,14 +10,17 @@ import { decodeKey, encodedKeyText } from "./mapping/interchange.js";
 import type { TableMapping } from "./mapping/mapping.js";
 import { assertPairs } from "./pair.js";
 import { pause } from "./retry.js";
+import { withComputedColumns } from "./store/postgres/compare-shapes.js";
 import { connectPostgres } from "./store/postgres/connection.js";
 import { Control, type FollowedTable } from "./store/postgres/control.js";
 import { isLocked } from "./store/postgres/lock.js";
+import type { ShapeDifference } from "./store/postgres/shape-difference.js";
 import { openView } from "./store/postgres/view.js";
 import { type Quarantined, quarantinedRows } from "./store/sqlite/copy-state.js";
 import { SqliteSource } from "./store/sqlite/source.js";
 import type { Position } from "./store/store.js";
 import { type AwayOptions, compareAway, touchAway } from "./verification-away.js";
+import { verifyShapes } from "./verification-shape.js";
 
 export interface TableVerdict {
   readonly name: string;
@@ -40,6 +43,8 @@ export interface Verdict {
   /** Changes that were not applied in time to be compared. */
   readonly inFlight: number;
   readonly tables: readonly TableVerdict[];
+  /** Where a target table is not what a fresh copy would be; none while PostgreSQL has the writes. */
+  readonly shape: readonly ShapeDifference[];
 }
 
 export interface VerifyOptions {
@@ -91,11 +96,18 @@ export class Verification {
       const known = followed.filter(({ name }) => there.has(name));
       const chosen = options.table === undefined ? known : known.filter(({ name }) => name === options.table);
       checkReady(options, known.length, chosen);
-      const mappings = new Map(chosen.map((table) => [table.name, table.mapping]));
-      await control.keepLog();
-      file.attach(known.map((table) => table.mapping));
       const { writes } = await control.route();
       const away = writes === "postgres" ? known : null;
+      const written = known.map((table) => table.mapping);
+      // What PostgreSQL computes by itself must be what SQLite computes.
+      const compared = away || options.source.target === "adopt" ? written : withComputedColumns(written);
+      const mappings = new Map(
+        compared
+          .filter(({ table }) => chosen.some(({ name }) => name === table.name))
+          .map((mapping) => [mapping.table.name, mapping]),
+      );
+      await control.keepLog();
+      file.attach(compared);
       return new Verification(options, file, client, control, mappings, away);
     } catch (error) {
       await opened?.close();
@@ -202,11 +214,28 @@ export class Verification {
       });
     }
     const rows = tables.reduce((sum, t) => sum + t.missing + t.extra + t.different + t.quarantined, 0);
-    const equal = comparison.settled && comparison.tables.every(isEqual) && rows === 0;
+    const shape = await this.shapes();
+    const equal = comparison.settled && comparison.tables.every(isEqual) && rows === 0 && shape.length === 0;
     if (this.options.table === undefined)
       await this.control.recordVerification(name, comparison.position, equal, rows, this.began);
     const { position, inFlight } = comparison;
-    return { source: name, equal, writes: this.away ? "postgres" : "sqlite", position, inFlight, tables };
+    return {
+      source: name,
+      equal,
+      writes: this.away ? "postgres" : "sqlite",
+      position,
+      inFlight,
+      tables,
+      shape,
+    };
+  }
+
+  private async shapes(): Promise<ShapeDifference[]> {
+    if (this.away) return [];
+    const { source, signal, table } = this.options;
+    const { file, control, client } = this;
+    const found = await verifyShapes({ source, file, control, client, signal });
+    return found.filter((difference) => table === undefined || difference.table === table);
   }
 
   /** Rows that the store that is the copy cannot hold. */

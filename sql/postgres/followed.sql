@@ -1,5 +1,5 @@
 -- $1 source. Everything known of its tables: mapping, state, ranges with what they hold, quarantine.
-SELECT f.name, f.id, f.mapping, f.ddl, f.settings, f.estimated, f.state, f.made,
+SELECT f.name, f.id, f.mapping, f.ddl, f.settings, f.estimated, f.state, f.made, f.shape,
        (SELECT count(*) FROM switchback.quarantine q WHERE q.source = f.source AND q.table_name = f.name) AS quarantined,
        (SELECT json_agg(json_build_object('number', r.number, 'lo', r.lo, 'hi', r.hi, 'rows', r.rows) ORDER BY r.number)
           FROM switchback.range r

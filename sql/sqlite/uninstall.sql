@@ -10,5 +10,6 @@ DROP TABLE IF EXISTS _switchback_carried;
 DROP TABLE IF EXISTS _switchback_quarantine;
 DROP TABLE IF EXISTS _switchback_resting;
 DROP TABLE IF EXISTS _switchback_version;
+DROP TABLE IF EXISTS _switchback_newest;
 DROP TABLE IF EXISTS _switchback_migration;
 DROP TABLE IF EXISTS _switchback_pair;

@@ -2,6 +2,7 @@
 import { haltedError } from "../asking.js";
 import { readLife } from "../life.js";
 import { Sidecar } from "../sidecar.js";
+import { wordsOf } from "../store/postgres/shape-difference.js";
 import { type Verdict, Verification } from "../verification.js";
 import { type Context, counted, type ExitCode, requirePostgres } from "./command.js";
 
@@ -59,12 +60,13 @@ export function verdictDocument(verdicts: readonly Verdict[]): unknown {
     equal,
     position: first?.position ?? 0,
     tables: verdicts.flatMap((verdict) => verdict.tables),
+    shape: verdicts.flatMap((verdict) => verdict.shape),
     sources: verdicts,
   };
 }
 
 function print(context: Context, verdicts: readonly Verdict[]): void {
-  for (const { source, equal, writes, position, inFlight, tables } of verdicts) {
+  for (const { source, equal, writes, position, inFlight, tables, shape } of verdicts) {
     const [ours, copy] = writes === "sqlite" ? ["SQLite", "PostgreSQL"] : ["PostgreSQL", "SQLite"];
     const rows = tables.reduce((sum, table) => sum + table.source, 0);
     context.out(
@@ -86,6 +88,11 @@ function print(context: Context, verdicts: readonly Verdict[]): void {
       for (const { kind, key, reason } of table.examples)
         context.out(`    ${kind} ${key}${reason ? `: ${reason}` : ""}`);
     }
+    for (const difference of shape) context.out(`  ${wordsOf(difference)}`);
+    if (shape.length > 0)
+      context.out(
+        "  Restart the sidecar: it gives its tables the shape of a fresh copy. What it leaves is not its own: drop it in PostgreSQL, or add it in SQLite.",
+      );
     if (inFlight > 0) continue;
     if (tables.some(({ missing, extra, different }) => missing + extra + different > 0))
       context.out("  Run `switchback verify --repair` to mend the rows that differ.");

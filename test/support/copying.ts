@@ -6,6 +6,7 @@ import { decideMappings } from "#switchback/mapping/decide.js";
 import type { TableMapping } from "#switchback/mapping/mapping.js";
 import { connectPostgres } from "#switchback/store/postgres/connection.js";
 import { Control } from "#switchback/store/postgres/control.js";
+import { beginTable } from "#switchback/store/postgres/followed.js";
 import { PostgresTarget } from "#switchback/store/postgres/target.js";
 import { cutRanges } from "#switchback/store/sqlite/bounds.js";
 import { SqliteSource } from "#switchback/store/sqlite/source.js";
@@ -55,7 +56,9 @@ export async function prepareCopy(options: CopyOptions): Promise<Copying> {
     const { table } = mapping;
     const rows = source.estimateOf(table);
     const ranges = cutRanges(source.database, table, rows, options.rowsPerRange);
-    await control.begin("app", { mapping, settings: "", estimated: rows, made: true, ranges });
+    await beginTable(control, "app", {
+      ...{ mapping, settings: "", estimated: rows, made: true, ranges, shape: null },
+    });
     const [pending, total] = [[...ranges], ranges.length];
     held.tables.set(table.name, { pending, copied: [], total, rows: 0, quarantined: 0 });
   }

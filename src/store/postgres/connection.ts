@@ -256,7 +256,12 @@ export function postgresError(error: unknown, where = "PostgreSQL"): unknown {
   if (error instanceof SwitchbackError || !(error instanceof Error)) return error;
   const state = sqlState(error);
   const bySqlState = state === null ? undefined : codeOf(state, error);
-  if (bySqlState) return new SwitchbackError(bySqlState, `${where}: ${error.message}`, {}, { cause: error });
+  if (bySqlState) {
+    // The detail names the objects that depend on a table or a column.
+    const { detail } = error as { detail?: unknown };
+    const named = state === "2BP01" && typeof detail === "string" ? `: ${detail.replaceAll("\n", "; ")}` : "";
+    return new SwitchbackError(bySqlState, `${where}: ${error.message}${named}`, {}, { cause: error });
+  }
   // The server ends the session with it, whatever the reason.
   const last = state !== null && /^(FATAL|PANIC)$/.test(String((error as { severity?: unknown }).severity));
   const code = (error as { code?: unknown }).code;

@@ -3,13 +3,7 @@
 // about those records live here; rows of the application are target.ts's.
 import type pg from "pg";
 import { SwitchbackError } from "../../errors.js";
-import {
-  mappingFromJson,
-  mappingToJson,
-  type TableMapping,
-  type TableMappingJson,
-} from "../../mapping/mapping.js";
-import { quote } from "../../schema.js";
+import { mappingFromJson, type TableMapping, type TableMappingJson } from "../../mapping/mapping.js";
 import { sql } from "../../sql.js";
 import type { Position, Range } from "../store.js";
 import { removalOfCapture } from "./capture.js";
@@ -17,6 +11,7 @@ import { postgresError } from "./connection.js";
 import { targetName } from "./merge.js";
 import { assertCurrent, migrate, recordsVersion } from "./migrate.js";
 import { alignSequences, readSequences } from "./sequences.js";
+import type { RecordedShape } from "./shape.js";
 
 export type TableState = "copying" | "finishing" | "streaming";
 
@@ -33,6 +28,8 @@ export interface FollowedTable {
   readonly made: boolean;
   readonly ranges: readonly (Range & { readonly rows: number | null })[];
   readonly quarantined: number;
+  /** The shape that switchback gave the table; null for an adopted table, and before it was first recorded. */
+  readonly shape: RecordedShape | null;
 }
 
 export interface SourceRecord {
@@ -64,6 +61,11 @@ export function closedFence(epoch: number): string {
 
 export class Control {
   constructor(private readonly client: pg.ClientBase) {}
+
+  /** For statements within a transaction of these records. */
+  get session(): pg.ClientBase {
+    return this.client;
+  }
 
   /**
    * True where switchback is installed, with the records that this program knows.
@@ -152,6 +154,7 @@ export class Control {
       state: TableState;
       made: boolean;
       quarantined: string;
+      shape: RecordedShape | null;
       ranges: { number: number; lo: string | null; hi: string | null; rows: number | null }[] | null;
     }>(sql("postgres/followed"), [source]);
     return rows.map((row) => ({
@@ -161,67 +164,6 @@ export class Control {
       quarantined: Number(row.quarantined),
       ranges: (row.ranges ?? []).map((range) => ({ ...range, table: row.name })),
     }));
-  }
-
-  /**
-   * Starts a table, or starts it anew: its record and its ranges, none of them copied. What is suspended for it
-   * stays on record. Run inside the transaction that makes or empties the table.
-   */
-  async begin(
-    source: string,
-    table: {
-      mapping: TableMapping;
-      settings: string;
-      estimated: number;
-      made: boolean;
-      ranges: readonly Range[];
-    },
-  ): Promise<void> {
-    const { mapping } = table;
-    const { name } = mapping.table;
-    await this.query("DELETE FROM switchback.range WHERE source = $1 AND table_name = $2", [source, name]);
-    await this.query("DELETE FROM switchback.quarantine WHERE source = $1 AND table_name = $2", [
-      source,
-      name,
-    ]);
-    await this.query(
-      `INSERT INTO switchback.followed (source, name, mapping, ddl, settings, estimated, state, made)
-       VALUES ($1, $2, $3, $4, $5, $6, 'copying', $7)
-       ON CONFLICT (source, name) DO UPDATE
-         SET mapping = excluded.mapping, ddl = excluded.ddl, settings = excluded.settings,
-             estimated = excluded.estimated, state = excluded.state, made = excluded.made`,
-      [
-        source,
-        name,
-        JSON.stringify(mappingToJson(mapping)),
-        mapping.table.sql,
-        table.settings,
-        table.estimated,
-        table.made,
-      ],
-    );
-    await this.query(
-      `INSERT INTO switchback.range (source, table_name, number, lo, hi)
-       SELECT $1, $2, r.number, r.lo, r.hi FROM json_to_recordset($3::json) AS r(number int, lo text, hi text)`,
-      [
-        source,
-        mapping.table.name,
-        JSON.stringify(table.ranges.map(({ number, lo, hi }) => ({ number, lo, hi }))),
-      ],
-    );
-  }
-
-  /** Replaces a table's mapping where only its indexes changed. */
-  async updateMapping(source: string, mapping: TableMapping): Promise<void> {
-    await this.query("UPDATE switchback.followed SET mapping = $3 WHERE source = $1 AND name = $2", [
-      source,
-      mapping.table.name,
-      JSON.stringify(mappingToJson(mapping)),
-    ]);
-  }
-
-  async dropIndex(mapping: TableMapping, name: string): Promise<void> {
-    await this.query(`DROP INDEX IF EXISTS ${quote(mapping.schema)}.${quote(name)}`);
   }
 
   async tableExists(mapping: TableMapping): Promise<boolean> {

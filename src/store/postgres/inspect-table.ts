@@ -141,7 +141,7 @@ function adoptColumn(
  * Whether every text that a codec for `want` writes is read by a `have` column and printed again as the same.
  * An integer in a wider numeric is; a bigint in an integer column is not, although most values would fit.
  */
-function canHold(have: string, want: string): boolean {
+export function canHold(have: string, want: string): boolean {
   const [h, w] = [parseType(have), parseType(want)];
   if (!h || !w) return have === want;
   if (h.type === w.type) return true;

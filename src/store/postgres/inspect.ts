@@ -76,6 +76,8 @@ export async function inspectTarget(
   tables: readonly TargetTable[],
   target: "create" | "adopt",
   source: string,
+  /** Names that are about to be free, as `placeOf` gives them. */
+  leaving: ReadonlySet<string> = new Set(),
 ): Promise<Inspection> {
   const schemas = [...new Set(tables.map((table) => table.mapping.schema))];
   const findings = (await inspectServer(client, schemas, target)).map((answer) => ({ ...answer, source }));
@@ -101,7 +103,7 @@ export async function inspectTarget(
   );
   findings.push(...numbering.map((finding) => ({ ...finding, source })));
   if (target === "create")
-    findings.push(...(await nameClashes(client, tables, schemas)).map((a) => ({ ...a, source })));
+    findings.push(...(await nameClashes(client, tables, schemas, leaving)).map((a) => ({ ...a, source })));
   return { findings, tables: states };
 }
 
@@ -237,6 +239,7 @@ async function nameClashes(
   client: pg.ClientBase,
   tables: readonly TargetTable[],
   schemas: readonly string[],
+  leaving: ReadonlySet<string>,
 ): Promise<Answer[]> {
   const wanted = new Map<string, string>();
   for (const { mapping, primaryKey, indexes } of tables) {
@@ -249,7 +252,8 @@ async function nameClashes(
   const { rows } = await client.query<RelationRow>(sql("postgres/schema/tables"), [schemas, names]);
   return rows.flatMap((row) => {
     const table = wanted.get(placeOf(row.schema, row.name));
-    if (table === undefined || row.of_table === table) return [];
+    const place = placeOf(row.schema, row.name);
+    if (table === undefined || row.of_table === table || leaving.has(place)) return [];
     return {
       severity: "blocker" as const,
       code: "target-name-taken",

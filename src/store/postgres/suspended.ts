@@ -31,11 +31,17 @@ export async function suspend(
   }
 }
 
-/** Forgets a table's foreign keys, because the table is made anew: what they become is in its new mapping. */
-export async function forgetForeignKeys(control: Control, source: string, table: string): Promise<void> {
+/** Forgets a table's foreign keys, or those of the names given: what they become is in its new mapping. */
+export async function forgetForeignKeys(
+  control: Control,
+  source: string,
+  table: string,
+  names: readonly string[] | null = null,
+): Promise<void> {
   await control.query(
-    "DELETE FROM switchback.suspended WHERE source = $1 AND table_name = $2 AND kind = 'foreign key'",
-    [source, table],
+    `DELETE FROM switchback.suspended
+      WHERE source = $1 AND table_name = $2 AND kind = 'foreign key' AND ($3::text[] IS NULL OR name = ANY ($3))`,
+    [source, table, names],
   );
 }
 

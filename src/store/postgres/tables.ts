@@ -1,12 +1,16 @@
-// Starting, restarting and leaving a table in the target. Each is one transaction that changes the table and
-// switchback's record of it together, so that a crash finds both or neither.
+// Starting, restarting, reshaping and leaving a table in the target. Each is one transaction that changes the table
+// and switchback's record of it together, so that a crash finds both or neither.
 
 import type { TableMapping } from "../../mapping/mapping.js";
 import { quote } from "../../schema.js";
 import type { Range } from "../store.js";
+import { type Alteration, alterationOf, type Known } from "./alter.js";
 import type { Control, FollowedTable } from "./control.js";
+import { beginTable, columnCount, updateTable } from "./followed.js";
 import { targetName } from "./merge.js";
 import type { TargetTable } from "./schema.js";
+import { attempt, type RecordedShape, readShapes, type StandingShape, type Tolerated } from "./shape.js";
+import { differencesOf } from "./shape-difference.js";
 import { forgetForeignKeys, suspend } from "./suspended.js";
 
 export interface Start {
@@ -14,10 +18,23 @@ export interface Start {
   readonly settings: string;
   readonly estimated: number;
   readonly ranges: readonly Range[];
+  /** The shape that the table is to have; null for one that the application's migrations made. */
+  readonly shape: RecordedShape | null;
+  /** What the operator may have added by hand. */
+  readonly tolerated: Tolerated;
 }
 
 /** How a table comes into the target: made now, found there empty, or adopted from the application's migrations. */
 export type Arrival = "make" | "found" | "adopt";
+
+/** $1 a table, $2 the one that gets its grants. */
+const GRANTS = `SELECT format('GRANT %s ON %s TO %s%s', a.privilege_type, $2::text,
+         CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END,
+         CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END) AS grant
+    FROM pg_catalog.pg_class c, aclexplode(c.relacl) a
+   WHERE c.oid = to_regclass($1) AND a.grantee <> c.relowner`;
+/** PostgreSQL's limit, dropped columns included. */
+const COLUMNS_MAX = 1_600;
 
 /** A table that is new to the target. */
 export async function startTable(
@@ -32,7 +49,8 @@ export async function startTable(
       await control.query(`CREATE SCHEMA IF NOT EXISTS ${quote(mapping.schema)}`);
       await control.query(table.create);
     }
-    await control.begin(start.source, { ...start, mapping, made: arrival === "make" });
+    if (arrival === "found") await shapeEmptied(control, null, table, start);
+    await beginTable(control, start.source, { ...start, mapping, made: arrival === "make" });
     if (arrival === "adopt") await suspend(control, start.source, [mapping]);
     await control.fence(mapping);
   });
@@ -47,11 +65,11 @@ export async function restartTable(
 ): Promise<void> {
   await control.transaction(async () => {
     await control.query(`TRUNCATE ${targetName(mapping)}`);
-    await control.begin(start.source, { ...start, mapping, made: known.made });
+    await beginTable(control, start.source, { ...start, mapping, made: known.made });
   });
 }
 
-/** A table of ours that changed its shape: columns are added where that is all, else it is made again. */
+/** A table of `target: create` that is copied again, in the shape that a fresh start would give it. */
 export async function reshapeTable(
   control: Control,
   known: FollowedTable,
@@ -59,37 +77,78 @@ export async function reshapeTable(
   start: Start,
 ): Promise<void> {
   const { mapping } = table;
-  const added = addedColumns(known.mapping, mapping);
   await control.transaction(async () => {
-    if (added) {
-      await control.query(`TRUNCATE ${targetName(mapping)}`);
-      for (const column of table.columns.filter(({ name }) => added.includes(name))) {
-        const generated =
-          column.generated === null ? "" : ` GENERATED ALWAYS AS (${column.generated}) STORED`;
-        await control.query(
-          `ALTER TABLE ${targetName(mapping)} ADD COLUMN ${quote(column.name)} ${column.type}${generated}${column.notNull ? " NOT NULL" : ""}`,
-        );
-      }
-    } else {
+    const elsewhere = targetName(known.mapping) !== targetName(mapping);
+    if (elsewhere) {
       await forgetForeignKeys(control, start.source, known.name);
-      await control.query(`DROP TABLE ${targetName(known.mapping)}`);
-      await control.query(`CREATE SCHEMA IF NOT EXISTS ${quote(mapping.schema)}`);
-      await control.query(table.create);
+      await remake(control, known.made ? known.mapping : null, table);
+    } else {
+      await control.query(`TRUNCATE ${targetName(mapping)}`);
+      await shapeEmptied(control, known, table, start);
     }
-    await control.begin(start.source, { ...start, mapping, made: known.made });
+    await beginTable(control, start.source, { ...start, mapping, made: known.made || elsewhere });
     await control.fence(mapping);
   });
 }
 
-/** The target columns that are new when nothing else changed; null when something else did. */
-function addedColumns(before: TableMapping, after: TableMapping): string[] | null {
-  if (before.target !== after.target || before.schema !== after.schema) return null;
-  const shape = (mapping: TableMapping) =>
-    mapping.columns.map((c) => [c.target, c.codec.type, c.notNull, c.source].join("\0"));
-  const [old, now] = [shape(before), shape(after)];
-  const sameKey = before.key.map((c) => c.target).join("\0") === after.key.map((c) => c.target).join("\0");
-  if (!sameKey || !old.every((column) => now.includes(column))) return null;
-  return after.columns.filter((_, i) => !old.includes(now[i] ?? "")).map((column) => column.target);
+/** What can be put right without a look at the rows: defaults, and keys and indexes that are not wanted any more. */
+export async function tuneTable(
+  control: Control,
+  known: FollowedTable,
+  mapping: TableMapping,
+  alteration: Alteration,
+  start: Start,
+): Promise<void> {
+  await control.transaction(async () => {
+    for (const statement of alteration.statements) await control.query(statement);
+    await updateTable(control, start.source, { ...start, mapping });
+    if (alteration.unbuilt && known.state === "streaming")
+      await control.setState(start.source, known.name, "finishing");
+  });
+}
+
+/** Gives an empty table the wanted shape: it stays the same table where that is possible. */
+async function shapeEmptied(control: Control, known: Known, table: TargetTable, start: Start): Promise<void> {
+  const { mapping } = table;
+  const look = async () => (await readShapes(control.session, [mapping])).get(mapping.table.name);
+  const have = await look();
+  if (!start.shape || !have) return;
+  const alteration = alterationOf(known, table, have, start.shape, start.tolerated);
+  const fits = !alteration.forward && (await columnCount(control, mapping)) + alteration.added <= COLUMNS_MAX;
+  if (fits) {
+    for (const statement of alteration.statements) await control.query(statement);
+    await bringBack(control, alteration, await look());
+  }
+  const left = differencesOf(mapping, await look(), start.shape, start.tolerated);
+  // Keys and indexes follow the copy, and what is not ours stays: verification names it.
+  const wrong = left.some(({ what, source }) => source !== null && /^(column|order|check) /.test(what));
+  if ((!wrong && fits) || !known?.made) return;
+  await remake(control, mapping, table);
+  await bringBack(control, alteration, await look());
+}
+
+/** Indexes of the operator's own went with a column that was dropped and added again. */
+async function bringBack(
+  control: Control,
+  { spared }: Alteration,
+  now: StandingShape | undefined,
+): Promise<void> {
+  for (const { name, statement } of spared) {
+    if (statement === null || now?.items.some((item) => item.name === name)) continue;
+    // One over a column that is gone for good stays away.
+    await attempt(control.session, statement);
+  }
+}
+
+/** Another table in the place of the old one, under the same grants. */
+async function remake(control: Control, before: TableMapping | null, table: TargetTable): Promise<void> {
+  const grants = before
+    ? await control.query<{ grant: string }>(GRANTS, [targetName(before), targetName(table.mapping)])
+    : null;
+  if (before) await control.query(`DROP TABLE ${targetName(before)}`);
+  await control.query(`CREATE SCHEMA IF NOT EXISTS ${quote(table.mapping.schema)}`);
+  await control.query(table.create);
+  for (const { grant } of grants?.rows ?? []) await control.query(grant);
 }
 
 /** A table that is followed no longer: it stays, as an ordinary table. */

@@ -142,7 +142,10 @@ export function installCapture(
 ): Captured {
   const present = readCapture(db);
   const complete =
-    present && outdatedTriggers(db, tables, present.ids).size === 0 && present.ids.size === tables.length;
+    present &&
+    outdatedTriggers(db, tables, present.ids).size === 0 &&
+    missingTriggers(db, tables, present.ids).size === 0 &&
+    present.ids.size === tables.length;
   if (complete && isCurrent(db) && (pair === null || isRecorded(db, pair))) {
     return { ...present, fresh: [], version };
   }
@@ -169,7 +172,7 @@ export function installCapture(
       const fresh = [...missingTriggers(db, tables, known)];
       const outdated = outdatedTriggers(db, tables, known);
       const since = present && fresh.length > 0 ? logMarker(db) : 0;
-      for (const table of tables.filter(({ name }) => outdated.has(name))) {
+      for (const table of tables.filter(({ name }) => outdated.has(name) || fresh.includes(name))) {
         const id = known.get(table.name) ?? nextId(db);
         dropTriggers(db, id);
         const from = fresh.includes(table.name) ? since : (present?.since.get(table.name) ?? 0);
@@ -181,6 +184,7 @@ export function installCapture(
         );
         for (const trigger of captureTriggers(table, id)) db.exec(trigger.sql);
       }
+      db.exec("DROP TABLE _switchback_newest; CREATE TABLE _switchback_newest (one INTEGER PRIMARY KEY)");
       const now = readCapture(db);
       if (!now) throw new Error("capture was installed but cannot be read back");
       return { ...now, fresh, version: schemaVersion(db) };
@@ -266,7 +270,7 @@ export function readCapture(db: Database.Database): Omit<Captured, "fresh" | "ve
 
 /**
  * The tables whose triggers do not capture everything: one is gone, or lacks a statement that today's indexes
- * ask for. What such a table missed is unknown.
+ * ask for, or the table was made again and they were put back. What such a table missed is unknown.
  */
 export function missingTriggers(
   db: Database.Database,
@@ -274,13 +278,29 @@ export function missingTriggers(
   ids: ReadonlyMap<string, number>,
 ): Set<string> {
   const installed = installedTriggers(db);
+  const remade = remadeTables(db);
   const covered = ({ name, statements }: Trigger) =>
     statements.every((statement) => installed.get(name)?.includes(statement) ?? false);
   const lost = tables.filter(({ name, ...table }) => {
     const id = ids.get(name);
-    return id === undefined || !captureTriggers({ name, ...table }, id).every(covered);
+    return id === undefined || remade.has(name) || !captureTriggers({ name, ...table }, id).every(covered);
   });
   return new Set(lost.map(({ name }) => name));
+}
+
+/**
+ * The tables that were made after capture was installed. One that was captured and is among them was dropped and
+ * made again: its rows went from one to the other unseen, even where its DDL and our triggers were put back.
+ */
+function remadeTables(db: Database.Database): Set<string> {
+  const names = db
+    .prepare(
+      `SELECT t.name FROM sqlite_schema t JOIN sqlite_schema newest ON newest.name = '_switchback_newest'
+        WHERE t.type = 'table' AND t.rowid > newest.rowid`,
+    )
+    .pluck()
+    .all() as string[];
+  return new Set(names.filter((name) => !/^(_switchback|sqlite)_/i.test(name)));
 }
 
 /**

@@ -101,8 +101,13 @@ export class SqliteSource implements HistorySource {
     return this.guard(() => {
       for (;;) {
         const version = schemaVersion(this.writer);
-        const schema = readSchema(this.writer);
-        if (schemaVersion(this.writer) === version) return { schema, version };
+        try {
+          const schema = readSchema(this.writer);
+          if (schemaVersion(this.writer) === version) return { schema, version };
+        } catch (error) {
+          // A table that went away while it was read.
+          if (schemaVersion(this.writer) === version) throw error;
+        }
       }
     });
   }

@@ -8,21 +8,23 @@
 //   copy:   snapshot at P ── window (W, P] ──► target at P ── ranges read at P ──► … next snapshot …
 //   run:    wait ── window (W, now] ──► target at now ── wait ── …
 import PQueue from "p-queue";
-import type {
-  Chunk,
-  Copied,
-  Counted,
-  HistorySource,
-  HistoryTarget,
-  Position,
-  Range,
-  Reading,
-  RefusedRow,
-  Scope,
-  Snapshot,
-  Source,
-  Target,
-  Window,
+import { Doubts } from "./doubts.js";
+import {
+  type Chunk,
+  type Copied,
+  type Counted,
+  type HistorySource,
+  type HistoryTarget,
+  type Position,
+  type Range,
+  type Reading,
+  type RefusedRow,
+  type Scope,
+  type Snapshot,
+  type Source,
+  StaleRows,
+  type Target,
+  type Window,
 } from "./store/store.js";
 
 /** A snapshot is let go after this long, so that the application's log can be recycled. */
@@ -57,6 +59,8 @@ export interface Observer {
 }
 
 export class Link {
+  private readonly doubts = new Doubts();
+
   constructor(
     private readonly source: Source,
     private readonly target: Target,
@@ -69,17 +73,34 @@ export class Link {
     while (this.pending() && !signal.aborted) {
       const readers = Math.min(source.maxReaders, target.writers);
       const snapshot = await source.snapshot(readers);
-      if (source.briefReads) await this.copyBriefly(target, snapshot);
-      else await this.copySnapshot(source, target, snapshot, signal);
+      await this.doubting(() =>
+        source.briefReads
+          ? this.copyBriefly(target, snapshot)
+          : this.copySnapshot(source, target, snapshot, signal),
+      );
     }
+    this.doubts.forget();
   }
 
   /** One window; false when there was nothing to apply. */
   async step(): Promise<boolean> {
     const window = await this.source.window(this.held.position, this.scope);
     if (!window) return false;
-    await this.advance(window);
+    await this.doubting(async () => {
+      await this.advance(window);
+      this.doubts.forget();
+    });
     return true;
+  }
+
+  /** Stale rows in the target are read again with the next window, and the work that met them is done again. */
+  private async doubting(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof StaleRows)) throw error;
+      this.doubts.add(error.keys);
+    }
   }
 
   /** Applies most of what there is while more keeps coming: what is left is a moment's work. */
@@ -110,10 +131,14 @@ export class Link {
     }
   }
 
-  private readonly scope: Scope = {
-    copied: (table) => this.copiedRanges(table),
-    quarantined: (table) => (this.held.tables.get(table)?.quarantined ?? 0) > 0,
-  };
+  private get scope(): Scope {
+    const doubted = this.doubts.keys;
+    return {
+      copied: (table) => this.copiedRanges(table),
+      quarantined: (table) => (this.held.tables.get(table)?.quarantined ?? 0) > 0,
+      ...(doubted.size > 0 && { doubted }),
+    };
+  }
 
   private copiedRanges(table: string): Copied {
     const held = this.held.tables.get(table);

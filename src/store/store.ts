@@ -57,6 +57,8 @@ export interface Scope {
   copied(table: string): Copied;
   /** True when the table has quarantined rows, so that every touched key must be named. */
   quarantined(table: string): boolean;
+  /** Keys to read again although nothing was logged of them: what the target holds there is in doubt. */
+  readonly doubted?: KeysByTable;
 }
 
 /** The changes of one table in a window: present rows to write, keys whose row is gone. */
@@ -89,6 +91,8 @@ export interface Window {
   /** What the log looks like just before `to`: a source that shows something else there later is not the same. */
   readonly mark: string;
   readonly tables: readonly TableWindow[];
+  /** The keys of `Scope.doubted`, where they were read again as well. */
+  readonly doubted?: KeysByTable;
   /** Ends the reading; `applied` tells that the target has committed it, so that the source may forget the changes. */
   close(applied: boolean): Promise<void>;
 }
@@ -113,6 +117,19 @@ export class SourceChanged extends Error {
   override readonly name = "SourceChanged";
 }
 
+/**
+ * Thrown by a target, with nothing committed: a unique value that the source has in one row is held by another row
+ * here, whose key the source did not name. The source cannot hold both, so that the other row is stale, unless the
+ * target is stricter: the keys are read again, and then a row that is still in the way is refused.
+ */
+export class StaleRows extends Error {
+  override readonly name = "StaleRows";
+
+  constructor(readonly keys: KeysByTable) {
+    super(`rows of ${[...keys.keys()].join(", ")} keep rows of the source out`);
+  }
+}
+
 export interface Source {
   /** The newest committed position. */
   newest(): Promise<Position>;
@@ -134,7 +151,7 @@ export interface HistorySource extends Source {
 }
 
 export interface Target {
-  /** Moves the copy from window.from to window.to in one transaction (I1, I2). */
+  /** Moves the copy from window.from to window.to in one transaction (I1, I2). @throws StaleRows */
   apply(window: Window): Promise<Applied>;
 }
 
@@ -143,7 +160,8 @@ export interface HistoryTarget extends Target {
   /**
    * Adds a range as of `position`, which must be the target's position, in one transaction. `read` gives the
    * range's chunks, and gives them again when the target has to go row by row. Rows written and rows refused are
-   * together the rows that the reader counted. @throws COUNT_MISMATCH, with nothing committed, when they are not
+   * together the rows that the reader counted. @throws COUNT_MISMATCH, with nothing committed, when they are not;
+   * StaleRows, unless the last window to this position had their keys
    */
   copy(range: Range, position: Position, read: () => Reading): Promise<CopiedRange>;
   /** How many copies may run side by side. */

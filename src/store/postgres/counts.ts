@@ -24,10 +24,10 @@ export function isMiscount(error: unknown): boolean {
 
 /** What PostgreSQL said of it, for the operator. */
 export function miscount(error: unknown, source: string): SwitchbackError {
-  if (error instanceof SwitchbackError) return error;
-  const { message, table } = error as pg.DatabaseError;
+  const cause = error instanceof SwitchbackError && error.cause !== undefined ? error.cause : error;
+  const { message, table } = cause as pg.DatabaseError;
   const where = { source, ...(table === undefined ? {} : { table }) };
-  return new SwitchbackError("COUNT_MISMATCH", `PostgreSQL: ${message}`, where, { cause: error });
+  return new SwitchbackError("COUNT_MISMATCH", `PostgreSQL: ${message}`, where, { cause });
 }
 
 /** Passes a reading on as CSV, and keeps count of what came by. */

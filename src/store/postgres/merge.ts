@@ -97,7 +97,7 @@ function counted(statement: string, wanted: string): string {
 }
 
 /** A row of x and the row t of the table have the same key. */
-function keyMatch(mapping: TableMapping, typed: boolean): string[] {
+export function keyMatch(mapping: TableMapping, typed: boolean): string[] {
   return mapping.key.map((column) => {
     const at = mapping.columns.findIndex((other) => other.target === column.target);
     return `t.${quote(column.target)} = ${value(column, at, typed)}`;

@@ -5,16 +5,22 @@ import { Refusal } from "../../mapping/codec.js";
 import { keyIndexes, keyText } from "../../mapping/interchange.js";
 import type { TableMapping } from "../../mapping/mapping.js";
 import { quote } from "../../schema.js";
-import type { RefusedRow } from "../store.js";
+import type { EncodedRow, RefusedRow } from "../store.js";
 import { countMismatch } from "./counts.js";
 import { deleteRows, type TargetFacts, writeRows } from "./merge.js";
+import { rivalsOf } from "./rivals.js";
 import { copyInto } from "./rows.js";
 import { arrayRelation, arraysOf, copyArrayStage, createArrayStage } from "./staged-rows.js";
 
 export interface Written {
   readonly written: number;
   readonly refused: readonly RefusedRow[];
+  /** Keys of other rows, which hold a unique value of a row that was refused for it. */
+  readonly rivals?: readonly EncodedRow[];
 }
+
+/** unique_violation, exclusion_violation. */
+const DUPLICATE = /^23(505|P01)$/;
 
 /** Refused rows named at a time. */
 const NAMES = 10_000;
@@ -46,12 +52,14 @@ export async function writeRowByRow(
   };
   // Every present version goes first: keys always read back, because they were encoded by their own codecs.
   await client.query(deleteRows(mapping, facts, rows(""), false), [mapping.table.name, staged]);
-  const { rows: failures } = await client.query<{ n: string; reason: string }>(
-    "SELECT n, reason FROM switchback.insert_staged($1, $2)",
+  const { rows: failures } = await client.query<{ n: string; state: string; reason: string }>(
+    "SELECT n, state, reason FROM switchback.insert_staged($1, $2)",
     [writeRows(mapping, facts, rows(" WHERE s.n BETWEEN $1 AND $2 ORDER BY s.n"), false), staged],
   );
   const refused = await named(client, mapping, stage, failures);
-  return { written: staged - refused.length, refused };
+  const kept = failures.filter(({ state }) => DUPLICATE.test(state)).map(({ n }) => n);
+  const rivals = kept.length === 0 ? [] : await rivalsOf(client, mapping, facts, stage, kept);
+  return { written: staged - refused.length, refused, rivals };
 }
 
 async function named(

@@ -8,6 +8,7 @@ import type { TableMapping } from "../../mapping/mapping.js";
 import type {
   Applied,
   CopiedRange,
+  EncodedRow,
   HistoryTarget,
   Position,
   Range,
@@ -20,6 +21,7 @@ import { cancelStatements, connectPostgres, isDataError, postgresError } from ".
 import { countMismatch, isMiscount, miscount, Tally } from "./counts.js";
 import { readFacts } from "./facts.js";
 import { copyTarget, narrowStatements, type TargetFacts } from "./merge.js";
+import { Confirmed } from "./rivals.js";
 import { type Written, writeRowByRow } from "./row-by-row.js";
 import { copyInto, csvOf, valuesOf } from "./rows.js";
 import { deleteStaged, writeStaged } from "./staged-merge.js";
@@ -41,6 +43,7 @@ export class PostgresTarget implements HistoryTarget {
   /** The transaction that windows are part of, while a flip has one open. */
   private joined: { readonly client: pg.Client; readonly tables: Set<string> } | null = null;
   private stages = 0;
+  private confirmed = new Confirmed(null);
 
   private constructor(
     private readonly config: PostgresConfig,
@@ -125,6 +128,12 @@ export class PostgresTarget implements HistoryTarget {
   }
 
   async apply(window: Window): Promise<Applied> {
+    const applied = await this.applyOnce(window);
+    this.confirmed = new Confirmed(window);
+    return applied;
+  }
+
+  private async applyOnce(window: Window): Promise<Applied> {
     try {
       if (this.joined) {
         for (const { table } of window.tables) this.joined.tables.add(table);
@@ -186,6 +195,7 @@ export class PostgresTarget implements HistoryTarget {
       await client.query(HOLD, [this.source, this.owner, position]);
       const outcome = await write(tally.csv(reading));
       tally.check(outcome);
+      this.confirmed.assertNoOther(new Map([[range.table, outcome.rivals ?? []]]), position);
       const refused = [...tally.refused, ...outcome.refused];
       await this.quarantine(client, range.table, refused);
       const { rowCount } = await client.query(RECORD, [
@@ -247,6 +257,7 @@ export class PostgresTarget implements HistoryTarget {
   private async move(client: pg.Client, window: Window, each: boolean): Promise<Applied> {
     const refused: RefusedRow[] = [];
     const mended = new Map<string, number>();
+    const rivals = new Map<string, readonly EncodedRow[]>();
     await client.query(this.advance(window));
     for (const table of window.tables) {
       if (table.touched.length > 0) {
@@ -265,10 +276,12 @@ export class PostgresTarget implements HistoryTarget {
         const outcome = await this.writeEach(client, mapping, csvOf(table.rows));
         await this.quarantine(client, table.table, outcome.refused);
         refused.push(...outcome.refused);
+        rivals.set(table.table, outcome.rivals ?? []);
       } else {
         await writeStaged(client, mapping, this.factsOf(mapping), this.stage("rows"), table.rows);
       }
     }
+    new Confirmed(window).assertNoOther(rivals, window.to);
     return { refused, mended };
   }
 

@@ -2,9 +2,10 @@
 // pairs, so that 64-bit integers, reals, blobs and text that is not valid come back exactly.
 import type Database from "better-sqlite3";
 import { InvalidText, type SqliteValue } from "../../mapping/codec.js";
+import type { TableMapping } from "../../mapping/mapping.js";
 import { exactValues, StoredText } from "../../mapping/stored-text.js";
 import { quote, type Table } from "../../schema.js";
-import type { Bound, Range } from "../store.js";
+import type { Bound, Copied, Range } from "../store.js";
 import { beyond, boundParameters, fromTable, orderColumns, orderedByRowid } from "./select.js";
 
 export function boundText(values: readonly SqliteValue[]): Bound {
@@ -99,4 +100,30 @@ function keyCuts(db: Database.Database, table: Table, rowsPerRange: number): Bou
     row = next.get(...boundParameters(table, stored, key)) as unknown[] | undefined;
   }
   return cuts;
+}
+
+/** SQL and its parameters: the row lies in a range that the target holds. Adjoining ranges are merged first. */
+export function copiedCondition(
+  mapping: TableMapping,
+  text: StoredText,
+  copied: Copied,
+): { sql: string; values: unknown[] } {
+  if (copied === "all") return { sql: "", values: [] };
+  const merged: Range[] = [];
+  for (const range of [...copied].sort((a, b) => a.number - b.number)) {
+    const last = merged.at(-1);
+    if (last && last.hi !== null && last.hi === range.lo)
+      merged[merged.length - 1] = { ...last, hi: range.hi };
+    else merged.push(range);
+  }
+  const values: unknown[] = [];
+  const inside = (bound: string | null, operator: ">" | "<=") => {
+    if (bound === null) return [];
+    values.push(...boundParameters(mapping.table, text, boundValues(bound)));
+    return [beyond(mapping.table, operator)];
+  };
+  const terms = merged.map((range) =>
+    ["1", ...inside(range.lo, ">"), ...inside(range.hi, "<=")].join(" AND "),
+  );
+  return { sql: terms.length === 0 ? "0" : `(${terms.join(" OR ")})`, values };
 }

@@ -6,31 +6,22 @@
 import { createHash } from "node:crypto";
 import type Database from "better-sqlite3";
 import { Refusal, type SqliteValue } from "../../mapping/codec.js";
-import { csvBytes, csvLine, encodeRow, keyIndexes, keyOf, keyText } from "../../mapping/interchange.js";
+import {
+  csvBytes,
+  csvLine,
+  decodeKey,
+  encodeRow,
+  keyIndexes,
+  keyOf,
+  keyText,
+} from "../../mapping/interchange.js";
 import type { TableMapping } from "../../mapping/mapping.js";
 import { EXACT_SLOT, exactValues, StoredText } from "../../mapping/stored-text.js";
 import { keyExpressions, quote } from "../../schema.js";
-import type {
-  Copied,
-  EncodedRow,
-  Position,
-  Range,
-  RefusedRow,
-  Scope,
-  TableWindow,
-  Window,
-} from "../store.js";
-import { boundValues } from "./bounds.js";
+import type { EncodedRow, Position, RefusedRow, Scope, TableWindow, Window } from "../store.js";
+import { copiedCondition } from "./bounds.js";
 import { logKeyColumns } from "./capture.js";
-import {
-  beyond,
-  boundParameters,
-  cleanExpression,
-  csvExpression,
-  exactList,
-  fromTable,
-  isSound,
-} from "./select.js";
+import { cleanExpression, csvExpression, exactList, fromTable, isSound } from "./select.js";
 import { Spool } from "./spool.js";
 
 /** Up to this many log rows a table's changes are read into memory as values. */
@@ -65,15 +56,18 @@ export async function readWindow(
     for (const spool of spools) spool.dispose();
   };
   try {
-    for (const row of counts.all(after, to) as [bigint, bigint][]) {
-      const count = Number(row[1]);
-      changes += count;
-      const table = followed.find((candidate) => candidate.id === Number(row[0]));
-      if (!table) continue;
+    const logged = new Map(
+      (counts.all(after, to) as [bigint, bigint][]).map(([id, count]) => [Number(id), Number(count)]),
+    );
+    for (const count of logged.values()) changes += count;
+    for (const table of followed) {
+      const { name } = table.mapping.table;
+      const count = logged.get(table.id) ?? 0;
+      const doubted = scope.doubted?.get(name)?.length ?? 0;
       // Nothing of the table is in the target yet: there is nothing to move.
-      if (scope.copied(table.mapping.table.name).length === 0) continue;
+      if (count + doubted === 0 || scope.copied(name).length === 0) continue;
       const reader = new TableReader(db, table, scope, after, to);
-      if (count <= NARROW_CHANGES) tables.push(reader.narrow(count, spools));
+      if (count + doubted <= NARROW_CHANGES) tables.push(reader.narrow(count, spools));
       else tables.push(await reader.wide(count, spools, breathe));
     }
   } catch (error) {
@@ -81,7 +75,8 @@ export async function readWindow(
     throw error;
   }
   const close = async () => dispose();
-  return { from: after, to, changes, mark: markAt(db, to), tables, close };
+  const { doubted } = scope;
+  return { from: after, to, changes, mark: markAt(db, to), tables, ...(doubted && { doubted }), close };
 }
 
 /** Log rows in a mark. Each is the only one of its kind, so one would do; more also see what was changed by hand. */
@@ -115,6 +110,9 @@ class TableReader {
   private readonly copied: { sql: string; values: unknown[] };
   private readonly naming: boolean;
   private readonly text: StoredText;
+  /** Keys in doubt that SQLite cannot hold, and so has not. */
+  private readonly absent: EncodedRow[] = [];
+  private readonly doubts: boolean;
 
   constructor(
     private readonly db: Database.Database,
@@ -129,6 +127,22 @@ class TableReader {
     this.text = StoredText.of(db);
     this.copied = copiedCondition(this.mapping, this.text, scope.copied(this.mapping.table.name));
     this.naming = scope.quarantined(this.mapping.table.name);
+    this.doubts = this.listDoubted(scope.doubted?.get(this.mapping.table.name) ?? []);
+  }
+
+  /** Keeps the keys in doubt where `distinctKeys` reads them. */
+  private listDoubted(keys: readonly EncodedRow[]): boolean {
+    this.db.exec("DROP TABLE IF EXISTS temp._switchback_doubted");
+    if (keys.length === 0) return false;
+    this.db.exec(`CREATE TEMP TABLE _switchback_doubted (${this.logKeys.join(", ")})`);
+    const marks = this.logKeys.map(() => "?").join(", ");
+    const insert = this.db.prepare<unknown[]>(`INSERT INTO temp._switchback_doubted VALUES (${marks})`);
+    for (const key of keys) {
+      const values = decodeKey(this.mapping, key);
+      if (values instanceof Refusal) this.absent.push(key);
+      else insert.run(...values);
+    }
+    return true;
   }
 
   /** All the changes at once, value by value; rows that are too wide for memory together are spooled after all. */
@@ -140,7 +154,7 @@ class TableReader {
     let rows: EncodedRow[] = [];
     let characters = 0;
     let spool: Spool | null = null;
-    const gone: EncodedRow[] = [];
+    const gone: EncodedRow[] = [...this.absent];
     const refused: RefusedRow[] = [];
     const touched: string[] = [];
     for (const raw of statement.iterate(...this.window(), ...this.copied.values) as Iterable<unknown[]>) {
@@ -222,6 +236,7 @@ class TableReader {
     const rows = new Spool();
     const gone = new Spool();
     spools.push(rows, gone);
+    for (const key of this.absent) gone.write(Buffer.from(csvLine(key)), 1);
     const refused: RefusedRow[] = [];
     const touched: string[] = [];
     const absorb = (list: unknown[][]) => {
@@ -328,7 +343,9 @@ class TableReader {
   }
 
   private distinctKeys(): string {
-    return `SELECT DISTINCT ${this.logKeys.join(", ")} FROM _switchback_log WHERE seq > ? AND seq <= ? AND t = ?`;
+    const keys = this.logKeys.join(", ");
+    const doubted = this.doubts ? ` UNION SELECT ${keys} FROM temp._switchback_doubted` : "";
+    return `SELECT DISTINCT ${keys} FROM _switchback_log WHERE seq > ? AND seq <= ? AND t = ?${doubted}`;
   }
 
   private window(): unknown[] {
@@ -346,30 +363,4 @@ class TableReader {
     ]);
     return `${fromTable(this.mapping.table)} ON ${[...equal, ...(this.copied.sql === "" ? [] : [this.copied.sql])].join(" AND ")}`;
   }
-}
-
-/** SQL and its parameters: the row lies in a range that the target holds. Adjoining ranges are merged first. */
-function copiedCondition(
-  mapping: TableMapping,
-  text: StoredText,
-  copied: Copied,
-): { sql: string; values: unknown[] } {
-  if (copied === "all") return { sql: "", values: [] };
-  const merged: Range[] = [];
-  for (const range of [...copied].sort((a, b) => a.number - b.number)) {
-    const last = merged.at(-1);
-    if (last && last.hi !== null && last.hi === range.lo)
-      merged[merged.length - 1] = { ...last, hi: range.hi };
-    else merged.push(range);
-  }
-  const values: unknown[] = [];
-  const inside = (bound: string | null, operator: ">" | "<=") => {
-    if (bound === null) return [];
-    values.push(...boundParameters(mapping.table, text, boundValues(bound)));
-    return [beyond(mapping.table, operator)];
-  };
-  const terms = merged.map((range) =>
-    ["1", ...inside(range.lo, ">"), ...inside(range.hi, "<=")].join(" AND "),
-  );
-  return { sql: terms.length === 0 ? "0" : `(${terms.join(" OR ")})`, values };
 }

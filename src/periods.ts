@@ -2,9 +2,9 @@
 // asks for ends it, or one that was tried in vain. What was opened for a flip is closed with the period.
 import type { Logger } from "pino";
 import type { Config, PostgresConfig } from "./config.js";
+import type { Drainable } from "./flip.js";
 import type { Follower, InHand } from "./follower.js";
 import { Handover } from "./handover.js";
-import type { Link } from "./link.js";
 import type { PhaseEvent } from "./phase.js";
 import { cutoverObstacle, revertObstacle } from "./preconditions.js";
 import { problem } from "./reconcile.js";
@@ -86,7 +86,7 @@ export async function homePeriod(options: PeriodOptions, signal: AbortSignal): P
 /** PostgreSQL has the writes, and every SQLite file is kept a warm copy. */
 export async function awayPeriod(options: PeriodOptions, signal: AbortSignal): Promise<void> {
   const { postgres, owner, followers, waysBack, switching } = options;
-  const handover = new Handover<Link>(waysBack.length);
+  const handover = new Handover<Drainable>(waysBack.length);
   let waiting = waysBack.length;
   const ready = () => {
     waiting -= 1;

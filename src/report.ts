@@ -2,6 +2,7 @@
 // lag as numbers. It only reads.
 import type { Logger } from "pino";
 import { counted } from "./commands/command.js";
+import { ERRORS, SwitchbackError } from "./errors.js";
 import type { LagClock } from "./lag.js";
 import type { Held } from "./link.js";
 import type { SourceMetrics } from "./metrics.js";
@@ -62,4 +63,13 @@ export function lagOf(newest: Position, held: Held, lag: LagClock): SourceStatus
     changes: Math.max(0, newest - held.position),
     seconds: Math.round(lag.seconds(held.position) * 1_000) / 1_000,
   };
+}
+
+/** An error as the status shows it. */
+export function describe(error: unknown): Problem {
+  if (error instanceof SwitchbackError) {
+    return { code: error.code, message: error.message, hint: error.kind.hint, ...error.where };
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return { code: "BUG", message, hint: ERRORS.BUG.hint };
 }

@@ -4,8 +4,9 @@
 // the operator. It closes in the reverse order of opening.
 import type { Logger } from "pino";
 import { haltedError } from "./asking.js";
+import { ClosedDoors, guarded } from "./closed-doors.js";
 import type { Config, PostgresConfig } from "./config.js";
-import { ERRORS, isRetryable, SwitchbackError } from "./errors.js";
+import { isRetryable, SwitchbackError } from "./errors.js";
 import { FileLocks } from "./file-locks.js";
 import { Follower } from "./follower.js";
 import { createMetrics, type FlipResult as FlipOutcome, type Metrics } from "./metrics.js";
@@ -13,15 +14,16 @@ import { foreign, strangers } from "./pair.js";
 import { awayPeriod, homePeriod, together } from "./periods.js";
 import { next, type Phase, type PhaseEvent, STARTING, slowest } from "./phase.js";
 import { type Progress, withPrefix } from "./progress.js";
+import { describe } from "./report.js";
 import { resume } from "./resume.js";
 import { BACKOFF, type Backoff, Outage, pause, pauseMs, shared } from "./retry.js";
 import { RouteFile, refuseToForget } from "./route.js";
 import type { Problem, Route, Status } from "./status.js";
 import { connectPostgres } from "./store/postgres/connection.js";
 import { Control, type Verification as Recorded } from "./store/postgres/control.js";
-import { lockTarget } from "./store/postgres/lock.js";
+import { isOwner, lockTarget } from "./store/postgres/lock.js";
 import { Switching } from "./switching.js";
-import { type Verdict, Verification } from "./verification.js";
+import { type Verdict, verifyAll } from "./verification.js";
 import { VERSION } from "./version.js";
 import { WayBack } from "./way-back.js";
 
@@ -40,6 +42,8 @@ const DECIDED: ReadonlySet<string> = new Set([
   "ROUTE_AHEAD",
   "SQLITE_REPLACED",
   "SQLITE_REWOUND",
+  "SOURCE_FOREIGN",
+  "SOURCE_TAKEN",
 ]);
 /** Whoever asks for the status is not kept waiting by a store that hangs. */
 const LOOK_MS = 200;
@@ -57,6 +61,8 @@ export class Sidecar {
   private readonly waysBack: readonly WayBack[];
   private readonly switching: Switching;
   private readonly fileLocks = new FileLocks();
+  private readonly doors: ClosedDoors;
+  private owner = "";
 
   constructor(
     private readonly config: Config,
@@ -91,6 +97,12 @@ export class Sidecar {
         }),
     );
     this.routeFile = new RouteFile(config.routeFile, log);
+    this.doors = new ClosedDoors({
+      files: () => this.followers.map(guarded),
+      epoch: () => (this.currentRoute.writes === "postgres" ? this.currentRoute.epoch : null),
+      ours: () => isOwner(postgres, config.sources, this.owner),
+      log,
+    });
     this.switching = new Switching({
       flagFile: config.flagFile,
       routeFile: config.routeFile,
@@ -135,6 +147,7 @@ export class Sidecar {
   async run(signal: AbortSignal): Promise<void> {
     const outage = new Outage(this.log, "following the source");
     const startedMs = performance.now();
+    void this.doors.watch(signal);
     let [connected, started] = [false, false];
     /** What halts the sidecar once the doors are right. */
     let halting: { readonly error: unknown } | null = null;
@@ -153,7 +166,12 @@ export class Sidecar {
           if (halting) throw halting.error;
           following = true;
           this.switching.live();
-          while (!inner.aborted) await this.period(owner, inner, ready);
+          await together(inner, [
+            async (stop) => {
+              while (!stop.aborted) await this.period(owner, stop, ready);
+            },
+            (stop) => this.doors.breach(stop),
+          ]);
         });
         return;
       } catch (error) {
@@ -255,6 +273,7 @@ export class Sidecar {
     }
     const sources = this.followers.map(({ source }) => source);
     this.currentRoute = await resume(this.postgres, owner, sources, this.log, this.adopt);
+    this.owner = owner;
     this.asked = true;
     return this.currentRoute;
   }
@@ -300,6 +319,7 @@ export class Sidecar {
       verify: this.verified(),
       problems: [
         ...(phase.name === "halted" ? [phase.problem] : []),
+        ...this.doors.problems(phase.name === "halted" ? phase.problem : null),
         ...(this.outage ? [this.outage] : []),
         ...(this.hindrance ? [this.hindrance] : []),
         ...(this.routeFile.problem ? [this.routeFile.problem] : []),
@@ -336,22 +356,7 @@ export class Sidecar {
   async verify(signal: AbortSignal): Promise<readonly Verdict[]> {
     const phase = slowest(this.phases);
     if (phase.name === "halted") throw haltedError(phase.problem);
-    const verdicts: Verdict[] = [];
-    for (const source of this.config.sources) {
-      const verification = await Verification.open({
-        source,
-        postgres: this.postgres,
-        table: undefined,
-        signal,
-        catchUp: async () => {},
-      });
-      try {
-        verdicts.push(await verification.verify());
-      } finally {
-        await verification.close();
-      }
-    }
-    return verdicts;
+    return verifyAll(this.config.sources, this.postgres, signal);
   }
 
   /** The last comparison of a source was read from the target's records, whoever made it. */
@@ -383,12 +388,4 @@ export class Sidecar {
     this.fileLocks.release();
     this.metrics.close();
   }
-}
-
-function describe(error: unknown): Problem {
-  if (error instanceof SwitchbackError) {
-    return { code: error.code, message: error.message, hint: error.kind.hint, ...error.where };
-  }
-  const message = error instanceof Error ? error.message : String(error);
-  return { code: "BUG", message, hint: ERRORS.BUG.hint };
 }

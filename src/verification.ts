@@ -274,6 +274,25 @@ export class Verification {
   }
 }
 
+/** Compares every source with its copy beside the sidecar that follows them. */
+export async function verifyAll(
+  sources: readonly SourceConfig[],
+  postgres: PostgresConfig,
+  signal: AbortSignal,
+): Promise<readonly Verdict[]> {
+  const verdicts: Verdict[] = [];
+  for (const source of sources) {
+    const open = { source, postgres, table: undefined, signal, catchUp: async () => {} };
+    const verification = await Verification.open(open);
+    try {
+      verdicts.push(await verification.verify());
+    } finally {
+      await verification.close();
+    }
+  }
+  return verdicts;
+}
+
 function checkReady(
   options: VerifyOptions,
   known: number,

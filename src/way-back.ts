@@ -4,6 +4,7 @@ import type pg from "pg";
 import type { Logger } from "pino";
 import type { PostgresConfig, SourceConfig } from "./config.js";
 import { SwitchbackError } from "./errors.js";
+import type { Drainable } from "./flip.js";
 import type { Handover } from "./handover.js";
 import { LagClock } from "./lag.js";
 import { type Held, Link } from "./link.js";
@@ -37,7 +38,7 @@ interface Kept {
   readonly client: pg.Client;
   readonly tables: readonly FollowedTable[];
   readonly ready: () => void;
-  readonly handover: Handover<Link>;
+  readonly handover: Handover<Drainable>;
 }
 
 const SAMPLE_MS = 200;
@@ -65,7 +66,7 @@ export class WayBack {
     tables: readonly FollowedTable[],
     signal: AbortSignal,
     ready: () => void,
-    handover: Handover<Link>,
+    handover: Handover<Drainable>,
   ): Promise<void> {
     const { postgres, source: config } = this.options;
     // Each is closed if the next cannot be opened: a server short of connections must not lose more with every try.
@@ -108,7 +109,13 @@ export class WayBack {
       await this.sample(source);
       ready();
       await link.run(AbortSignal.any([signal, handover.stopping]), () => this.idle(client, target));
-      if (!signal.aborted) await handover.park(link, signal);
+      if (signal.aborted) return;
+      const drain = async (stop: AbortSignal) => {
+        await link.drain(stop);
+        // What opens next must be the copy that was kept, also where nothing was left to carry.
+        target.assertHeld();
+      };
+      await handover.park({ approach: (stop) => link.approach(stop), drain }, signal);
     } finally {
       signal.removeEventListener("abort", stop);
       clearInterval(sampler);

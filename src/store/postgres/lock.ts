@@ -85,3 +85,26 @@ async function describeHolder(client: pg.Client): Promise<string> {
   if (name.startsWith("switchback on ")) return `another sidecar has it, ${name} (${session})`;
   return `${session} has it, with application_name "${name}", which is no sidecar; SELECT pg_terminate_backend(${pid}) ends it`;
 }
+
+/** True when PostgreSQL has the writes of these sources and records this owner; false when it does not answer. */
+export async function isOwner(
+  config: PostgresConfig,
+  sources: readonly { readonly name: string }[],
+  owner: string,
+): Promise<boolean> {
+  try {
+    const client = await connectPostgres(config, { name: "switchback watch" });
+    try {
+      const { rows } = await client.query<{ ours: boolean }>(
+        `SELECT (SELECT count(*) FROM switchback.source WHERE name = ANY ($1) AND owner = $2) = cardinality($1)
+                AND EXISTS (SELECT 1 FROM switchback.route WHERE writes = 'postgres') AS ours`,
+        [sources.map(({ name }) => name), owner],
+      );
+      return rows[0]?.ours ?? false;
+    } finally {
+      await client.end().catch(() => {});
+    }
+  } catch {
+    return false;
+  }
+}

@@ -16,14 +16,15 @@ import { SwitchbackError } from "../../errors.js";
 import { type Gate, type Marks, type Position, SourceChanged } from "../store.js";
 import { isKnownSchema, recordSchema, recordStep, schemaVersion } from "./capture.js";
 import { openSqlite, sqliteError } from "./connection.js";
+import { FENCE, fenceTrigger } from "./fence.js";
 import { raiseMark } from "./marks.js";
 import { isCurrent, migrate } from "./migrate.js";
 import { isRecorded, leaveCopies, type RecordedPair, recordPair } from "./pair.js";
 import { restTriggers, wakeTriggers } from "./resting.js";
+import { shut } from "./shut.js";
 import type { SqliteSource } from "./source.js";
 import { immediately, lasting } from "./transaction.js";
 
-const FENCE = "_switchback_fence";
 /** Opening again and recording are never given up; this long they may wait for a lock before they say so. */
 const PATIENCE_MS = 30_000;
 
@@ -158,12 +159,7 @@ export class SqliteGate implements Gate {
   async shut(index: number, epoch: number): Promise<void> {
     const file = this.files[index];
     if (!file) return;
-    await immediately(file.db, patience(), () => {
-      migrate(file.db);
-      file.db.exec(`DROP TRIGGER IF EXISTS ${FENCE}`);
-      file.db.exec(fenceTrigger(epoch));
-      file.db.exec("INSERT OR IGNORE INTO _switchback_fenced VALUES (1)");
-    });
+    await immediately(file.db, patience(), () => shut(file.db, epoch, []));
   }
 
   async reopen(epoch: number): Promise<void> {
@@ -260,14 +256,6 @@ function guard<T>({ source }: File, work: () => T): T {
   } catch (error) {
     throw sqliteError(error, { source: source.name, file: source.file });
   }
-}
-
-function fenceTrigger(epoch: number): string {
-  return (
-    `CREATE TRIGGER ${FENCE} BEFORE INSERT ON _switchback_log BEGIN ` +
-    "SELECT RAISE(IGNORE) FROM _switchback_applying; " +
-    `SELECT RAISE(ABORT, 'switchback: writes have moved to PostgreSQL (epoch ${epoch})') FROM _switchback_fenced; END`
-  );
 }
 
 function readDoor(db: Database.Database): Door {

@@ -42,6 +42,8 @@ export class SqliteTarget implements Target {
   private readonly tables = new Map<string, TableReplay>();
   private readonly mappings: ReadonlyMap<string, TableMapping>;
   private readonly place: Place;
+  /** How far the file has come by this sidecar's own doing; null before it was claimed. */
+  private reached: Position | null = null;
 
   /** @throws SwitchbackError as openSqlite */
   constructor(
@@ -76,7 +78,8 @@ export class SqliteTarget implements Target {
       if (position === undefined) {
         throw new SwitchbackError("NOT_INSTALLED", "the file has no record of a position", this.where);
       }
-      return Number(position);
+      this.reached = Number(position);
+      return this.reached;
     } catch (error) {
       throw this.explained(error);
     }
@@ -115,6 +118,7 @@ export class SqliteTarget implements Target {
       remember(this.db, window, touched);
       this.db.exec("DELETE FROM _switchback_applying");
       await this.patiently("COMMIT");
+      this.reached = window.to;
       return { refused: quarantine.refused, mended: quarantine.mended };
     } catch (error) {
       if (this.db.inTransaction) this.db.exec("ROLLBACK");
@@ -127,7 +131,7 @@ export class SqliteTarget implements Target {
    * whose rows may have suffered, and why; `acceptSchema` makes it known. @throws SwitchbackError SQLITE_REPLACED
    */
   disturbed(): { readonly table: string; readonly reason: string }[] | null {
-    this.place.assertSame();
+    this.assertHeld();
     try {
       if (isKnownSchema(this.db)) return null;
       const tables = [...this.mappings.values()].map(({ table }) => table);
@@ -176,11 +180,44 @@ export class SqliteTarget implements Target {
 
   private advance(to: Position): void {
     const { changes } = this.db
-      .prepare("UPDATE _switchback_position SET position = ? WHERE owner = ?")
-      .run(to, this.owner);
-    if (changes === 0) {
-      throw new SwitchbackError("POSITION_CONFLICT", "another sidecar took the SQLite file over", this.where);
+      .prepare(
+        "UPDATE _switchback_position SET position = ? WHERE owner = ? AND position = ifnull(?, position)",
+      )
+      .run(to, this.owner, this.reached);
+    if (changes === 0) throw this.strayed();
+  }
+
+  /**
+   * Proves that the file is what this sidecar made of it. @throws SwitchbackError SPLIT for a backup that was put back,
+   * POSITION_CONFLICT when another owner took the file over, SQLITE_REPLACED
+   */
+  assertHeld(): void {
+    this.place.assertSame();
+    try {
+      const held = this.db
+        .prepare("SELECT 1 FROM _switchback_position WHERE owner = ? AND position = ifnull(?, position)")
+        .get(this.owner, this.reached);
+      if (held === undefined) throw this.strayed();
+    } catch (error) {
+      throw this.explained(error);
     }
+  }
+
+  /** Another sidecar only ever takes the file further, and leaves it closed or opens it under a later epoch. */
+  private strayed(): SwitchbackError {
+    const found = this.db.prepare("SELECT position FROM _switchback_position").pluck().get();
+    const closed = this.db.prepare("SELECT 1 FROM _switchback_fenced").get() !== undefined;
+    if (closed && Number(found) >= (this.reached ?? 0))
+      return new SwitchbackError(
+        "POSITION_CONFLICT",
+        "another sidecar took the SQLite file over",
+        this.where,
+      );
+    return new SwitchbackError(
+      "SPLIT",
+      `${this.where.file} holds ${found} of PostgreSQL's changes, but ${this.reached} were carried to it: a backup was put back`,
+      this.where,
+    );
   }
 
   private async applyTable(window: TableWindow, quarantine: Quarantine, touched: Touched): Promise<void> {

@@ -332,11 +332,12 @@ export const ERRORS = {
     1,
     "Changes may be missing in SQLite. Run `switchback verify --repair`: once everything is equal, the way back is free; a trigger that others made on a table there must go first.",
   ),
-  CHANGE_UNREADABLE: kind(
+  CHANGE_UNREADABLE: kind("postgres", "operator", 1, "Run `switchback verify --repair` to clear the record."),
+  TARGET_DISTURBED: kind(
     "postgres",
-    "operator",
-    1,
-    "Somebody else wrote to switchback.change; the record was taken out. Run `switchback verify --repair`: once everything is equal, the way back is free.",
+    "retry",
+    4,
+    "Triggers and foreign keys rest until the cutover wakes them: run `switchback verify` once before it. Drop a rule, and create it after the cutover.",
   ),
   EMBEDDED_MISSING: kind(
     "configuration",

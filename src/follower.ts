@@ -12,11 +12,11 @@ import type { SourceMetrics } from "./metrics.js";
 import type { PhaseEvent } from "./phase.js";
 import type { Progress } from "./progress.js";
 import { problem, reconcile } from "./reconcile.js";
-import { gaugeLag, lagOf, noteRefused, noteStale, quarantineProblems } from "./report.js";
+import { gaugeLag, lagOf, noteRefused, noteStale, quarantineProblems, unknownProblems } from "./report.js";
 import type { Problem, SourceStatus, TableStatus } from "./status.js";
 import { buildKeys } from "./store/postgres/build.js";
 import { Control, type FollowedTable, type Verification } from "./store/postgres/control.js";
-import { assertSeesAll } from "./store/postgres/guards.js";
+import { assertUndisturbed } from "./store/postgres/guards.js";
 import { targetName } from "./store/postgres/merge.js";
 import type { TargetTable } from "./store/postgres/schema.js";
 import { PostgresTarget } from "./store/postgres/target.js";
@@ -53,8 +53,8 @@ const LOG_ROWS_PRESSING = 2_000_000;
 const QUIET_MS = 300;
 const GRACE_MS = 1_000;
 const PRUNE_EVERY_MS = 250;
-/** A comparison made by another process shows in the metrics this soon. */
-const RECORDS_EVERY_MS = 5_000;
+/** A comparison made by another process, and a trigger on the copy, are noticed this soon. */
+const RECORDS_EVERY_MS = 2_000;
 /** Bites taken in one quiet moment, a millisecond or two each. */
 const QUIET_BITES = 5;
 
@@ -72,6 +72,7 @@ export class Follower {
   private readonly lag = new LagClock();
   private readonly sampler: NodeJS.Timeout;
   private readonly standing = new Map<string, Problem>();
+  private unknown: readonly Problem[] = [];
   private prunedMs = 0;
   private readonly unanalyzed: string[] = [];
   private recordsReadMs = 0;
@@ -112,9 +113,7 @@ export class Follower {
     });
   }
 
-  async look(): Promise<void> {
-    this.sample();
-  }
+  readonly look = async () => this.sample();
 
   /** The writes are in the other store: what is known of the tables stays, their lag says nothing. */
   rest(): void {
@@ -209,7 +208,7 @@ export class Follower {
       this.states.set(table.name, table.state);
       this.estimates.set(table.name, table.estimated);
     }
-    await assertSeesAll(target.client, found.mappings);
+    await this.readRecords(target);
     await target.follow(found.mappings);
     this.link = new Link(this.source, target, this.held, {
       advanced: (window, seconds) => this.advanced(window, seconds),
@@ -274,12 +273,16 @@ export class Follower {
 
   /** What the loop does when there is nothing to apply. */
   private async idle(): Promise<void> {
-    const now = performance.now();
-    if (now - this.recordsReadMs > RECORDS_EVERY_MS) {
-      this.recordsReadMs = now;
-      this.options.verified(await this.control().verification(this.name));
-    }
+    const due = performance.now() - this.recordsReadMs > RECORDS_EVERY_MS;
+    if (this.target && due) await this.readRecords(this.target);
     await this.prune();
+  }
+
+  private async readRecords({ client }: PostgresTarget): Promise<void> {
+    this.recordsReadMs = performance.now();
+    await assertUndisturbed(client, this.mappings);
+    this.options.verified(await new Control(client).verification(this.name));
+    this.unknown = await unknownProblems(client, this.name);
   }
 
   /**
@@ -366,7 +369,11 @@ export class Follower {
 
   /** What stands in the way of a flip, besides the sidecar's own state. */
   problems(): Problem[] {
-    return [...this.standing.values(), ...quarantineProblems(this.held, this.name, "PostgreSQL")];
+    return [
+      ...this.standing.values(),
+      ...this.unknown,
+      ...quarantineProblems(this.held, this.name, "PostgreSQL"),
+    ];
   }
 
   status(): SourceStatus {

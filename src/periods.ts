@@ -138,16 +138,24 @@ export async function awayPeriod(options: PeriodOptions, signal: AbortSignal): P
 }
 
 /** What is there while the application writes to PostgreSQL gets out of the way of an exact copy. */
-async function restTarget(
-  { postgres, owner, followers, route, log, hindered }: PeriodOptions,
+export async function restTarget(
+  {
+    postgres,
+    owner,
+    followers,
+    route,
+    log,
+    hindered,
+  }: Pick<PeriodOptions, "postgres" | "owner" | "followers" | "route" | "log" | "hindered">,
   signal: AbortSignal,
 ): Promise<void> {
   const tables = await readTables({ postgres, followers });
   const sources = followers.map(({ name }) => ({ name, tables: tables.get(name) ?? [] }));
   const gate = await PostgresGate.open(postgres, owner, sources);
   try {
-    if (route().epoch > 0 || (await gate.disturbed()))
-      await gate.rest(signal, (source) => {
+    const { captures, disturbs } = await gate.awake();
+    if (route().epoch > 0 || captures || disturbs)
+      await gate.rest(signal, !captures, (source) => {
         const message = `source ${source}: somebody reads a table whose foreign keys must rest; the copy goes on when that ends`;
         log.warn({ source }, message);
         hindered(problem("POSTGRES_TRANSIENT", message, source));

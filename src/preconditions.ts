@@ -7,7 +7,7 @@ import { compareShapes } from "./store/postgres/compare-shapes.js";
 import { connectPostgres } from "./store/postgres/connection.js";
 import { Control, type Verification } from "./store/postgres/control.js";
 import { wordsOf } from "./store/postgres/shape-difference.js";
-import { readUnknown } from "./store/postgres/unknown.js";
+import { inWords, readUnknown } from "./store/postgres/unknown.js";
 
 /** Why a cutover may not be now, or null. */
 export async function cutoverObstacle(
@@ -24,6 +24,8 @@ export async function cutoverObstacle(
     const control = new Control(client);
     const missing = await leftOut(control, status);
     if (missing !== null) return missing;
+    const unknown = await unsettled(client, status);
+    if (unknown !== null) return unknown;
     const { sources } = config;
     for (const { name } of status.sources) {
       const unlike = await otherShape(
@@ -54,13 +56,7 @@ export async function revertObstacle(
   try {
     const missing = await leftOut(new Control(client), status);
     if (missing !== null) return missing;
-    for (const { name } of status.sources) {
-      // Read here, because the sidecar looks only now and then whether a comparison has settled it.
-      const [unknown] = await readUnknown(client, name);
-      if (unknown)
-        return `${unknown.reason}; what the copy has missed is unknown: run \`switchback verify --repair\``;
-    }
-    return null;
+    return await unsettled(client, status);
   } finally {
     await client.end().catch(() => {});
   }
@@ -88,6 +84,17 @@ async function otherShape(
   return `PostgreSQL's table is not what a fresh copy would be: ${wordsOf(first)}${more}`;
 }
 
+/** What a comparison has to settle first. Read here: the sidecar looks only now and then whether one has. */
+async function unsettled(client: pg.ClientBase, status: Status): Promise<string | null> {
+  for (const { name } of status.sources) {
+    const [unknown] = await readUnknown(client, name);
+    if (!unknown) continue;
+    const command = unknown.code === "TARGET_DISTURBED" ? "switchback verify" : "switchback verify --repair";
+    return `${inWords(unknown)}: run \`${command}\``;
+  }
+  return null;
+}
+
 function standing(status: Status, config: Config): string | null {
   const late = status.sources.find(({ lag }) => lag.seconds * 1_000 > config.cutover.maxLagMs);
   if (late) {
@@ -97,7 +104,7 @@ function standing(status: Status, config: Config): string | null {
   const own = new Set([
     ...["FLIP_REFUSED", "FLIP_RETREATED", "FLAG_UNREADABLE"],
     // Recorded in PostgreSQL, and read there.
-    ...["COPY_UNKNOWN", "CHANGE_UNREADABLE"],
+    ...["COPY_UNKNOWN", "CHANGE_UNREADABLE", "TARGET_DISTURBED"],
   ]);
   const problem = status.problems.find(({ code }) => !own.has(code));
   return problem ? problem.message : null;

@@ -1,5 +1,6 @@
 // What a link's state looks like from outside, in either direction: rows in quarantine as problems and log lines,
 // lag as numbers. It only reads.
+import type pg from "pg";
 import type { Logger } from "pino";
 import { counted } from "./commands/command.js";
 import { ERRORS, SwitchbackError } from "./errors.js";
@@ -9,6 +10,7 @@ import type { SourceMetrics } from "./metrics.js";
 import { problem } from "./reconcile.js";
 import type { Oddity } from "./schema.js";
 import type { Problem, SourceStatus } from "./status.js";
+import { inWords, readUnknown } from "./store/postgres/unknown.js";
 import type { Position, RefusedRow } from "./store/store.js";
 
 /** Refused rows that a log names one by one. */
@@ -25,6 +27,12 @@ export function quarantineProblems(held: Held, source: string, store: string): P
       table,
     ),
   );
+}
+
+/** What is recorded as unknown of the copy, until a comparison settles it. */
+export async function unknownProblems(client: pg.ClientBase, source: string): Promise<Problem[]> {
+  const found = await readUnknown(client, source);
+  return found.map((one) => problem(one.code, inWords(one), source, one.table));
 }
 
 export function noteRefused(

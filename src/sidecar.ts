@@ -11,7 +11,7 @@ import { FileLocks } from "./file-locks.js";
 import { Follower } from "./follower.js";
 import { createMetrics, type FlipResult as FlipOutcome, type Metrics } from "./metrics.js";
 import { foreign, strangers } from "./pair.js";
-import { awayPeriod, homePeriod, together } from "./periods.js";
+import { awayPeriod, homePeriod, restTarget, together } from "./periods.js";
 import { next, type Phase, type PhaseEvent, STARTING, slowest } from "./phase.js";
 import { type Progress, withPrefix } from "./progress.js";
 import { describe } from "./report.js";
@@ -127,6 +127,9 @@ export class Sidecar {
             "WRITES_AWAY",
             `writes go to PostgreSQL (epoch ${epoch}): there is nothing to copy`,
           );
+        const { postgres, followers, log } = this;
+        const route = () => this.currentRoute;
+        await restTarget({ postgres, owner, followers, route, log, hindered: () => {} }, inner);
         await together(
           inner,
           this.followers.map((follower) => (stop) => follower.backfill(owner, stop)),

@@ -10,7 +10,7 @@ import { LagClock } from "./lag.js";
 import { type Held, Link } from "./link.js";
 import type { SourceMetrics } from "./metrics.js";
 import { problem } from "./reconcile.js";
-import { gaugeLag, lagOf, noteRefused, quarantineProblems } from "./report.js";
+import { gaugeLag, lagOf, noteRefused, quarantineProblems, unknownProblems } from "./report.js";
 import type { Problem, SourceStatus } from "./status.js";
 import { installCapture, lostCapture } from "./store/postgres/capture.js";
 import { connectPostgres } from "./store/postgres/connection.js";
@@ -18,7 +18,7 @@ import { Control, type FollowedTable, type Verification } from "./store/postgres
 import { assertSeesAll } from "./store/postgres/guards.js";
 import { PostgresSource } from "./store/postgres/source.js";
 import { readStrangers } from "./store/postgres/strangers.js";
-import { noteStrays, noteUnknown, readUnknown } from "./store/postgres/unknown.js";
+import { noteStrays, noteUnknown } from "./store/postgres/unknown.js";
 import { SqliteTarget } from "./store/sqlite/target.js";
 import type { Window } from "./store/store.js";
 
@@ -195,12 +195,9 @@ export class WayBack {
       target.acceptSchema();
     }
     await noteStrays(client, this.name);
-    const unknown = await readUnknown(client, this.name);
     const strangers = await readStrangers(client, this.tables);
     this.stand([
-      ...unknown.map(({ table, code, reason }) =>
-        problem(code, `${reason}; what the copy has missed is unknown`, this.name, table),
-      ),
+      ...(await unknownProblems(client, this.name)),
       ...strangers.map(({ table, column }) => {
         const message = `the column ${column} of ${table} in PostgreSQL has no counterpart in SQLite`;
         return problem("TARGET_CHANGED", message, this.name, table);

@@ -215,7 +215,7 @@ class Pair {
     const gate = await PostgresGate.open(configOf(this.database.url), owner, [
       { name: "app", tables: await this.followed() },
     ]);
-    await gate.rest(new AbortController().signal, () => {});
+    await gate.rest(new AbortController().signal, false, () => {});
     await gate.dispose();
   }
 

@@ -7,6 +7,7 @@ SELECT n.nspname AS schema,
        c.relrowsecurity AND row_security_active(c.oid) AS row_security,
        COALESCE((SELECT json_agg(p.polname ORDER BY p.polname) FROM pg_policy AS p WHERE p.polrelid = c.oid), '[]') AS policies,
        current_user AS role,
+       COALESCE((SELECT json_agg(r.rulename ORDER BY r.rulename) FROM pg_rewrite AS r WHERE r.ev_class = c.oid AND r.ev_type <> '1'), '[]') AS rules,
        pg_has_role(c.relowner, 'USAGE') AS owned,
        has_table_privilege(c.oid, 'TRIGGER') AS may_create_triggers,
        owner.relname AS of_table

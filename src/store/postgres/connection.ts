@@ -213,6 +213,7 @@ export async function cancelStatements(
 const BY_SQLSTATE: readonly (readonly [RegExp, ErrorCode])[] = [
   [/^SB001$/, "POSITION_CONFLICT"],
   [/^SB002$/, "COUNT_MISMATCH"],
+  [/^SB003$/, "TARGET_DISTURBED"],
   [/^28/, "POSTGRES_AUTHENTICATION"],
   [/^3D000$/, "POSTGRES_DATABASE_MISSING"],
   [/^42501$/, "POSTGRES_RIGHTS"],

@@ -12,6 +12,7 @@ import { targetName } from "./merge.js";
 import { assertCurrent, migrate, recordsVersion } from "./migrate.js";
 import { alignSequences, readSequences } from "./sequences.js";
 import type { RecordedShape } from "./shape.js";
+import { suspendedStatements } from "./suspended.js";
 
 export type TableState = "copying" | "finishing" | "streaming";
 
@@ -219,11 +220,8 @@ export class Control {
     await this.query(removalOfCapture({ id, mapping }));
     if (away) return;
     await alignSequences(this.client, await readSequences(this.client, [{ source, mapping }]), new Map());
-    const { rows } = await this.query<{ definition: string }>(
-      "SELECT definition FROM switchback.suspended WHERE source = $1 AND table_name = $2 ORDER BY kind, name",
-      [source, mapping.table.name],
-    );
-    for (const { definition } of rows) await this.query(definition);
+    for (const statement of await suspendedStatements(this, [source], mapping.table.name))
+      await this.query(statement);
   }
 
   async quarantined(

@@ -15,10 +15,10 @@ import { type Gate, InDoubt, type Marks } from "../store.js";
 import { installCapture, restCapture } from "./capture.js";
 import { connectPostgres, postgresError, sqlState } from "./connection.js";
 import { Control, closedFence, type FollowedTable } from "./control.js";
-import { assertGuarded } from "./guards.js";
+import { assertGuarded, isCapturing, isDisturbed } from "./guards.js";
 import { targetName } from "./merge.js";
 import { alignSequences, readMarks, readSequences, type Sequence } from "./sequences.js";
-import { keepForeignKeys, suspend, suspendedStatements } from "./suspended.js";
+import { keepForeignKeys, suspendAll, suspendedStatements } from "./suspended.js";
 import type { PostgresTarget } from "./target.js";
 
 /** A lock that is not free soon is tried again later: whoever queues behind us must not wait long. */
@@ -175,7 +175,7 @@ export class PostgresGate implements Gate {
    * all the time, and answers false when some have not ended in CLOSED_MS.
    */
   private async outlast(signal: AbortSignal, everyMs: number): Promise<boolean> {
-    const tables = this.mappings().map(({ mapping }) => targetName(mapping));
+    const tables = this.all().map(targetName);
     const writers = async () => {
       const { rows } = await this.client.query<{ writer: string }>({
         name: "switchback_writers",
@@ -247,19 +247,18 @@ export class PostgresGate implements Gate {
     await commit(this.client);
   }
 
-  /** True when something stands there that a copy must not meet: as after a retreat, or a start in the middle. */
-  async disturbed(): Promise<boolean> {
-    const tables = this.sources.flatMap((source) => source.tables.map(({ mapping }) => targetName(mapping)));
-    const { rowCount } = await this.client.query(
-      `SELECT 1 FROM pg_catalog.pg_trigger
-        WHERE tgname LIKE 'switchback\\_capture\\_%' AND tgenabled <> 'D' AND tgrelid IN (SELECT to_regclass(x) FROM unnest($1::text[]) AS x) LIMIT 1`,
-      [tables],
-    );
-    return rowCount === 1;
+  /** Whether capture is awake, as after a retreat, and whether something of others' came to stand there. */
+  async awake(): Promise<{ captures: boolean; disturbs: boolean }> {
+    const tables = this.all();
+    const captures = await isCapturing(this.client, tables);
+    return { captures, disturbs: captures || (await isDisturbed(this.client, tables)) };
   }
 
-  /** Takes out of the way what would disturb or slow an exact copy, once the writes are elsewhere. */
-  async rest(signal: AbortSignal, waiting: (source: string) => void): Promise<void> {
+  /**
+   * Takes out of the way what would disturb or slow an exact copy, once the writes are elsewhere. What `appeared` during
+   * the copy is noted: a comparison has to show that it did no harm.
+   */
+  async rest(signal: AbortSignal, appeared: boolean, waiting: (source: string) => void): Promise<void> {
     const control = new Control(this.client);
     for (const { name, tables } of this.sources) {
       await restCapture(this.client, tables);
@@ -268,7 +267,7 @@ export class PostgresGate implements Gate {
         await this.patiently(
           this.client,
           signal,
-          () => suspend(control, name, mappings),
+          () => suspendAll(this.client, control, { source: name, mappings, appeared }),
           () => waiting(name),
         );
         await this.client.query("COMMIT");
@@ -281,6 +280,10 @@ export class PostgresGate implements Gate {
     await this.client.end().catch(() => {});
   }
 
+  private all(): TableMapping[] {
+    return this.mappings().map(({ mapping }) => mapping);
+  }
+
   private mappings(): { source: string; mapping: TableMapping }[] {
     return this.sources.flatMap(({ name, tables }) =>
       tables.map(({ mapping }) => ({ source: name, mapping })),
@@ -289,7 +292,7 @@ export class PostgresGate implements Gate {
 
   /** Begins a transaction and, if asked to, keeps everybody from writing; resolves to when that was so. */
   private async lock(client: pg.Client, tables: boolean, signal: AbortSignal): Promise<number> {
-    const names = this.mappings().map(({ mapping }) => targetName(mapping));
+    const names = this.all().map(targetName);
     await this.patiently(client, signal, async () => {
       if (tables && names.length > 0)
         await client.query(`LOCK TABLE ${names.join(", ")} IN SHARE ROW EXCLUSIVE MODE`);

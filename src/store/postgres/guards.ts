@@ -1,11 +1,11 @@
 // What must hold of the followed tables: the triggers that see and refuse the application's writes are all in place,
-// because without them a write before the fence would be missed, and one after it accepted; and no policy hides rows
-// from the sidecar's role.
+// because without them a write before the fence would be missed, and one after it accepted; no policy hides rows from
+// the sidecar's role; and while SQLite has the writes, nothing of others' on the tables meets what the sidecar writes.
 import type pg from "pg";
 import { SwitchbackError } from "../../errors.js";
 import type { TableMapping } from "../../mapping/mapping.js";
 import { lostCapture } from "./capture.js";
-import { postgresError } from "./connection.js";
+import { postgresError, sqlState } from "./connection.js";
 import { Control, type FollowedTable } from "./control.js";
 import { targetName } from "./merge.js";
 
@@ -18,6 +18,65 @@ export async function assertGuarded(client: pg.ClientBase, tables: readonly Foll
   throw new SwitchbackError("COPY_UNKNOWN", `the triggers on ${table} in PostgreSQL are not in place`, {
     table,
   });
+}
+
+/**
+ * The statement that every transaction which writes to these tables runs before it does: it fails with SB003 where
+ * something of others' would meet the writes, and until the transaction ends nothing of the kind can come.
+ */
+export function undisturbed(mappings: readonly TableMapping[]): pg.QueryConfig {
+  return {
+    name: "switchback_undisturbed",
+    text: "SELECT switchback.undisturbed($1)",
+    values: [mappings.map(targetName)],
+  };
+}
+
+/**
+ * The same outside of a window, and soon: on a table that somebody has locked, the next window will meet what is there.
+ * @throws SwitchbackError TARGET_DISTURBED, POSTGRES_ROW_SECURITY, POSTGRES_*
+ */
+export async function assertUndisturbed(
+  client: pg.ClientBase,
+  mappings: readonly TableMapping[],
+): Promise<void> {
+  await assertSeesAll(client, mappings);
+  try {
+    await client.query("BEGIN; SET LOCAL lock_timeout = 100");
+    await client.query(undisturbed(mappings));
+  } catch (error) {
+    if (sqlState(error) !== "55P03") throw postgresError(error);
+  } finally {
+    await client.query("ROLLBACK").catch(() => {});
+  }
+}
+
+/** The same as an answer. */
+export async function isDisturbed(
+  client: pg.ClientBase,
+  mappings: readonly TableMapping[],
+): Promise<boolean> {
+  try {
+    await assertUndisturbed(client, mappings);
+    return false;
+  } catch (error) {
+    if (error instanceof SwitchbackError && error.code === "TARGET_DISTURBED") return true;
+    throw error;
+  }
+}
+
+/** True when a capture trigger on one of the tables is awake. */
+export async function isCapturing(
+  client: pg.ClientBase,
+  mappings: readonly TableMapping[],
+): Promise<boolean> {
+  const { rowCount } = await client.query(
+    `SELECT 1 FROM pg_catalog.pg_trigger
+      WHERE tgname LIKE 'switchback\\_capture\\_%' AND tgenabled <> 'D'
+        AND tgrelid IN (SELECT to_regclass(x) FROM unnest($1::text[]) AS x) LIMIT 1`,
+    [mappings.map(targetName)],
+  );
+  return rowCount === 1;
 }
 
 const POLICIES = `

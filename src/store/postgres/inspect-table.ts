@@ -31,6 +31,8 @@ export interface Existing {
   readonly owned: boolean;
   /** What row-level security does to the role that asked, in words; null where it does not apply to it. */
   readonly rowSecurity: string | null;
+  /** Rules on INSERT, UPDATE and DELETE. */
+  readonly rules: readonly string[];
   readonly columns: readonly ExistingColumn[];
   readonly triggers: readonly string[];
   readonly foreignKeys: readonly string[];
@@ -213,6 +215,15 @@ function ownership(existing: Existing): Answer[] {
       code: "target-owner",
       message: "the role does not own the table, which indexes, triggers and constraints need",
       remedy: "Make the role the table's owner, or a member of the role that owns it.",
+    });
+  }
+  if (existing.rules.length > 0) {
+    answers.push({
+      severity: "blocker",
+      code: "target-rules",
+      message: `the table has rules that rewrite what is written to it: ${existing.rules.join(", ")}`,
+      remedy:
+        "Drop them, and create them again after the cutover, or write triggers instead: they rest until then.",
     });
   }
   if (existing.rowSecurity !== null) {

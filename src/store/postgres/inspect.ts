@@ -41,6 +41,7 @@ interface RelationRow {
   readonly kind: string;
   readonly row_security: boolean;
   readonly policies: readonly string[];
+  readonly rules: readonly string[];
   readonly role: string;
   readonly owned: boolean;
   readonly may_create_triggers: boolean;
@@ -199,6 +200,7 @@ async function readExisting(
       rowSecurity: relation.row_security
         ? rowSecurity(placeName(relation), relation.role, relation.policies)
         : null,
+      rules: relation.rules,
       columns: columns.filter(here),
       triggers: triggers.filter(here).map((row) => row.name),
       foreignKeys: foreignKeys

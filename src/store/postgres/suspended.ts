@@ -2,21 +2,24 @@
 // keys, whose cascades would delete rows that the source kept, or rows of tables that are not ours at all, and the
 // tables' own triggers. Each is recorded
 // with the statement that brings it back. The caller holds the transaction.
+import type pg from "pg";
 import type { TableMapping } from "../../mapping/mapping.js";
 import { sql } from "../../sql.js";
 import type { Control, FollowedTable } from "./control.js";
 import { targetName } from "./merge.js";
+import { literal } from "./names.js";
 import { buildTargetSchema } from "./schema.js";
+import { noteUnknown } from "./unknown.js";
 
 /** A reference is another table's foreign key to one of ours. */
 type Kind = "foreign key" | "reference" | "trigger";
 
-/** Takes out of the way whatever of that kind stands on these tables now, and records it. */
+/** Takes out of the way whatever of that kind stands on these tables now, and records it; what it was, in words. */
 export async function suspend(
   control: Control,
   source: string,
   mappings: readonly TableMapping[],
-): Promise<void> {
+): Promise<{ readonly table: string; readonly what: string }[]> {
   const { rows } = await control.query<{
     place: number;
     kind: Kind;
@@ -24,11 +27,31 @@ export async function suspend(
     rest: string;
     definition: string;
   }>(sql("postgres/disturbing"), [mappings.map(targetName)]);
-  for (const { place, kind, name, rest, definition } of rows) {
-    const table = mappings[place - 1]?.table.name ?? "";
+  const found = rows.map((row) => ({ ...row, table: mappings[row.place - 1]?.table.name ?? "" }));
+  for (const { table, kind, name, rest, definition } of found) {
     await keepSuspended(control, source, table, kind, name, definition);
     await control.query(rest);
   }
+  return found.map(({ table, kind, name }) => ({
+    table,
+    what: kind === "reference" ? `the foreign key ${name} to ${table}` : `the ${kind} ${name} of ${table}`,
+  }));
+}
+
+/** The same; what came to stand there while the copy was kept is noted, for a comparison to settle. */
+export async function suspendAll(
+  client: pg.ClientBase,
+  control: Control,
+  { source, mappings, appeared }: { source: string; mappings: readonly TableMapping[]; appeared: boolean },
+): Promise<void> {
+  const found = await suspend(control, source, mappings);
+  if (!appeared || found.length === 0) return;
+  const noted = found.map(({ table, what }) => ({
+    table,
+    code: "TARGET_DISTURBED" as const,
+    reason: `${what} was made in PostgreSQL while SQLite has the writes; it rests until the cutover`,
+  }));
+  await noteUnknown(client, source, noted);
 }
 
 /** Forgets a table's foreign keys, or those of the names given: what they become is in its new mapping. */
@@ -61,14 +84,25 @@ async function keepSuspended(
   );
 }
 
-/** The statements that bring it all back: foreign keys first, because the application's triggers may rely on them. */
-export async function suspendedStatements(control: Control, sources: readonly string[]): Promise<string[]> {
-  const { rows } = await control.query<{ definition: string }>(
-    `SELECT definition FROM switchback.suspended
-      WHERE source = ANY ($1) ORDER BY kind, source, table_name, name`,
-    [sources],
+/**
+ * The statements that bring it all back, of all tables or one: foreign keys first, because the application's triggers may
+ * rely on them. A trigger that was dropped while it rested stays away.
+ */
+export async function suspendedStatements(
+  control: Control,
+  sources: readonly string[],
+  table: string | null = null,
+): Promise<string[]> {
+  const { rows } = await control.query<{ kind: Kind; definition: string }>(
+    `SELECT kind, definition FROM switchback.suspended
+      WHERE source = ANY ($1) AND ($2::text IS NULL OR table_name = $2) ORDER BY kind, source, table_name, name`,
+    [sources, table],
   );
-  return rows.map(({ definition }) => definition);
+  return rows.map(({ kind, definition }) =>
+    kind === "trigger"
+      ? `DO ${literal(`BEGIN ${definition}; EXCEPTION WHEN undefined_object OR undefined_table THEN NULL; END`)}`
+      : definition,
+  );
 }
 
 /** Records the foreign keys that the tables that switchback made are to have. */

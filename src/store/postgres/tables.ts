@@ -51,7 +51,7 @@ export async function startTable(
     }
     if (arrival === "found") await shapeEmptied(control, null, table, start);
     await beginTable(control, start.source, { ...start, mapping, made: arrival === "make" });
-    if (arrival === "adopt") await suspend(control, start.source, [mapping]);
+    if (arrival !== "make") await suspend(control, start.source, [mapping]);
     await control.fence(mapping);
   });
 }

@@ -20,6 +20,7 @@ import type {
 import { cancelStatements, connectPostgres, isDataError, postgresError } from "./connection.js";
 import { countMismatch, isMiscount, miscount, Tally } from "./counts.js";
 import { readFacts } from "./facts.js";
+import { undisturbed } from "./guards.js";
 import { copyTarget, narrowStatements, type TargetFacts } from "./merge.js";
 import { Confirmed } from "./rivals.js";
 import { type Written, writeRowByRow } from "./row-by-row.js";
@@ -193,6 +194,7 @@ export class PostgresTarget implements HistoryTarget {
     try {
       await client.query("BEGIN");
       await client.query(HOLD, [this.source, this.owner, position]);
+      await client.query(undisturbed([mapping]));
       const outcome = await write(tally.csv(reading));
       tally.check(outcome);
       this.confirmed.assertNoOther(new Map([[range.table, outcome.rivals ?? []]]), position);
@@ -216,7 +218,11 @@ export class PostgresTarget implements HistoryTarget {
   /** Few changes: every statement is sent at once, and PostgreSQL answers them in one go. */
   private async applyNarrow(window: Window): Promise<Applied> {
     const client = this.narrow;
-    const sent: Promise<unknown>[] = [client.query("BEGIN"), client.query(this.advance(window))];
+    const sent: Promise<unknown>[] = [
+      client.query("BEGIN"),
+      client.query(this.advance(window)),
+      client.query(this.undisturbed(window)),
+    ];
     const mends: { table: string; result: Promise<pg.QueryResult> }[] = [];
     for (const table of window.tables) {
       for (const statement of this.statements(table)) sent.push(client.query(statement));
@@ -259,6 +265,7 @@ export class PostgresTarget implements HistoryTarget {
     const mended = new Map<string, number>();
     const rivals = new Map<string, readonly EncodedRow[]>();
     await client.query(this.advance(window));
+    await client.query(this.undisturbed(window));
     for (const table of window.tables) {
       if (table.touched.length > 0) {
         const { rowCount } = await client.query(MEND, [this.source, table.table, table.touched]);
@@ -317,6 +324,10 @@ export class PostgresTarget implements HistoryTarget {
       text: ADVANCE,
       values: [this.source, this.owner, window.from, window.to, window.mark],
     };
+  }
+
+  private undisturbed({ tables }: Window): pg.QueryConfig {
+    return undisturbed(tables.map(({ table }) => this.mapping(table)));
   }
 
   private mapping(table: string): TableMapping {

@@ -5,7 +5,7 @@ import type pg from "pg";
 import type { ErrorCode } from "../../errors.js";
 import { postgresError } from "./connection.js";
 
-export type UnknownCode = Extract<ErrorCode, "COPY_UNKNOWN" | "CHANGE_UNREADABLE">;
+export type UnknownCode = Extract<ErrorCode, "COPY_UNKNOWN" | "CHANGE_UNREADABLE" | "TARGET_DISTURBED">;
 
 export interface Unknown {
   readonly code: UnknownCode;
@@ -93,4 +93,9 @@ export async function setAside(
   const reason = `${many} of ${table} in switchback.change cannot be read, for example the key (${found.example ?? ""})`;
   await noteUnknown(client, source, [{ table, code: "CHANGE_UNREADABLE", reason }]);
   return true;
+}
+
+/** What is unknown, in a sentence. */
+export function inWords({ code, reason }: Unknown): string {
+  return code === "TARGET_DISTURBED" ? reason : `${reason}; what the copy has missed is unknown`;
 }

@@ -266,7 +266,7 @@ function triggers(db: Database.Database): Oddity[] {
       name: row.name,
       why: "a trigger's program has no translation into PostgreSQL; the rows that it writes are followed like any others",
       remedy:
-        "Write an equivalent trigger in PostgreSQL before the cutover, if the application still needs it there.",
+        "If the application still needs it there, write an equivalent trigger on the copy in PostgreSQL. Made at any time, it rests while SQLite has the writes, and the cutover wakes it.",
     }));
 }
 

@@ -35,7 +35,7 @@ export async function adoptFiles({ control, here, sources, strange, owner, log }
     const pair = pairOf(here);
     const moved = (source: SqliteSource) => strange.some((one) => one.source.name === source.name);
     const doors = gate.doors();
-    if (met.every((source) => !moved(source) || readFileRecord(source.database).pair?.id === pair.id)) {
+    if (met.every((source) => !moved(source) || source.look(readFileRecord).pair?.id === pair.id)) {
       // The same database at another place, as after an upgrade of the server: its records still tell the rest.
       const fits =
         found.writes !== "sqlite" || doors.every(({ closed, epoch }) => closed || epoch === found.epoch);

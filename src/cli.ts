@@ -11,6 +11,7 @@ import { SwitchbackError } from "./errors.js";
 import { createLog, LEVELS, type Level, stderrScreen } from "./log.js";
 import { mask } from "./mask.js";
 import { createProgress } from "./progress.js";
+import { explained } from "./store/sqlite/connection.js";
 import { VERSION } from "./version.js";
 
 /** Raised through Context.signal by a signal or a closed stdout. */
@@ -117,8 +118,11 @@ function asked(argv: readonly string[]): Asked {
 /** Prints an error for people on stderr, with --json also one document on stdout, and returns its exit code. */
 function report(error: unknown, { json, stacks }: Asked): ExitCode {
   if (stop.signal.aborted && error instanceof Error && error.name === "AbortError") return stopped(json);
-  const known = error instanceof SwitchbackError;
-  const failure = known ? error : new SwitchbackError("BUG", bugText(error), {}, { cause: error });
+  const found = explained(error);
+  const failure =
+    found instanceof SwitchbackError
+      ? found
+      : new SwitchbackError("BUG", bugText(error), {}, { cause: error });
   const { code, kind, where } = failure;
   const message = mask(failure.message);
   err(`switchback: ${code} ${message}\n  → ${kind.hint}`);

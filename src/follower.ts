@@ -132,7 +132,7 @@ export class Follower {
       signal,
       () => {},
       async (link) => {
-        await link.drain(signal);
+        await this.source.patiently(() => link.drain(signal));
         this.options.event({ kind: "copied" });
       },
     );
@@ -180,13 +180,10 @@ export class Follower {
   private async prepare(target: PostgresTarget, owner: string): Promise<Link> {
     await this.source.closeReaders();
     const control = new Control(target.client);
-    const found = await reconcile({
-      config: this.options.source,
-      file: this.source,
-      control,
-      client: target.client,
-      owner,
-    });
+    const { source: file, options } = this;
+    const found = await file.patiently(() =>
+      reconcile({ config: options.source, file, control, client: target.client, owner }),
+    );
     this.warn(found.findings);
     this.mappings = found.mappings;
     this.targets = found.targets;

@@ -4,6 +4,7 @@
 // one before it only when the last one proves nothing. A row that the target holds with another value than the
 // default, and that was not written since, shows what happened: SQLite either still has that value or has lost it.
 // Costs one statement a table in PostgreSQL, which ends at the first row with a value, and a lookup by key in SQLite.
+import type Database from "better-sqlite3";
 import type pg from "pg";
 import { storedAs } from "./mapping/affinity.js";
 import { Refusal, type SqliteValue } from "./mapping/codec.js";
@@ -35,7 +36,8 @@ export async function mayHaveLostColumn(
     const written = mapping.columns.find((c) => c.column === column.name);
     if (!written) return true;
     const keys = await keysWithValue(client, mapping, written, defaultText(file, column, written));
-    if (keys.length > 0) return !keys.some((key) => stillHasValue(file, mapping, written, key, position));
+    if (keys.length > 0)
+      return !keys.some((key) => file.look((db) => stillHasValue(db, file, mapping, written, key, position)));
   }
   return false;
 }
@@ -59,7 +61,7 @@ function isAddable({ table }: TableMapping, column: Column): boolean {
 function defaultText(file: SqliteSource, column: Column, written: ColumnMapping): string | null | undefined {
   if (column.default === null) return null;
   try {
-    const found = file.database.prepare(`SELECT ${column.default}`).pluck().safeIntegers().get();
+    const found = file.look((db) => db.prepare(`SELECT ${column.default}`).pluck().safeIntegers().get());
     const text = written.codec.encode(storedAs(found as SqliteValue, column.affinity));
     return text instanceof Refusal ? undefined : text;
   } catch {
@@ -89,6 +91,7 @@ async function keysWithValue(
 
 /** True when SQLite has the row with another value than the default, and nothing wrote it since `position`. */
 function stillHasValue(
+  db: Database.Database,
   file: SqliteSource,
   mapping: TableMapping,
   written: ColumnMapping,
@@ -97,7 +100,6 @@ function stillHasValue(
 ): boolean {
   const values = decodeKey(mapping, key);
   if (values instanceof Refusal) return false;
-  const db = file.database;
   const where = (names: readonly string[]) => names.map((name) => `${name} IS ?`).join(" AND ");
   const row = db
     .prepare(

@@ -55,7 +55,7 @@ export async function reconcile(sides: Sides): Promise<Reconciled> {
     return await reconcileAt(sides, schema, version);
   } catch (error) {
     // A table that is read and was dropped meanwhile: whatever SQLite says, the next look sees it as it is.
-    if (isSqliteError(error) && schemaVersion(sides.file.database) !== version) throw new SourceChanged();
+    if (isSqliteError(error) && sides.file.look(schemaVersion) !== version) throw new SourceChanged();
     throw error;
   }
 }
@@ -72,7 +72,7 @@ async function reconcileAt(sides: Sides, schema: Schema, version: number): Promi
   checkIdentity(sides, record, known);
   const settled = settledMappings(schema, known, config);
   const present = { ...config, tables: withoutDropped(config, schema, known) };
-  const { mappings, findings } = decideMappings(file.database, schema, present, settled);
+  const { mappings, findings } = file.look((db) => decideMappings(db, schema, present, settled));
   refuseBlockers(findings, config.name);
   const { tables, oddities } = buildTargetSchema(mappings);
   const shapes = await lookAtShapes(sides, tables, oddities, known);
@@ -98,15 +98,17 @@ async function reconcileAt(sides: Sides, schema: Schema, version: number): Promi
   const healed = await putRight(sides, {
     ...{ tables, known, lost, missed, shapes, start },
     changed: new Set(changed.map(({ mapping }) => mapping.table.name)),
-    moved: record !== null && record.version >= 0 && !isOurStep(file.database, record.version, version),
+    moved:
+      record !== null && record.version >= 0 && !file.look((db) => isOurStep(db, record.version, version)),
     position: record?.position ?? 0,
   });
 
   const captured = file.capture(mappings, version);
   if (!record) {
     // A file that joins later starts under the epoch that the others have reached, and as nobody's copy.
-    setEpoch(file.database, (await control.route()).epoch);
-    forgetCarried(file.database);
+    const { epoch } = await control.route();
+    file.look((db) => setEpoch(db, epoch));
+    file.look(forgetCarried);
   }
   const claimed = await control.claim(
     { name: config.name, identity: captured.identity, file: config.sqlite, schema: config.schema },
@@ -187,7 +189,7 @@ function checkIdentity(
   if (newest < record.position) {
     throw rewound(`the change log ends at ${newest}, but ${record.position} was already applied`);
   }
-  const forgotten = forgottenTo(file.database);
+  const forgotten = file.look(forgottenTo);
   const holds = [...known.values()].some(({ ranges }) => ranges.some(({ rows }) => rows !== null));
   if (forgotten > record.position && holds) {
     throw new SwitchbackError(
@@ -208,7 +210,7 @@ function checkIdentity(
  * but this target is older than that.
  */
 function missedChanges(file: SqliteSource, record: SourceRecord | null): string[] {
-  const since = readCapture(file.database)?.since ?? new Map<string, Position>();
+  const since = file.look(readCapture)?.since ?? new Map<string, Position>();
   return [...since].filter(([, from]) => record && record.position < from).map(([name]) => name);
 }
 

@@ -22,6 +22,7 @@ import type { Problem, Route, Status } from "./status.js";
 import { connectPostgres } from "./store/postgres/connection.js";
 import { Control, type Verification as Recorded } from "./store/postgres/control.js";
 import { isOwner, lockTarget } from "./store/postgres/lock.js";
+import { explained } from "./store/sqlite/connection.js";
 import { Switching } from "./switching.js";
 import { type Verdict, verifyAll } from "./verification.js";
 import { VERSION } from "./version.js";
@@ -138,7 +139,7 @@ export class Sidecar {
     } catch (error) {
       // What fails because we were told to stop is no failure.
       signal.throwIfAborted();
-      throw error;
+      throw explained(error);
     }
   }
 
@@ -177,8 +178,9 @@ export class Sidecar {
           ]);
         });
         return;
-      } catch (error) {
+      } catch (thrown) {
         if (signal.aborted) return;
+        const error = explained(thrown);
         const { code } = describe(error);
         this.count(error);
         const passes = connected && PASSING.has(code) && performance.now() - startedMs < START_PATIENCE_MS;
@@ -275,7 +277,8 @@ export class Sidecar {
       await client.end().catch(() => {});
     }
     const sources = this.followers.map(({ source }) => source);
-    this.currentRoute = await resume(this.postgres, owner, sources, this.log, this.adopt);
+    const ask = () => resume(this.postgres, owner, sources, this.log, this.adopt);
+    this.currentRoute = await sources.reduce((work, source) => () => source.patiently(work), ask)();
     this.owner = owner;
     this.asked = true;
     return this.currentRoute;

@@ -47,7 +47,7 @@ export async function compareAway(options: AwayOptions): Promise<AwayComparison>
       const { consumed, pending } = await changesBeyond(options.client, options.source);
       snapshot = await options.file.snapshot(1);
       // The file is never behind what PostgreSQL counts as carried over; if it is not ahead now, it was not before.
-      const met = pending === 0 && copiedPosition(options.file.database) === consumed;
+      const met = pending === 0 && options.file.look(copiedPosition) === consumed;
       if (met) return { position: consumed, inFlight: 0, tables: await swapped(options, view, snapshot) };
       if (performance.now() > until)
         return { position: consumed, inFlight: Math.max(1, pending), tables: [] };

@@ -241,7 +241,7 @@ export class Verification {
   /** Rows that the store that is the copy cannot hold. */
   private async quarantined(table: string): Promise<{ count: number; rows: readonly Quarantined[] }> {
     const { name } = this.options.source;
-    if (this.away) return quarantinedRows(this.file.database, table, EXAMPLES);
+    if (this.away) return this.file.look((db) => quarantinedRows(db, table, EXAMPLES));
     const rows = await this.control.quarantined(name, table, EXAMPLES);
     return { count: await this.control.quarantinedCount(name, table), rows };
   }

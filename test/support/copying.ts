@@ -48,14 +48,14 @@ export async function prepareCopy(options: CopyOptions): Promise<Copying> {
   await control.install();
   await client.query(`SET search_path = public; ${options.target}`);
   const { schema, version } = source.schema();
-  const { mappings } = decideMappings(source.database, schema, sourceConfig(options.file));
+  const { mappings } = source.look((db) => decideMappings(db, schema, sourceConfig(options.file)));
   const { identity } = source.capture(mappings, version);
   await control.claim({ name: "app", identity, file: options.file, schema: "public" }, OWNER);
   const held: Held = { position: 0, tables: new Map() };
   for (const mapping of mappings) {
     const { table } = mapping;
     const rows = source.estimateOf(table);
-    const ranges = cutRanges(source.database, table, rows, options.rowsPerRange);
+    const ranges = source.look((db) => cutRanges(db, table, rows, options.rowsPerRange));
     await beginTable(control, "app", {
       ...{ mapping, settings: "", estimated: rows, made: true, ranges, shape: null },
     });

@@ -102,3 +102,8 @@ export function sqliteError(error: unknown, where: Where): SwitchbackError {
   const place = where.file === undefined ? "" : `${where.file}: `;
   return new SwitchbackError(code, `${place}${message} (${error.code})`, where, { cause: error });
 }
+
+/** What is left to do where errors end up: one of SQLite's that nobody on its way explained. */
+export function explained(error: unknown): unknown {
+  return error instanceof Database.SqliteError ? sqliteError(error, {}) : error;
+}

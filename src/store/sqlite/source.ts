@@ -32,7 +32,7 @@ import { Place } from "./place.js";
 import { begin } from "./reader-worker.js";
 import { readSchema } from "./schema.js";
 import { pin, Reader } from "./snapshot.js";
-import { fleeting, lasting } from "./transaction.js";
+import { fleeting, lasting, waitFor } from "./transaction.js";
 import { Watch } from "./watch.js";
 import { type Followed, markAt, readWindow } from "./window.js";
 
@@ -47,8 +47,8 @@ const PRUNE_ROWS = 2_000;
 /** Looking at the path costs microseconds; twice a second is soon enough to notice another file there. */
 const STAT_MS = 500;
 const PATIENCE_MS = 250;
-/** Installing capture happens once, and must get its turn beside a busy application. */
-const INSTALL_PATIENCE_MS = 10_000;
+/** A look at the whole file, and installing capture, happen once: each lock that is not had begins all of it again. */
+const START_PATIENCE_MS = 10_000;
 
 export class SqliteSource implements HistorySource {
   readonly briefReads: boolean;
@@ -75,11 +75,10 @@ export class SqliteSource implements HistorySource {
     this.reader = openSqlite(file, { readonly: false });
     // PostgreSQL's records build on what is installed and touched here.
     lasting(this.writer);
-    // Waiting for a lock stops everything else in this process, so it is kept short and tried again.
-    for (const db of [this.writer, this.reader]) db.pragma(`busy_timeout = ${PATIENCE_MS}`);
-    this.briefReads = this.writer.pragma("journal_mode", { simple: true }) !== "wal";
+    this.briefReads = this.guard(() => this.writer.pragma("journal_mode", { simple: true }) !== "wal");
     this.place = new Place({ source: name, file });
-    this.watch = new Watch(this.writer, file);
+    this.watch = this.guard(() => new Watch(this.writer, file));
+    waitFor(PATIENCE_MS, this.writer, this.reader);
   }
 
   get maxReaders(): number {
@@ -91,9 +90,19 @@ export class SqliteSource implements HistorySource {
     return this.captured.identity;
   }
 
-  /** The connection for reading the schema and evidence. */
-  get database(): Database.Database {
-    return this.writer;
+  /** Whatever others ask of the file, and write of their own in it, goes through here, so that no error is raw. */
+  look<T>(work: (db: Database.Database) => T): T {
+    return this.guard(() => work(this.writer));
+  }
+
+  /** Work that must not fail for a lock that comes and goes. */
+  async patiently<T>(work: () => Promise<T>): Promise<T> {
+    waitFor(START_PATIENCE_MS, this.writer, this.reader);
+    try {
+      return await work();
+    } finally {
+      waitFor(PATIENCE_MS, this.writer, this.reader);
+    }
   }
 
   /** The file's tables, and the schema version they were read at. */
@@ -127,9 +136,7 @@ export class SqliteSource implements HistorySource {
   capture(mappings: readonly TableMapping[], version: number): Captured {
     return this.guard(() => {
       const tables = mappings.map((mapping) => mapping.table);
-      this.writer.pragma(`busy_timeout = ${INSTALL_PATIENCE_MS}`);
       const captured = installCapture(this.writer, tables, version, this.pair);
-      this.writer.pragma(`busy_timeout = ${PATIENCE_MS}`);
       this.captured = captured;
       this.followed = mappings.map((mapping) => ({
         mapping,
@@ -219,7 +226,7 @@ export class SqliteSource implements HistorySource {
   }
 
   async window(after: Position, scope: Scope): Promise<Window | null> {
-    return this.guardAsync(async () => {
+    return this.guard(async () => {
       this.checkFile();
       try {
         const to = begin(this.reader);
@@ -233,7 +240,7 @@ export class SqliteSource implements HistorySource {
   }
 
   async snapshot(readers: number): Promise<Snapshot> {
-    return this.guardAsync(async () => {
+    return this.guard(async () => {
       this.checkFile();
       this.openReaders(readers);
       const snapshot = await pin(this.reader, this.readers.slice(0, readers), (after, to, scope) =>
@@ -277,7 +284,7 @@ export class SqliteSource implements HistorySource {
   }
 
   async wait(ms: number, signal: AbortSignal): Promise<void> {
-    await this.guardAsync(() => this.watch.changed(ms, signal));
+    await this.guard(() => this.watch.changed(ms, signal));
   }
 
   get quietMs(): number {
@@ -375,25 +382,17 @@ export class SqliteSource implements HistorySource {
     return new SwitchbackError(code, `${this.file}: ${what}`, { source: this.name, file: this.file });
   }
 
-  private explain(error: unknown): unknown {
-    return error instanceof SourceChanged
-      ? error
-      : sqliteError(error, { source: this.name, file: this.file });
-  }
-
   private guard<T>(work: () => T): T {
+    const fail = (error: unknown): never => {
+      throw error instanceof SourceChanged
+        ? error
+        : sqliteError(error, { source: this.name, file: this.file });
+    };
     try {
-      return work();
+      const done = work();
+      return done instanceof Promise ? (done.catch(fail) as T) : done;
     } catch (error) {
-      throw this.explain(error);
-    }
-  }
-
-  private async guardAsync<T>(work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (error) {
-      throw this.explain(error);
+      return fail(error);
     }
   }
 }

@@ -15,6 +15,11 @@ export function lasting(db: Database.Database): void {
   db.pragma("synchronous = EXTRA");
 }
 
+/** Waiting for a lock stops everything else in this process, so it is kept short and tried again, but at a start. */
+export function waitFor(ms: number, ...connections: readonly Database.Database[]): void {
+  for (const db of connections) if (db.open) db.pragma(`busy_timeout = ${ms}`);
+}
+
 /** Commits of a lasting connection that may be lost: in WAL mode they hold the write lock for no disk. */
 export function fleeting<T>(db: Database.Database, work: () => T): T {
   // With a rollback journal less could damage the file.

@@ -202,7 +202,7 @@ async function expectFresh(app: Application, label: string): Promise<void> {
   expect(await shapeLines(database.url), said).toEqual(await freshShape(file.path, 15));
 }
 
-const ROUNDS = Number(process.env.SHAPES_ROUNDS ?? 4);
+const ROUNDS = Number(process.env.SHAPES_ROUNDS ?? 3);
 
 test("between runs", async () => {
   const { app, label, pick } = await application();

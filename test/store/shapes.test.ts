@@ -2,6 +2,11 @@
 // columns, keys, indexes. Verification and the cutover compare shapes, not only rows.
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { cutoverObstacle } from "#switchback/preconditions.js";
+import { reconcile } from "#switchback/reconcile.js";
+import { connectPostgres } from "#switchback/store/postgres/connection.js";
+import { Control } from "#switchback/store/postgres/control.js";
+import { SqliteSource } from "#switchback/store/sqlite/source.js";
+import { SourceChanged } from "#switchback/store/store.js";
 import { type Verdict, Verification } from "#switchback/verification.js";
 import { differences } from "../support/rows.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";
@@ -254,4 +259,36 @@ test("a computed column before the one that it needs: the table is made again, w
   const lines = await shapeLines(database.url);
   expect(lines.filter((l) => l.includes(" report "))).toHaveLength(1);
   expect(lines.filter((l) => !l.includes(" report "))).toEqual(await freshShape(file.path, 15));
+});
+
+test("an index of the operator's that has the name of a new one is named", async () => {
+  await database.query("CREATE INDEX late ON parent (id)");
+  file.writer().exec("CREATE INDEX late ON plain(n, v)");
+  const refused = await backfill(file.path, database.url).catch((error: Error & { code?: string }) => error);
+  expect(refused).toMatchObject({ code: "TARGET_MISMATCH" });
+  expect(refused?.message).toContain("the name public.late, which an index of plain needs");
+  await database.query("DROP INDEX late");
+  await backfill(file.path, database.url);
+  await expectFresh();
+});
+
+test("a table that goes away while the sidecar looks is a change of the file, not a bug", async () => {
+  const config = configFor(file.path, database.url);
+  const [source] = config.sources;
+  const client = await connectPostgres(config.postgres as never, { name: "test" });
+  const reader = new SqliteSource("app", file.path, 1);
+  class Slow extends Control {
+    override async source(name: string) {
+      file.writer().exec("DROP TABLE keyless; CREATE TABLE later(id INTEGER PRIMARY KEY)");
+      return super.source(name);
+    }
+  }
+  try {
+    file.writer().exec("ALTER TABLE keyless ADD COLUMN kind DATETIME");
+    const sides = { config: source as never, file: reader, control: new Slow(client), client, owner: "test" };
+    await expect(reconcile(sides as never)).rejects.toThrow(SourceChanged);
+  } finally {
+    await reader.close();
+    await client.end();
+  }
 });

@@ -6,7 +6,7 @@ import { SwitchbackError } from "../../errors.js";
 import type { TableMapping } from "../../mapping/mapping.js";
 import { quote } from "../../schema.js";
 import { sql } from "../../sql.js";
-import { isDataError, postgresError } from "./connection.js";
+import { isDataError, postgresError, sqlState } from "./connection.js";
 import type { NamedStatement } from "./keys.js";
 import { targetName } from "./merge.js";
 import type { TargetTable } from "./schema.js";
@@ -80,6 +80,14 @@ async function forbidding(
   try {
     await work();
   } catch (error) {
+    if (sqlState(error) === "42P07") {
+      throw new SwitchbackError(
+        "TARGET_MISMATCH",
+        `the name ${mapping.schema}.${statement.name}, which an index of ${mapping.target} needs, belongs to something else`,
+        { table: mapping.table.name },
+        { cause: error },
+      );
+    }
     if (!isDataError(error)) throw postgresError(error);
     const message = `${mapping.table.name}: ${statement.name}: ${(error as Error).message}`;
     throw new SwitchbackError("INDEX_FAILED", message, { table: mapping.table.name });

@@ -145,10 +145,12 @@ class Application {
   }
 
   private rebuild(table: Table): string[] {
-    if (this.pick(2) === 0 && table.columns.length > 2) {
-      const at = 2 + this.pick(table.columns.length - 2);
-      const changed = { name: table.columns[at]?.name ?? "", text: this.of(COLUMNS) };
-      table.columns = table.columns.map((c, i) => (i === at ? changed : c));
+    // v and n keep their type, because their values must fit.
+    const extra = table.columns.filter((c) => c.name !== "v" && c.name !== "n");
+    if (this.pick(2) === 0 && extra.length > 0) {
+      const { name } = this.of(extra);
+      const text = this.of(COLUMNS);
+      table.columns = table.columns.map((c) => (c.name === name ? { name, text } : c));
     } else if (this.pick(2) === 0) {
       const constraint = this.of(CONSTRAINTS);
       table.constraints = table.constraints.includes(constraint)

@@ -1,4 +1,4 @@
--- $1 schema, $2 table names. Unique and exclusion indexes of each table: the plain columns they are on, whether
+-- $1 schema, $2 table names. Columns, and unique and exclusion indexes of each table: the plain columns they are on, whether
 -- ON CONFLICT may name them (complete, immediate, no expression), and every column they depend on.
 SELECT t.relname AS name,
        (SELECT json_agg(json_build_object(
@@ -21,7 +21,16 @@ SELECT t.relname AS name,
          WHERE i.indrelid = t.oid AND (i.indisunique OR i.indisexclusion)) AS unique_indexes,
        (SELECT json_agg(a.attname)
           FROM pg_catalog.pg_attribute a
-         WHERE a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attidentity = 'a') AS always_identity
+         WHERE a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attidentity = 'a') AS always_identity,
+       -- What a new row gets where an INSERT does not name the column.
+       (SELECT json_agg(json_build_object(
+                 'name', a.attname,
+                 'value', CASE WHEN a.attidentity <> ''
+                               THEN format('nextval(%L::regclass)', pg_catalog.pg_get_serial_sequence(t.oid::regclass::text, a.attname))
+                               ELSE coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), 'NULL') END) ORDER BY a.attnum)
+          FROM pg_catalog.pg_attribute a
+          LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+         WHERE a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '') AS columns
   FROM pg_catalog.pg_class t
   JOIN pg_catalog.pg_namespace s ON s.oid = t.relnamespace
  WHERE s.nspname = $1 AND t.relname = ANY ($2) AND t.relkind IN ('r', 'p');

@@ -224,3 +224,67 @@ test("row-level security that holds for the owner too hides no row from a deleti
     await here.outside(`DROP OWNED BY ${role}; DROP ROLE ${role}`).catch(() => {});
   }
 });
+
+const USER = mappingOf("person", { id: "bigint", mail: "text", seat: "bigint" }, ["id"]);
+const USER_DDL = `CREATE TABLE person (
+    id bigint PRIMARY KEY, mail text, seat bigint,
+    token text NOT NULL DEFAULT 'none' CHECK (token <> ''), nth bigint GENERATED ALWAYS AS IDENTITY,
+    "Tags" text[] DEFAULT '{}', shout text GENERATED ALWAYS AS (upper(mail)) STORED,
+    EXCLUDE USING gist (int8range(seat, seat, '[]') WITH &&));
+  CREATE UNIQUE INDEX ON person (lower(mail), (token IS NULL)) WHERE mail <> '';
+  ALTER TABLE person ALTER seat SET NOT NULL`;
+
+describe.each(["narrow", "wide"] as const)("columns that only PostgreSQL has, in %s windows", (form) => {
+  const own = async (here: Away) =>
+    (
+      await here.here.database.query(
+        `SELECT id::int, mail, token, nth::int, "Tags", shout FROM person ORDER BY id`,
+      )
+    ).map((row) => Object.values(row).flat().join(" "));
+
+  async function filled(): Promise<Away> {
+    const here = await Away.open(18, USER_DDL, [USER], form);
+    await here.apply({
+      person: {
+        rows: [
+          ["1", "a", "1"],
+          ["2", "b", "2"],
+          ["3", "c", "3"],
+        ],
+      },
+    });
+    await here.outside(`UPDATE person SET token = 't' || id, "Tags" = ARRAY[mail, 'x']`);
+    return here;
+  }
+
+  test("survive swaps and rotations of unique values", async () => {
+    away = await filled();
+    await away.apply({
+      person: {
+        rows: [
+          ["1", "B", "2"],
+          ["2", "a", "3"],
+          ["3", "c", "1"],
+          ["4", "d", "9"],
+        ],
+      },
+    });
+    expect(await own(away)).toEqual(["1 B t1 1 a x B", "2 a t2 2 b x A", "3 c t3 3 c x C", "4 d none 4 D"]);
+  });
+
+  test("survive beside a row that PostgreSQL cannot hold, and go with a row that is deleted", async () => {
+    away = await filled();
+    const bad = ["7", "g", null];
+    const refused = await away.apply({
+      person: { rows: [["1", "b", "2"], ["2", "a", "1"], bad, ["8", "h", "8"]], gone: [["3"]] },
+    });
+    expect(refused).toEqual(["[7]"]);
+    await away.apply({ person: { rows: [["3", "c", "3"]] } });
+    expect((await own(away)).map((row) => row.replace(/ \d+ /, " "))).toEqual([
+      "1 b t1 a x B",
+      "2 a t2 b x A",
+      "3 c none C",
+      "8 h none H",
+    ]);
+  });
+});

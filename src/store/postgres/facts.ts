@@ -3,7 +3,7 @@
 import type pg from "pg";
 import type { TableMapping } from "../../mapping/mapping.js";
 import { sql } from "../../sql.js";
-import type { TargetFacts } from "./merge.js";
+import type { OwnColumn, TargetFacts } from "./merge.js";
 
 interface FactRow {
   readonly name: string;
@@ -15,6 +15,7 @@ interface FactRow {
       }[]
     | null;
   readonly always_identity: readonly string[] | null;
+  readonly columns: readonly OwnColumn[] | null;
 }
 
 /** Facts by target table name, for the tables of one schema. */
@@ -38,6 +39,7 @@ export async function readFacts(
       upserts: indexes.some(isKey),
       uniqueColumns: new Set(indexes.filter((index) => !isKey(index)).flatMap((index) => index.depends)),
       alwaysIdentity: new Set(row?.always_identity ?? []),
+      own: (row?.columns ?? []).filter(({ name }) => !mapping.columns.some(({ target }) => target === name)),
     });
   }
   return facts;

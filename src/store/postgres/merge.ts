@@ -20,6 +20,16 @@ export interface TargetFacts {
   readonly uniqueColumns: ReadonlySet<string>;
   /** Columns that refuse an UPDATE: GENERATED ALWAYS identities. */
   readonly alwaysIdentity: ReadonlySet<string>;
+  /** Columns that only the target has. A row that is deleted and written again must keep what it had there. */
+  readonly own: readonly OwnColumn[];
+  /** Where a table that is being copied again has kept its own columns. */
+  readonly saved?: { readonly relation: string; readonly columns: readonly string[] };
+}
+
+export interface OwnColumn {
+  readonly name: string;
+  /** SQL of what a new row gets. */
+  readonly value: string;
 }
 
 export function targetName(mapping: TableMapping): string {
@@ -69,6 +79,11 @@ export function deleteRows(
   relation: string,
   typed: boolean,
 ): string {
+  return countedDelete(mapping, relation, inTheWay(mapping, facts, typed));
+}
+
+/** The row t is an older version of one in x: any, or, where rows can be written over, one with other unique values. */
+export function inTheWay(mapping: TableMapping, facts: TargetFacts, typed: boolean): string[] {
   const match = keyMatch(mapping, typed);
   const at = (column: ColumnMapping) => mapping.columns.findIndex((other) => other.target === column.target);
   const unique = mapping.columns.filter((column) => facts.uniqueColumns.has(column.target));
@@ -78,7 +93,7 @@ export function deleteRows(
     );
     match.push(`(${differs.join(" OR ")})`);
   }
-  return countedDelete(mapping, relation, match);
+  return match;
 }
 
 /** A key may have no row: those that are there in the statement's snapshot are all to be deleted by it. */
@@ -91,16 +106,16 @@ function countedDelete(mapping: TableMapping, relation: string, match: readonly 
 }
 
 /** The statement, which fails where it touches other than $2 rows; where fewer may be right, `wanted` counts them. */
-function counted(statement: string, wanted: string): string {
-  return `WITH touched AS (${statement} RETURNING 1)
+export function counted(statement: string, wanted: string, before = ""): string {
+  return `WITH ${before}touched AS (${statement} RETURNING 1)
     SELECT CASE WHEN n <> $2 THEN switchback.assert_touched($1, ${wanted}, n) END FROM (SELECT count(*) AS n FROM touched) AS x`;
 }
 
 /** A row of x and the row t of the table have the same key. */
-export function keyMatch(mapping: TableMapping, typed: boolean): string[] {
+export function keyMatch(mapping: TableMapping, typed: boolean, t = "t"): string[] {
   return mapping.key.map((column) => {
     const at = mapping.columns.findIndex((other) => other.target === column.target);
-    return `t.${quote(column.target)} = ${value(column, at, typed)}`;
+    return `${t}.${quote(column.target)} = ${value(column, at, typed)}`;
   });
 }
 
@@ -123,16 +138,28 @@ export function tellsPresent(mapping: TableMapping, facts: TargetFacts): boolean
   return !facts.upserts || mapping.columns.some(({ target }) => !facts.alwaysIdentity.has(target));
 }
 
-/** Writes the rows in x: an upsert on the key where the target can, else a plain insert after `deleteRows`. */
+/**
+ * Writes the rows in x: an upsert on the key where the target can, else a plain insert after `deleteRows`. `kept` is a
+ * relation of keys with what the rows had in the target's own columns, where some had to be deleted.
+ */
 export function writeRows(
   mapping: TableMapping,
   facts: TargetFacts,
   relation: string,
   typed: boolean,
+  kept = "",
 ): string {
   const columns = mapping.columns.map((column) => quote(column.target));
   const values = mapping.columns.map((column, i) => value(column, i, typed));
-  const insert = `INSERT INTO ${targetName(mapping)} (${columns.join(", ")}) OVERRIDING SYSTEM VALUE SELECT ${values.join(", ")} FROM ${relation}`;
+  const own = kept === "" ? [] : facts.own;
+  const known = `k.${quote(mapping.key[0]?.target ?? "")} IS NOT NULL`;
+  const ownValues = own.map((c) => `CASE WHEN ${known} THEN k.${quote(c.name)} ELSE ${c.value} END`);
+  const into = [...columns, ...own.map((column) => quote(column.name))].join(", ");
+  const from =
+    kept === ""
+      ? relation
+      : `${relation} LEFT JOIN ${kept} AS k ON ${keyMatch(mapping, typed, "k").join(" AND ")}`;
+  const insert = `INSERT INTO ${targetName(mapping)} (${into}) OVERRIDING SYSTEM VALUE SELECT ${[...values, ...ownValues].join(", ")} FROM ${from}`;
   if (!facts.upserts) return insert;
   // The key is written too: two values can be equal to the index and still not be the same (1 and 1.0).
   const updated = columns.filter((_, i) => !facts.alwaysIdentity.has(mapping.columns[i]?.target ?? ""));
@@ -164,11 +191,24 @@ export function narrowStatements(
       : [{ name: statementName(text), text, values: [name, list.length, jsonRows(list)] }];
   // A single row can only collide with rows that the window leaves alone, and a legal state has none such.
   const collides = !facts.upserts || (facts.uniqueColumns.size > 0 && rows.length + gone.length > 1);
+  const goes = statement(deleteKeys(mapping, jsonRelation(mapping.key), false), gone);
+  if (collides && facts.own.length > 0)
+    return [...goes, ...statement(movingWrite(mapping, facts, relation), rows)];
   return [
-    ...statement(deleteKeys(mapping, jsonRelation(mapping.key), false), gone),
+    ...goes,
     ...(collides ? statement(deleteRows(mapping, facts, relation, false), rows) : []),
     ...statement(countedWrite(mapping, facts, relation, false), rows),
   ];
+}
+
+/**
+ * Deletes the rows in the way and writes x, in one statement that carries over what the target's own columns hold. The
+ * rows deleted are gathered in one array, which is complete before the first row is written.
+ */
+function movingWrite(mapping: TableMapping, facts: TargetFacts, relation: string): string {
+  const moved = `moved AS (DELETE FROM ${targetName(mapping)} AS t USING ${relation} WHERE ${inTheWay(mapping, facts, false).join(" AND ")} RETURNING t AS r), `;
+  const kept = "unnest((SELECT array_agg(moved.r) FROM moved))";
+  return counted(writeRows(mapping, facts, relation, false, kept), "$2", moved);
 }
 
 /** Prepared statements are named by their text, so that each is parsed and planned once a session. */

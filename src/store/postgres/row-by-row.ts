@@ -7,6 +7,7 @@ import type { TableMapping } from "../../mapping/mapping.js";
 import { quote } from "../../schema.js";
 import type { EncodedRow, RefusedRow } from "../store.js";
 import { countMismatch } from "./counts.js";
+import { keepDeleted } from "./kept.js";
 import { deleteRows, type TargetFacts, writeRows } from "./merge.js";
 import { rivalsOf } from "./rivals.js";
 import { copyInto } from "./rows.js";
@@ -51,14 +52,20 @@ export async function writeRowByRow(
     return `${arrayRelation(mapping.columns, "w.v", arrays, false)} AS x`;
   };
   // Every present version goes first: keys always read back, because they were encoded by their own codecs.
-  await client.query(deleteRows(mapping, facts, rows(""), false), [mapping.table.name, staged]);
+  let kept = "";
+  if (facts.own.length > 0) {
+    const source = { relation: rows(""), typed: false, rows: staged };
+    kept = await keepDeleted(client, mapping, facts, stage, source);
+  } else {
+    await client.query(deleteRows(mapping, facts, rows(""), false), [mapping.table.name, staged]);
+  }
   const { rows: failures } = await client.query<{ n: string; state: string; reason: string }>(
     "SELECT n, state, reason FROM switchback.insert_staged($1, $2)",
-    [writeRows(mapping, facts, rows(" WHERE s.n BETWEEN $1 AND $2 ORDER BY s.n"), false), staged],
+    [writeRows(mapping, facts, rows(" WHERE s.n BETWEEN $1 AND $2 ORDER BY s.n"), false, kept), staged],
   );
   const refused = await named(client, mapping, stage, failures);
-  const kept = failures.filter(({ state }) => DUPLICATE.test(state)).map(({ n }) => n);
-  const rivals = kept.length === 0 ? [] : await rivalsOf(client, mapping, facts, stage, kept);
+  const duplicates = failures.filter(({ state }) => DUPLICATE.test(state)).map(({ n }) => n);
+  const rivals = duplicates.length === 0 ? [] : await rivalsOf(client, mapping, facts, stage, duplicates);
   return { written: staged - refused.length, refused, rivals };
 }
 

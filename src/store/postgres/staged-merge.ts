@@ -5,6 +5,7 @@ import type pg from "pg";
 import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
 import type { Rows } from "../store.js";
 import { countMismatch } from "./counts.js";
+import { keepDeleted } from "./kept.js";
 import {
   copyStage,
   countedWrite,
@@ -43,14 +44,17 @@ export async function writeStaged(
   const staged = await fill(client, mapping, mapping.columns, stage, rows);
   const counts = [mapping.table.name, staged];
   const relation = stagedRelation(stage);
-  if (!facts.upserts || facts.uniqueColumns.size > 0) {
+  let kept = "";
+  if (facts.own.length > 0 && (facts.saved || !facts.upserts || facts.uniqueColumns.size > 0)) {
+    kept = await keepDeleted(client, mapping, facts, stage, { relation, typed: true, rows: staged });
+  } else if (!facts.upserts || facts.uniqueColumns.size > 0) {
     await client.query(deleteRows(mapping, facts, relation, true), counts);
   }
   if (!tellsPresent(mapping, facts)) {
     await client.query(countedWrite(mapping, facts, relation, true), counts);
     return;
   }
-  const { rowCount } = await client.query(writeRows(mapping, facts, relation, true));
+  const { rowCount } = await client.query(writeRows(mapping, facts, relation, true, kept));
   if (rowCount !== staged)
     throw countMismatch(mapping, `a statement touched ${rowCount} rows where ${staged} were sent`);
 }

@@ -13,8 +13,9 @@ import type { ColumnMapping, TableMapping } from "./mapping/mapping.js";
 import { type Column, keyExpressions, quote } from "./schema.js";
 import { postgresError } from "./store/postgres/connection.js";
 import { targetName } from "./store/postgres/merge.js";
-import { logKeyColumns, readCapture } from "./store/sqlite/capture.js";
+import { readCapture } from "./store/sqlite/capture.js";
 import type { SqliteSource } from "./store/sqlite/source.js";
+import { logKeyColumns } from "./store/sqlite/triggers.js";
 import type { Position } from "./store/store.js";
 
 /** Rows written since tell nothing; more of them than this, and the table is copied again. */

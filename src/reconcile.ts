@@ -92,7 +92,7 @@ async function reconcileAt(sides: Sides, schema: Schema, version: number): Promi
   );
   if (config.target === "adopt") await inspectChanged(sides, changed);
 
-  const lost = file.missingTriggers(mappings.filter((mapping) => known.has(mapping.table.name)));
+  const lost = file.missedTables(mappings.filter((mapping) => known.has(mapping.table.name)));
   const missed = new Set(missedChanges(file, record));
   for (const name of missed) lost.add(name);
   const healed = await putRight(sides, {

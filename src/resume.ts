@@ -140,7 +140,10 @@ async function carryOut(
 
 /** Files that an earlier version installed into get the records that this one knows. */
 async function upgradeFiles(known: readonly Known[], owner: string): Promise<void> {
-  await withGate(known, owner, (gate) => gate.upgrade());
+  const tables = new Map(
+    known.map((one) => [one.source.name, one.tables.map(({ mapping }) => mapping.table)]),
+  );
+  await withGate(known, owner, (gate) => gate.upgrade(tables));
 }
 
 /** Only those that belong to this database: another's sidecar may be at work with the rest. */

@@ -1,17 +1,17 @@
-// Capture: triggers that append the touched keys to the change log, and their installation. Bodies run inside
-// the application's own SQLite, whatever its version: nothing but INSERT … SELECT, WHERE and column
-// references. A touched key is only a hint to re-read, so touching too many is harmless and missing one is not.
-//
-// REPLACE evicts rows without firing DELETE triggers, so every unique constraint that is not the key itself
-// also has BEFORE triggers, which touch the keys of the rows that the write could evict.
+// Capture's installation: which tables are captured, under which numbers, whether their triggers are all there and
+// up to date, and the record of our own changes to the schema. The triggers' text is triggers.ts.
 import { randomUUID } from "node:crypto";
 import type Database from "better-sqlite3";
-import { type Index, type IndexTerm, keyExpressions, quote, type Table } from "../../schema.js";
+import { keyExpressions, quote, type Table } from "../../schema.js";
 import { sql } from "../../sql.js";
 import { type Position, SourceChanged } from "../store.js";
+import { dropTableFence } from "./fence.js";
+import { formerTriggers } from "./former-triggers.js";
 import { isCurrent, migrate } from "./migrate.js";
 import { isRecorded, type RecordedPair, recordPair } from "./pair.js";
+import { outranked, silenced } from "./ranks.js";
 import { wakeTriggers } from "./resting.js";
+import { captureTriggers, logKeyColumns, type Trigger } from "./triggers.js";
 
 export interface Captured {
   /** The log's number of each captured table. */
@@ -23,109 +23,6 @@ export interface Captured {
   readonly identity: string;
   /** The file's schema version with everything installed; another one means that somebody changed it. */
   readonly version: number;
-}
-
-interface Trigger {
-  readonly name: string;
-  readonly sql: string;
-  /** What the trigger must at least contain to capture everything. */
-  readonly statements: readonly string[];
-}
-
-/** The log's columns for a key of `width` columns: k1 … kn. */
-export function logKeyColumns(width: number): string[] {
-  return Array.from({ length: width }, (_, i) => `k${i + 1}`);
-}
-
-/** Every trigger that captures `table` under the log's number `id`. */
-export function captureTriggers(table: Table, id: number): Trigger[] {
-  const keys = keyExpressions(table);
-  const target = `_switchback_log (t, ${logKeyColumns(keys.length).join(", ")})`;
-  const on = `ON ${quote(table.name)}`;
-  const touch = (row: "NEW" | "OLD") =>
-    `INSERT INTO ${target} VALUES (${[id, ...keys.map((key) => `${row}.${key}`)].join(", ")});`;
-  const trigger = (suffix: string, when: string, ...statements: string[]): Trigger => {
-    const name = `_switchback_${id}_${suffix}`;
-    const text = `CREATE TRIGGER ${quote(name)} ${when} BEGIN ${statements.join(" ")} END`;
-    return { name, sql: text, statements: [when, ...statements] };
-  };
-  // Compared byte for byte: 'Bob' → 'bob' is another key even where the column's collation says it is not.
-  const moved = keys.map((k) => `OLD.${k} COLLATE BINARY IS NOT NEW.${k}`).join(" OR ");
-  const triggers = [
-    trigger("insert", `AFTER INSERT ${on}`, touch("NEW")),
-    trigger("update", `AFTER UPDATE ${on}`, touch("NEW")),
-    trigger("rekey", `AFTER UPDATE ${on} WHEN ${moved}`, touch("OLD")),
-    trigger("delete", `AFTER DELETE ${on}`, touch("OLD")),
-  ];
-  const evictions = table.indexes.filter((index) => index.unique && !isTheKey(table, index));
-  const victim = (where: string) =>
-    `INSERT INTO ${target} SELECT ${id}, ${keys.join(", ")} FROM ${quote(table.name)} WHERE ${where};`;
-  const onInsert = evictions.map((index) => victim(conflict(table, index)));
-  const onUpdate = evictions.map((index) => victim(`${changed(index)}${conflict(table, index)}`));
-  if (hasHiddenRowid(table)) {
-    // A writer may name the rowid itself: REPLACE INTO t(rowid, …) evicts whatever row stands there.
-    const rowid = table.rowidAlias ?? "rowid";
-    onInsert.push(victim(`${rowid} = NEW.${rowid}`));
-    onUpdate.push(victim(`NEW.${rowid} IS NOT OLD.${rowid} AND ${rowid} = NEW.${rowid}`));
-  }
-  if (onInsert.length > 0) {
-    triggers.push(trigger("evict_insert", `BEFORE INSERT ${on}`, ...onInsert));
-    triggers.push(trigger("evict_update", `BEFORE UPDATE ${on}`, ...onUpdate));
-  }
-  return triggers;
-}
-
-/** True when the index only repeats the key byte for byte, so that a row it evicts has the very key being written. */
-function isTheKey(table: Table, index: Index): boolean {
-  if (table.key.kind !== "columns" || index.where !== null) return false;
-  const columns = index.terms.map((term) => term.column);
-  const same =
-    columns.length === table.key.columns.length && table.key.columns.every((name) => columns.includes(name));
-  return same && index.terms.every((term) => term.collation.toUpperCase() === "BINARY");
-}
-
-/** True when the table has a rowid that is not its key. */
-function hasHiddenRowid(table: Table): boolean {
-  return (
-    !table.withoutRowid &&
-    table.rowidAlias !== null &&
-    table.key.kind === "columns" &&
-    table.integerPrimaryKey === null
-  );
-}
-
-/** SQL over the table's present rows: true for those that `NEW` would collide with in this index. */
-function conflict(table: Table, index: Index): string {
-  const equal = index.terms.map(
-    (term) => `${operand(term)} COLLATE ${quote(term.collation)} = ${incoming(table, term)}`,
-  );
-  // A partial index's predicate is repeated so that the lookup can use the index; that NEW itself might not
-  // satisfy it only touches a key too many.
-  return [...equal, ...(index.where === null ? [] : [`(${index.where})`])].join(" AND ");
-}
-
-function operand(term: IndexTerm): string {
-  return term.column === null ? `(${term.expression})` : quote(term.column);
-}
-
-function incoming(table: Table, term: IndexTerm): string {
-  if (term.column !== null) return `NEW.${quote(term.column)}`;
-  // The expression's own column names are bound to NEW's values by a one-row subquery, so that its text needs
-  // no rewriting. Only names that occur in the text are offered.
-  const text = (term.expression ?? "").toLowerCase();
-  const offered = table.columns.filter((column) => text.includes(column.name.toLowerCase()));
-  const row = offered.map((column) => `NEW.${quote(column.name)} AS ${quote(column.name)}`).join(", ");
-  return `(SELECT ${term.expression} FROM (SELECT ${row === "" ? "1" : row}))`;
-}
-
-/** A cheap test that spares the lookup when an update leaves the index's columns alone. */
-function changed(index: Index): string {
-  // An expression or a predicate may depend on any column: always look.
-  if (index.where !== null || index.terms.some((term) => term.column === null)) return "";
-  const tests = index.terms.map(
-    (term) => `NEW.${quote(term.column ?? "")} IS NOT OLD.${quote(term.column ?? "")}`,
-  );
-  return `(${tests.join(" OR ")}) AND `;
 }
 
 /**
@@ -167,9 +64,12 @@ export function installCapture(
       for (const [name, id] of known) {
         if (tables.some((table) => table.name === name)) continue;
         dropTriggers(db, id);
+        dropTableFence(db, id);
         db.prepare("DELETE FROM _switchback_table WHERE id = ?").run(id);
       }
-      const fresh = [...missingTriggers(db, tables, known)];
+      const fresh = [...missedTables(db, tables, known)].filter((name) =>
+        tables.some((one) => one.name === name),
+      );
       const outdated = outdatedTriggers(db, tables, known);
       const since = present && fresh.length > 0 ? logMarker(db) : 0;
       for (const table of tables.filter(({ name }) => outdated.has(name) || fresh.includes(name))) {
@@ -283,9 +183,24 @@ export function missingTriggers(
     statements.every((statement) => installed.get(name)?.includes(statement) ?? false);
   const lost = tables.filter(({ name, ...table }) => {
     const id = ids.get(name);
-    return id === undefined || remade.has(name) || !captureTriggers({ name, ...table }, id).every(covered);
+    if (id === undefined || remade.has(name)) return true;
+    const whole = { name, ...table };
+    // What an earlier version installed is replaced, and missed nothing that could be known.
+    return !captureTriggers(whole, id).every(covered) && !formerTriggers(whole, id).every(covered);
   });
   return new Set(lost.map(({ name }) => name));
+}
+
+/** Those, and the tables where a trigger of the application's may have kept ours from seeing a new row. */
+export function missedTables(
+  db: Database.Database,
+  tables: readonly Table[],
+  ids: ReadonlyMap<string, number>,
+): Set<string> {
+  const missed = missingTriggers(db, tables, ids);
+  const mute = silenced(db, ids.values());
+  for (const [name, id] of ids) if (mute.has(id)) missed.add(name);
+  return missed;
 }
 
 /**
@@ -304,9 +219,30 @@ function remadeTables(db: Database.Database): Set<string> {
 }
 
 /**
- * The tables whose triggers are not letter by letter what capture would install today: besides the above, those
- * that touch more than needed. A trigger that outlives its index would keep the index's column from being
- * dropped.
+ * Replaces triggers of an earlier version in a file that is only a copy, where nothing else is amiss: neither they nor
+ * the schema were changed by others. The caller holds a write transaction.
+ */
+export function upgradeTriggers(db: Database.Database, tables: readonly Table[]): void {
+  const ids = readCapture(db)?.ids ?? new Map<string, number>();
+  if (missingTriggers(db, tables, ids).size > 0) return;
+  const outdated = outdatedTriggers(db, tables, ids);
+  for (const table of tables) {
+    const id = ids.get(table.name);
+    if (id === undefined || !outdated.has(table.name)) continue;
+    dropTriggers(db, id);
+    for (const trigger of captureTriggers(table, id)) db.exec(trigger.sql);
+  }
+}
+
+/** True when `upgradeTriggers` has nothing to do. */
+export function areTriggersCurrent(db: Database.Database, tables: readonly Table[]): boolean {
+  return outdatedTriggers(db, tables, readCapture(db)?.ids ?? new Map()).size === 0;
+}
+
+/**
+ * The tables whose triggers are not letter by letter what capture would install today, or not above the others'.
+ * Besides the above, those that touch more than needed: a trigger that outlives its index would keep the index's
+ * column from being dropped.
  */
 function outdatedTriggers(
   db: Database.Database,
@@ -314,9 +250,10 @@ function outdatedTriggers(
   ids: ReadonlyMap<string, number>,
 ): Set<string> {
   const installed = installedTriggers(db);
+  const low = outranked(db, ids.values());
   const outdated = tables.filter((table) => {
     const id = ids.get(table.name);
-    if (id === undefined) return true;
+    if (id === undefined || low.has(id)) return true;
     const wanted = captureTriggers(table, id);
     const present = [...installed.keys()].filter((name) => name.startsWith(`_switchback_${id}_`));
     return (

@@ -1,7 +1,6 @@
 // The SQLite files' door for the application's writes, all files of one target together.
 //
-// Every captured write inserts into the change log, so one trigger on the log is a fence for every table. The
-// trigger is made beforehand; what closes the door is a row, so that closing and opening change no schema and
+// The fence's triggers (fence.ts) are made beforehand; what closes the door is a row, so that closing and opening change no schema and
 // keep no application waiting for it to be parsed again. The row's table is read by every write, the message
 // names the epoch that closes it. Our own writes pass: see _switchback_applying in sql/sqlite/migrations/0001_records.sql.
 //
@@ -13,10 +12,18 @@
 import { open as openFile } from "node:fs/promises";
 import type Database from "better-sqlite3";
 import { SwitchbackError } from "../../errors.js";
+import type { Table } from "../../schema.js";
 import { type Gate, type Marks, type Position, SourceChanged } from "../store.js";
-import { isKnownSchema, recordSchema, recordStep, schemaVersion } from "./capture.js";
+import {
+  areTriggersCurrent,
+  isKnownSchema,
+  recordSchema,
+  recordStep,
+  schemaVersion,
+  upgradeTriggers,
+} from "./capture.js";
 import { openSqlite, sqliteError } from "./connection.js";
-import { FENCE, fenceTrigger } from "./fence.js";
+import { isFencePrepared, prepareFence, prepareTableFences } from "./fence.js";
 import { raiseMark } from "./marks.js";
 import { isCurrent, migrate } from "./migrate.js";
 import { isRecorded, leaveCopies, type RecordedPair, recordPair } from "./pair.js";
@@ -73,17 +80,25 @@ export class SqliteGate implements Gate {
   }
 
   /**
-   * Brings the files' records to the present version, whoever has the writes. Only for files of this pair.
+   * Brings the files' records to the present version, whoever has the writes, and the triggers of a file that is a
+   * copy, of the named tables; where SQLite has the writes capture sees to its own. Only for files of this pair.
    * @throws SwitchbackError RECORDS_NEWER
    */
-  async upgrade(): Promise<void> {
+  async upgrade(tables: ReadonlyMap<string, readonly Table[]> = new Map()): Promise<void> {
     for (const file of this.files) {
-      if (guard(file, () => isCurrent(file.db))) continue;
+      const captured = tables.get(file.source.name) ?? [];
+      if (guard(file, () => isUpgraded(file.db, captured))) continue;
       await this.one(file, patience(), ({ db, source }) => {
+        const { closed } = readDoor(db);
         // While the file is a copy, a change of its schema that nobody knows yet must stay unknown.
-        const closed = readDoor(db).closed;
         if (closed && !isKnownSchema(db)) migrate(db);
-        else changeSchema(db, source, () => migrate(db));
+        else
+          changeSchema(db, source, () => {
+            migrate(db);
+            if (!closed) return;
+            upgradeTriggers(db, captured);
+            prepareTableFences(db);
+          });
       });
     }
   }
@@ -105,17 +120,11 @@ export class SqliteGate implements Gate {
   }
 
   async prepare(epoch: number): Promise<void> {
-    const fence = fenceTrigger(epoch);
     await this.each(patience(), ({ db, source }) => {
-      const present = db
-        .prepare("SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND name = ?")
-        .pluck()
-        .get(FENCE);
-      if (present === fence) return;
+      if (isFencePrepared(db, epoch)) return;
       changeSchema(db, source, () => {
         migrate(db);
-        db.exec(`DROP TRIGGER IF EXISTS ${FENCE}`);
-        db.exec(fence);
+        prepareFence(db, epoch);
       });
     });
   }
@@ -256,6 +265,12 @@ function guard<T>({ source }: File, work: () => T): T {
   } catch (error) {
     throw sqliteError(error, { source: source.name, file: source.file });
   }
+}
+
+/** True when nothing is to be done; an open file's triggers are capture's business. */
+function isUpgraded(db: Database.Database, tables: readonly Table[]): boolean {
+  if (!isCurrent(db)) return false;
+  return !readDoor(db).closed || !isKnownSchema(db) || areTriggersCurrent(db, tables);
 }
 
 function readDoor(db: Database.Database): Door {

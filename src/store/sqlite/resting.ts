@@ -2,6 +2,7 @@
 // because what they would do was already done where the writes are. The caller holds a write transaction.
 import type Database from "better-sqlite3";
 import { quote } from "../../schema.js";
+import { putOnTop } from "./ranks.js";
 
 /** The tables, in lower case, that triggers of others than us stand on. */
 export function triggeredTables(db: Database.Database): Set<string> {
@@ -29,7 +30,10 @@ export function restTriggers(db: Database.Database, tables: readonly string[]): 
   }
 }
 
-/** Brings back, word for word and in their order, the triggers that rest; those that came meanwhile stay. */
+/**
+ * Brings back, word for word and in their order, the triggers that rest; those that came meanwhile stay. Capture keeps
+ * its place above them.
+ */
 export function wakeTriggers(db: Database.Database): void {
   const resting = db.prepare("SELECT name, ddl FROM _switchback_resting ORDER BY n").all() as {
     name: string;
@@ -42,4 +46,5 @@ export function wakeTriggers(db: Database.Database): void {
     if (!there) db.exec(ddl);
   }
   db.exec("DELETE FROM _switchback_resting");
+  putOnTop(db);
 }

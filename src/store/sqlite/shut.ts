@@ -3,7 +3,7 @@
 import type Database from "better-sqlite3";
 import { installCapture, readCapture, schemaVersion } from "./capture.js";
 import { openSqlite } from "./connection.js";
-import { FENCE, fenceTrigger } from "./fence.js";
+import { FENCE, isFencePrepared, prepareFence } from "./fence.js";
 import { migrate, recordsVersion } from "./migrate.js";
 import { readFileRecord } from "./pair.js";
 import { readSchema } from "./schema.js";
@@ -75,8 +75,6 @@ export function shut(db: Database.Database, epoch: number, tables: readonly stri
   const captured = readSchema(db).tables.filter(({ name }) => names.has(name));
   installCapture(db, captured, schemaVersion(db));
   migrate(db);
-  const fence = fenceTrigger(epoch);
-  const present = db.prepare("SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND name = ?").pluck();
-  if (present.get(FENCE) !== fence) db.exec(`DROP TRIGGER IF EXISTS ${FENCE}; ${fence}`);
+  if (!isFencePrepared(db, epoch)) prepareFence(db, epoch);
   db.exec("INSERT OR IGNORE INTO _switchback_fenced VALUES (1)");
 }

@@ -21,7 +21,7 @@ import { cutRanges, estimateRows } from "./bounds.js";
 import {
   type Captured,
   installCapture,
-  logKeyColumns,
+  missedTables,
   missingTriggers,
   readCapture,
   schemaVersion,
@@ -33,6 +33,7 @@ import { begin } from "./reader-worker.js";
 import { readSchema } from "./schema.js";
 import { pin, Reader } from "./snapshot.js";
 import { fleeting, lasting, waitFor } from "./transaction.js";
+import { logKeyColumns } from "./triggers.js";
 import { Watch } from "./watch.js";
 import { type Followed, markAt, readWindow } from "./window.js";
 
@@ -126,10 +127,10 @@ export class SqliteSource implements HistorySource {
     return this.guard(() => readCapture(this.writer)?.identity ?? null);
   }
 
-  /** The tables whose triggers are not all there: what they missed is unknown. */
-  missingTriggers(mappings: readonly TableMapping[]): Set<string> {
+  /** The tables whose triggers are not all there, or were kept from running: what they missed is unknown. */
+  missedTables(mappings: readonly TableMapping[]): Set<string> {
     const tables = mappings.map((mapping) => mapping.table);
-    return this.guard(() => missingTriggers(this.writer, tables, readCapture(this.writer)?.ids ?? new Map()));
+    return this.guard(() => missedTables(this.writer, tables, readCapture(this.writer)?.ids ?? new Map()));
   }
 
   /** Captures exactly the mapped tables and follows them. @throws SourceChanged when they are no longer as read */
@@ -147,7 +148,6 @@ export class SqliteSource implements HistorySource {
     });
   }
 
-  /** The captured tables. */
   get captures(): readonly Table[] {
     return this.followed.map(({ mapping }) => mapping.table);
   }
@@ -167,8 +167,9 @@ export class SqliteSource implements HistorySource {
    * while the file is only a copy. @throws CAPTURE_LOST when it is not all there
    */
   attach(mappings: readonly TableMapping[]): void {
-    const lost = this.missingTriggers(mappings);
-    const [first] = lost;
+    const tables = mappings.map((mapping) => mapping.table);
+    const known = this.guard(() => readCapture(this.writer)?.ids ?? new Map<string, number>());
+    const [first] = this.guard(() => missingTriggers(this.writer, tables, known));
     if (first !== undefined) {
       throw this.unlike("CAPTURE_LOST", `the triggers of ${first} are not in place`);
     }

@@ -20,9 +20,9 @@ import { EXACT_SLOT, exactValues, StoredText } from "../../mapping/stored-text.j
 import { keyExpressions, quote } from "../../schema.js";
 import type { EncodedRow, Position, RefusedRow, Scope, TableWindow, Window } from "../store.js";
 import { copiedCondition } from "./bounds.js";
-import { logKeyColumns } from "./capture.js";
 import { cleanExpression, csvExpression, exactList, fromTable, isSound } from "./select.js";
 import { Spool } from "./spool.js";
+import { logKeyColumns } from "./triggers.js";
 
 /** Up to this many log rows a table's changes are read into memory as values. */
 const NARROW_CHANGES = 2_000;

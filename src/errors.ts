@@ -2,24 +2,9 @@
 // by itself, what the operator can do, and the exit code. Anything that is not a SwitchbackError is a bug (70).
 // The README's list of errors is tested against this table in both directions.
 
-export type Side = "sqlite" | "postgres" | "configuration" | "switchback";
-export type Retry = "retry" | "operator";
+import { type ErrorKind, kind } from "./error-kind.js";
 
-export interface ErrorKind {
-  readonly side: Side;
-  readonly retry: Retry;
-  /** 1 the answer is no · 2 usage or configuration · 3 store not reached · 4 refused because of the present state · 70 a bug. */
-  readonly exit: 1 | 2 | 3 | 4 | 70;
-  /** What to do next, in one sentence. */
-  readonly hint: string;
-}
-
-const kind = (side: Side, retry: Retry, exit: ErrorKind["exit"], hint: string): ErrorKind => ({
-  side,
-  retry,
-  exit,
-  hint,
-});
+export type { ErrorKind } from "./error-kind.js";
 
 export const ERRORS = {
   // usage and configuration
@@ -62,6 +47,12 @@ export const ERRORS = {
     "operator",
     3,
     "Give the sidecar's user read permission on the file and on its folder.",
+  ),
+  SQLITE_LINKED: kind(
+    "sqlite",
+    "operator",
+    4,
+    "Mount the folder instead of the file; remove the other hard links; and let every process open the same name.",
   ),
   SQLITE_READ_ONLY: kind(
     "sqlite",

@@ -151,7 +151,10 @@ test("layers: who may import whom", () => {
     [/^src\/(mapping|store|client)\//, /^src\/(cli[.-]|commands\/(?!command\.js$))/],
     [/^src\/(mapping|store)\//, /^src\/(sidecar|server|link|flip)/],
     [/^src\/client\//, /^src\/(store|mapping|link|sidecar)/],
-    [/^src\/(errors|mask|schema|status|sql|version)\.ts$/, /^src\/(?!errors|mask|schema|status)/],
+    [
+      /^src\/(error-kind|errors|mask|schema|status|sql|version)\.ts$/,
+      /^src\/(?!error-kind|errors|mask|schema|status)/,
+    ],
   ];
   const broken = sources.flatMap((path) =>
     rules

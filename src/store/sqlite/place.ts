@@ -2,11 +2,14 @@
 // whoever opens the path anew meets what was moved there. It looks at the path and never opens the file.
 import { statSync } from "node:fs";
 import { SwitchbackError } from "../../errors.js";
+import { assertOneName } from "./links.js";
 
 export class Place {
   private readonly inode: string;
 
+  /** Before anything opens the file. @throws SwitchbackError SQLITE_LINKED */
   constructor(private readonly where: { readonly source: string; readonly file: string }) {
+    assertOneName(where.file, where);
     this.inode = inodeOf(where.file);
   }
 

@@ -72,12 +72,12 @@ export class SqliteSource implements HistorySource {
     readonly file: string,
     private readonly workers: number,
   ) {
+    this.place = new Place({ source: name, file });
     this.writer = openSqlite(file, { readonly: false });
     this.reader = openSqlite(file, { readonly: false });
     // PostgreSQL's records build on what is installed and touched here.
     lasting(this.writer);
     this.briefReads = this.guard(() => this.writer.pragma("journal_mode", { simple: true }) !== "wal");
-    this.place = new Place({ source: name, file });
     this.watch = this.guard(() => new Watch(this.writer, file));
     waitFor(PATIENCE_MS, this.writer, this.reader);
   }

@@ -8,12 +8,18 @@ import { keyText } from "../../mapping/interchange.js";
 import { exactValues, StoredText } from "../../mapping/stored-text.js";
 import { quote, type Table } from "../../schema.js";
 import { may } from "./connection.js";
+import { SECOND_NAME_REMEDY, secondName } from "./links.js";
 
 type Answer = Omit<Finding, "source">;
 
 /** Everything about the file that is not about its tables. */
 export function surroundings(db: Database.Database, file: string): Answer[] {
-  return [...rights(file), ...fileSystem(file), ...journal(db), ...encoding(db)];
+  return [...rights(file), ...names(file), ...fileSystem(file), ...journal(db), ...encoding(db)];
+}
+
+function names(file: string): Answer[] {
+  const second = secondName(file);
+  return second === null ? [] : [{ severity: "blocker", ...second, remedy: SECOND_NAME_REMEDY }];
 }
 
 function rights(file: string): Answer[] {

@@ -1,0 +1,20 @@
+// What is known of each kind of error, whatever its message: the columns of the table in errors.ts.
+
+export type Side = "sqlite" | "postgres" | "configuration" | "switchback";
+export type Retry = "retry" | "operator";
+
+export interface ErrorKind {
+  readonly side: Side;
+  readonly retry: Retry;
+  /** 1 the answer is no · 2 usage or configuration · 3 store not reached · 4 refused because of the present state · 70 a bug. */
+  readonly exit: 1 | 2 | 3 | 4 | 70;
+  /** What to do next, in one sentence. */
+  readonly hint: string;
+}
+
+export const kind = (side: Side, retry: Retry, exit: ErrorKind["exit"], hint: string): ErrorKind => ({
+  side,
+  retry,
+  exit,
+  hint,
+});

@@ -215,7 +215,7 @@ export const ERRORS = {
     "postgres",
     "retry",
     4,
-    "Nothing was committed and the sidecar tries again. Look for a rule, a trigger or a policy on the table that changes how many rows a statement writes; if there is none, report a bug.",
+    "A statement that disagrees is rolled back and tried again: look for a rule, a trigger or a policy on the table that changes how many rows it writes. A copy that disagrees is put right by `switchback verify --repair`; if neither helps, report a bug.",
   ),
 
   // answers and states

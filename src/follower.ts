@@ -4,13 +4,16 @@
 import type { Logger } from "pino";
 import type { Finding } from "./commands/command.js";
 import type { PostgresConfig, SourceConfig } from "./config.js";
+import { assertAgree, Counter, type Counts, disagreement, disagreements } from "./counting.js";
 import type { Handover } from "./handover.js";
+
 import { LagClock } from "./lag.js";
 import { type Held, isComplete, Link } from "./link.js";
 import type { TableMapping } from "./mapping/mapping.js";
 import type { SourceMetrics } from "./metrics.js";
 import type { PhaseEvent } from "./phase.js";
 import type { Progress } from "./progress.js";
+import { Pruning } from "./pruning.js";
 import { problem, reconcile } from "./reconcile.js";
 import { gaugeLag, lagOf, noteRefused, noteStale, quarantineProblems, unknownProblems } from "./report.js";
 import type { Problem, SourceStatus, TableStatus } from "./status.js";
@@ -45,23 +48,16 @@ export interface InHand {
 
 /** How often the source's position is looked at for the lag, also while the target is away. */
 const SAMPLE_MS = 200;
-/** The log is pruned when it has grown to this, and cut back to KEEP rows behind the newest. */
-const LOG_ROWS_MAX = 100_000;
-const LOG_ROWS_KEEP = 20_000;
-/** Pruning waits for a pause in the application's writes, until the log is this long. */
-const LOG_ROWS_PRESSING = 2_000_000;
-const QUIET_MS = 300;
 const GRACE_MS = 1_000;
-const PRUNE_EVERY_MS = 250;
 /** A comparison made by another process, and a trigger on the copy, are noticed this soon. */
 const RECORDS_EVERY_MS = 2_000;
-/** Bites taken in one quiet moment, a millisecond or two each. */
-const QUIET_BITES = 5;
 
 export class Follower {
   readonly name: string;
   /** The application's file; open for as long as the sidecar lives. */
   readonly source: SqliteSource;
+  /** Tables that `backfill` could not count, because the application would have waited for it. */
+  uncounted: readonly string[] = [];
   private target: PostgresTarget | null = null;
   private link: Link | null = null;
   private held: Held = { position: 0, tables: new Map() };
@@ -73,7 +69,8 @@ export class Follower {
   private readonly sampler: NodeJS.Timeout;
   private readonly standing = new Map<string, Problem>();
   private unknown: readonly Problem[] = [];
-  private prunedMs = 0;
+  private readonly pruning: Pruning;
+  private readonly counter: Counter;
   private readonly unanalyzed: string[] = [];
   private recordsReadMs = 0;
   private newest = 0;
@@ -86,6 +83,11 @@ export class Follower {
   constructor(private readonly options: FollowerOptions) {
     this.name = options.source.name;
     this.source = new SqliteSource(this.name, options.source.sqlite, options.workers);
+    this.pruning = new Pruning(this.source);
+    this.counter = new Counter(
+      (counts) => this.judge(counts),
+      () => this.analyze(),
+    );
     this.sampler = setInterval(() => this.sample(), SAMPLE_MS);
     this.sampler.unref();
   }
@@ -107,8 +109,10 @@ export class Follower {
       if (!this.saidFollowing) this.options.log.info(`${this.name}: following every change`);
       this.saidFollowing = true;
       if (home) noteStale(this.source.schema().schema.oddities, this.name, this.options.log);
-      this.analyze();
+      // Tables that have just come to be followed were copied: they are counted, and analyzed afterwards.
+      if (this.unanalyzed.length > 0) await this.counter.begin(() => link.count(this.source, target));
       await link.run(AbortSignal.any([signal, handover.stopping]), () => this.idle());
+      await this.counter.cancel();
       if (!signal.aborted) await handover.park({ name: this.name, link, target }, signal);
     });
   }
@@ -125,14 +129,19 @@ export class Follower {
     return this.followed;
   }
 
-  /** The same, but ends once the target equals the source at one position. */
-  async backfill(owner: string, signal: AbortSignal): Promise<void> {
+  /** The same, but ends once the target equals the source at one position; with `count`, both are counted there. */
+  async backfill(owner: string, signal: AbortSignal, count: boolean): Promise<void> {
     await this.cycle(
       owner,
       signal,
       () => {},
-      async (link) => {
+      async (link, target) => {
         await this.source.patiently(() => link.drain(signal));
+        if (count && !signal.aborted) {
+          this.options.progress.phase(`${this.name}: counting both stores`);
+          const { result } = await link.count(this.source, target);
+          this.uncounted = assertAgree(await result, this.name).passedOver;
+        }
         this.options.event({ kind: "copied" });
       },
     );
@@ -260,19 +269,18 @@ export class Follower {
 
   /** Statistics for the application's own queries; beside the windows, which need none. */
   private analyze(): void {
-    const client = this.target?.free[0];
     const tables = this.unanalyzed.splice(0);
-    if (!client || tables.length === 0) return;
-    client
-      .query(tables.map((table) => `ANALYZE ${table}`).join("; "))
-      .catch((error: unknown) => this.options.log.debug({ err: error }, "ANALYZE failed"));
+    if (this.target && tables.length > 0)
+      this.target.analyze(tables).catch((err: unknown) => this.options.log.debug({ err }, "ANALYZE failed"));
   }
 
   /** What the loop does when there is nothing to apply. */
   private async idle(): Promise<void> {
+    const { link, target } = this;
     const due = performance.now() - this.recordsReadMs > RECORDS_EVERY_MS;
-    if (this.target && due) await this.readRecords(this.target);
-    await this.prune();
+    if (target && due) await this.readRecords(target);
+    if (link && target) await this.counter.again(() => link.count(this.source, target));
+    await this.pruning.next(this.held.position, () => this.control().flush(this.name));
   }
 
   private async readRecords({ client }: PostgresTarget): Promise<void> {
@@ -282,22 +290,11 @@ export class Follower {
     this.unknown = await unknownProblems(client, this.name);
   }
 
-  /**
-   * Forgets applied log rows, in small bites at quiet moments: each is a commit that the application may notice.
-   * Only what PostgreSQL has on its disk may be forgotten.
-   */
-  private async prune(): Promise<void> {
-    const now = performance.now();
-    if (now - this.prunedMs < PRUNE_EVERY_MS) return;
-    this.prunedMs = now;
-    const rows = this.source.logRows();
-    const quiet = this.source.quietMs >= QUIET_MS;
-    if (rows < LOG_ROWS_MAX || !(quiet || rows > LOG_ROWS_PRESSING)) return;
-    const durable = this.held.position;
-    if (!(await this.control().flush(this.name))) return;
-    for (let bites = quiet ? QUIET_BITES : 1; bites > 0; bites--) {
-      if (this.source.prune(durable - LOG_ROWS_KEEP) === 0) return;
-    }
+  /** What was counted and does not agree stands in the way of a flip until it does. */
+  private judge(counts: Counts): void {
+    for (const { table } of counts.tables) this.standing.delete(`COUNT_MISMATCH ${table}`);
+    for (const count of disagreements(counts))
+      this.raise(problem("COUNT_MISMATCH", disagreement(count, counts.position), this.name, count.table));
   }
 
   private control(): Control {

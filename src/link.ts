@@ -8,6 +8,7 @@
 //   copy:   snapshot at P ── window (W, P] ──► target at P ── ranges read at P ──► … next snapshot …
 //   run:    wait ── window (W, now] ──► target at now ── wait ── …
 import PQueue from "p-queue";
+import { beginCount, type Counting } from "./counting.js";
 import { Doubts } from "./doubts.js";
 import {
   type Chunk,
@@ -80,6 +81,28 @@ export class Link {
       );
     }
     this.doubts.forget();
+  }
+
+  /** Begins to count both stores at one position; resolves as soon as following may go on. */
+  async count(source: HistorySource, target: HistoryTarget): Promise<Counting> {
+    const meet = async (snapshot: Snapshot, read: () => Promise<void>) => {
+      const window = await snapshot.window(this.held.position, this.scope);
+      try {
+        await read();
+      } catch (error) {
+        await window.close(false);
+        throw error;
+      }
+      await this.advance(window);
+      this.doubts.forget();
+    };
+    for (;;) {
+      let counting: Counting | null = null;
+      await this.doubting(async () => {
+        counting = await beginCount({ tables: this.held.tables, meet }, source, target);
+      });
+      if (counting) return counting;
+    }
   }
 
   /** One window; false when there was nothing to apply. */

@@ -116,10 +116,11 @@ export class Sidecar {
   }
 
   /**
-   * Brings every target to its source's present, once.
-   * @throws the first failure that lasts; WRITES_AWAY when the target has the writes
+   * Brings every target to its source's present, once. With `count` the rows of both are counted there;
+   * the answer names, by source, tables that could not be without keeping the application waiting.
+   * @throws the first failure that lasts; WRITES_AWAY when the target has the writes; COUNT_MISMATCH
    */
-  async backfill(signal: AbortSignal): Promise<void> {
+  async backfill(signal: AbortSignal, count: boolean): Promise<Map<string, readonly string[]>> {
     try {
       await this.locked(signal, async (owner, inner) => {
         const { writes, epoch } = await this.resume(owner);
@@ -133,9 +134,10 @@ export class Sidecar {
         await restTarget({ postgres, owner, followers, route, log, hindered: () => {} }, inner);
         await together(
           inner,
-          this.followers.map((follower) => (stop) => follower.backfill(owner, stop)),
+          this.followers.map((follower) => (stop) => follower.backfill(owner, stop, count)),
         );
       });
+      return new Map(this.followers.map(({ name, uncounted }) => [name, uncounted]));
     } catch (error) {
       // What fails because we were told to stop is no failure.
       signal.throwIfAborted();

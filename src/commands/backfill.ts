@@ -11,7 +11,7 @@ export async function backfill(
   const started = performance.now();
   const sidecar = new Sidecar(config, requirePostgres(config), log, progress, options.adoptFile);
   try {
-    await sidecar.backfill(signal);
+    const passedOver = await sidecar.backfill(signal, true);
     signal.throwIfAborted();
     progress.done();
     const status = sidecar.status();
@@ -22,7 +22,12 @@ export async function backfill(
         const rows = tables.reduce((sum, table) => sum + table.copied, 0);
         const seconds = (performance.now() - started) / 1_000;
         const kept = tables.reduce((sum, table) => sum + table.quarantined, 0);
-        const exact = kept === 0 ? "exact" : `exact, but for ${counted(kept, "quarantined row")},`;
+        const but = kept === 0 ? "" : `, but for ${counted(kept, "quarantined row")},`;
+        const uncounted = passedOver.get(name) ?? [];
+        const exact =
+          uncounted.length === 0
+            ? `exact${but}`
+            : `not counted: ${uncounted.join(", ")} (\`switchback verify\` compares every row)${but}`;
         context.out(
           `${name}: ${counted(tables.length, "table")}, ${counted(rows, "row")} copied; ${exact} at position ${applied} after ${seconds.toFixed(1)} s`,
         );

@@ -45,7 +45,7 @@ async function catchUp({ config, log, signal }: Context): Promise<void> {
   const silent = { table() {}, phase() {}, done() {} };
   const sidecar = new Sidecar(config, requirePostgres(config), log, silent);
   try {
-    await sidecar.backfill(signal);
+    await sidecar.backfill(signal, false);
   } finally {
     await sidecar.close();
   }

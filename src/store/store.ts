@@ -108,6 +108,11 @@ export interface Snapshot {
    * before it, whether that was read to its end or given up.
    */
   read(reader: number, range: Range): Reading;
+  /**
+   * Counts the tables' rows with the readers, but for rows that no target can hold because their key has a NULL. From
+   * then on the snapshot is the readers' alone: the source may give later windows meanwhile.
+   */
+  count(tables: readonly string[]): Promise<ReadonlyMap<string, number>>;
   /** Ends the read transactions. */
   release(): Promise<void>;
 }
@@ -166,6 +171,22 @@ export interface HistoryTarget extends Target {
   copy(range: Range, position: Position, read: () => Reading): Promise<CopiedRange>;
   /** How many copies may run side by side. */
   readonly writers: number;
+  /** Holds on to what the target has at `position`, which must be its position, for counting it while it moves on. */
+  tally(position: Position): Promise<Tally>;
+}
+
+/** One position of a target, to be counted; uses a writer until it is closed. */
+export interface Tally {
+  /** The tables' rows, and their quarantined rows but for those whose key has a NULL. */
+  count(tables: readonly string[]): Promise<ReadonlyMap<string, Held>>;
+  /** Ends the count under way; it fails. */
+  cancel(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface Held {
+  readonly rows: number;
+  readonly quarantined: number;
 }
 
 export interface Applied {

@@ -50,6 +50,7 @@ function stores(options: { strained?: boolean; failing?: number } = {}) {
           yield { csv: new Uint8Array(), rows: 0, refused: [] };
           return { rows: 0, refused: 0 };
         },
+        count: async () => new Map(),
         release: async () => {
           seen.released += 1;
         },
@@ -73,6 +74,7 @@ function stores(options: { strained?: boolean; failing?: number } = {}) {
       seen.positions.push(position);
       return { rows: 1, refused: [] };
     },
+    tally: () => Promise.reject(new Error("nothing is counted here")),
   };
   const link = new Link(source, target, held, { advanced() {}, copied() {}, refused() {} });
   const copy = () => link.copy(source, target, new AbortController().signal);

@@ -54,7 +54,7 @@ test("a first copy reads the file in the writer's rests", async () => {
   if (!config.postgres) throw new Error("no server");
   const sidecar = new Sidecar(config, config.postgres, silentLog(), { table() {}, phase() {}, done() {} });
   try {
-    await sidecar.backfill(AbortSignal.timeout(50_000));
+    await sidecar.backfill(AbortSignal.timeout(50_000), true);
   } finally {
     await sidecar.close();
   }

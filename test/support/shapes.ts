@@ -55,7 +55,7 @@ export function sidecarFor(config: Config): Sidecar {
 export async function backfill(path: string, url: string): Promise<void> {
   const sidecar = sidecarFor(configFor(path, url));
   try {
-    await sidecar.backfill(new AbortController().signal);
+    await sidecar.backfill(new AbortController().signal, true);
   } finally {
     await sidecar.close();
   }

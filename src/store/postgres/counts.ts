@@ -1,5 +1,4 @@
-// What is counted when rows reach PostgreSQL: a range's rows read, written and refused, and whole tables beside what is
-// quarantined of them. Numbers that disagree are an error of their own, so that nothing is called exact uncounted.
+// What is counted when rows reach PostgreSQL: a range's rows read, written and refused. Numbers that disagree are an error of their own, so that nothing is called exact uncounted.
 import type pg from "pg";
 import { SwitchbackError } from "../../errors.js";
 import type { TableMapping } from "../../mapping/mapping.js";
@@ -31,7 +30,7 @@ export function miscount(error: unknown, source: string): SwitchbackError {
 }
 
 /** Passes a reading on as CSV, and keeps count of what came by. */
-export class Tally {
+export class RangeTally {
   readonly refused: RefusedRow[] = [];
   private rows = 0;
   private counted: Counted | null = null;

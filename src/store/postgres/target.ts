@@ -15,10 +15,11 @@ import type {
   Reading,
   RefusedRow,
   TableWindow,
+  Tally,
   Window,
 } from "../store.js";
 import { cancelStatements, connectPostgres, isDataError, postgresError } from "./connection.js";
-import { countMismatch, isMiscount, miscount, Tally } from "./counts.js";
+import { countMismatch, isMiscount, miscount, RangeTally } from "./counts.js";
 import { readFacts } from "./facts.js";
 import { undisturbed } from "./guards.js";
 import { copyTarget, narrowStatements, type TargetFacts } from "./merge.js";
@@ -26,6 +27,7 @@ import { Confirmed } from "./rivals.js";
 import { type Written, writeRowByRow } from "./row-by-row.js";
 import { copyInto, csvOf, valuesOf } from "./rows.js";
 import { deleteStaged, writeStaged } from "./staged-merge.js";
+import { openTally } from "./tally.js";
 
 const ADVANCE = "SELECT switchback.advance($1, $2, $3, $4, $5)";
 const HOLD = "SELECT switchback.hold($1, $2, $3)";
@@ -181,6 +183,21 @@ export class PostgresTarget implements HistoryTarget {
     }
   }
 
+  /** Statistics for the application's own queries, from a session that copied. */
+  async analyze(tables: readonly string[]): Promise<void> {
+    await this.copiers[0]?.query(tables.map((table) => `ANALYZE ${table}`).join("; "));
+  }
+
+  async tally(position: Position): Promise<Tally> {
+    const client = this.idle.pop();
+    if (!client) throw new Error("every writer is busy");
+    return openTally({
+      ...{ client, config: this.config, source: this.source, position },
+      mappingOf: (table) => this.mapping(table),
+      done: () => this.idle.push(client),
+    });
+  }
+
   /** One range, one transaction: the rows, what was refused, and the record that the range is there. */
   private async add(
     client: pg.Client,
@@ -190,7 +207,7 @@ export class PostgresTarget implements HistoryTarget {
     write: (csv: AsyncIterable<Uint8Array>) => Promise<Written>,
   ): Promise<CopiedRange> {
     const mapping = this.mapping(range.table);
-    const tally = new Tally(mapping, range);
+    const tally = new RangeTally(mapping, range);
     try {
       await client.query("BEGIN");
       await client.query(HOLD, [this.source, this.owner, position]);

@@ -43,6 +43,20 @@ export function estimateRows(db: Database.Database, table: Table): number {
   return Math.max(0, Number(span ?? 0));
 }
 
+/** How many rows a table has, but for those whose key has a NULL. */
+export function countKeyed(db: Database.Database, table: Table): number {
+  const count = (where: string) =>
+    Number(
+      db
+        .prepare(`SELECT count(*) FROM ${quote(table.name)}${where}`)
+        .pluck()
+        .get(),
+    );
+  const all = count("");
+  if (table.key.kind !== "columns" || table.withoutRowid || table.integerPrimaryKey !== null) return all;
+  return all - count(` WHERE ${table.key.columns.map((name) => `${quote(name)} IS NULL`).join(" OR ")}`);
+}
+
 /**
  * Cuts a table into ranges of about `rowsPerRange` rows. The outer ends are open, so that the ranges cover
  * every row that may come to be.

@@ -8,6 +8,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import type Database from "better-sqlite3";
 import { mappingFromJson, type TableMapping } from "../../mapping/mapping.js";
 import type { Chunk, Counted, Range, RefusedRow } from "../store.js";
+import { countKeyed } from "./bounds.js";
 import { openSqlite } from "./connection.js";
 import { readRange } from "./range-reader.js";
 
@@ -20,6 +21,7 @@ export interface WorkerData {
 export type Request = { readonly id: number } & (
   | { readonly kind: "begin" }
   | { readonly kind: "end" }
+  | { readonly kind: "count"; readonly table: string }
   | { readonly kind: "read"; readonly range: Range }
   | { readonly kind: "credit" }
   | { readonly kind: "cancel" }
@@ -28,6 +30,7 @@ export type Request = { readonly id: number } & (
 export type Reply = { readonly id: number } & (
   | { readonly kind: "begun"; readonly position: number }
   | { readonly kind: "ended" }
+  | { readonly kind: "tallied"; readonly rows: number }
   | {
       readonly kind: "chunk";
       readonly csv: Uint8Array;
@@ -90,6 +93,10 @@ function serve(port: NonNullable<typeof parentPort>, data: WorkerData): void {
         giveUp();
         if (db.inTransaction) db.exec("ROLLBACK");
         send({ id, kind: "ended" });
+        return;
+      case "count":
+        giveUp();
+        send({ id, kind: "tallied", rows: countKeyed(db, mappingOf(data, request.table).table) });
         return;
       case "read":
         giveUp();

@@ -10,6 +10,12 @@ import { begin, type Reply, type Request, type WorkerData } from "./reader-worke
 /** Attempts to meet at one position before giving up; each takes well under a millisecond. */
 const ATTEMPTS = 2_000;
 
+/** A request with one reply. */
+type Question =
+  | { readonly kind: "begin" }
+  | { readonly kind: "end" }
+  | { readonly kind: "count"; readonly table: string };
+
 /** One request and the replies to it; whatever answers another request never gets here. */
 class Exchange {
   private readonly inbox: Reply[] = [];
@@ -87,22 +93,26 @@ export class Reader {
   }
 
   private async ask<K extends Reply["kind"]>(
-    kind: "begin" | "end",
+    question: Question,
     answer: K,
   ): Promise<Extract<Reply, { kind: K }>> {
     const exchange = this.open();
-    this.post({ id: exchange.id, kind });
+    this.post({ id: exchange.id, ...question });
     const reply = await exchange.next();
-    if (reply.kind !== answer) throw new Error(`a reader answered ${reply.kind} to ${kind}`);
+    if (reply.kind !== answer) throw new Error(`a reader answered ${reply.kind} to ${question.kind}`);
     return reply as Extract<Reply, { kind: K }>;
   }
 
   async begin(): Promise<Position> {
-    return (await this.ask("begin", "begun")).position;
+    return (await this.ask({ kind: "begin" }, "begun")).position;
   }
 
   async end(): Promise<void> {
-    await this.ask("end", "ended");
+    await this.ask({ kind: "end" }, "ended");
+  }
+
+  async count(table: string): Promise<number> {
+    return (await this.ask({ kind: "count", table }, "tallied")).rows;
   }
 
   async *read(range: Range): Reading {
@@ -156,6 +166,11 @@ export async function pin(
     if (own < newest) own = begin(db);
   }
   let released = false;
+  let main = true;
+  const letMainGo = () => {
+    if (main && db.inTransaction) db.exec("ROLLBACK");
+    main = false;
+  };
   return {
     position: own,
     readers: readers.length,
@@ -165,11 +180,30 @@ export async function pin(
       if (!chosen) throw new Error(`there is no reader ${reader}`);
       return chosen.read(range);
     },
+    count(tables) {
+      letMainGo();
+      return countAll(readers, tables);
+    },
     async release() {
       if (released) return;
       released = true;
-      if (db.inTransaction) db.exec("ROLLBACK");
+      letMainGo();
       await Promise.all(readers.map((reader) => reader.end()));
     },
   };
+}
+
+/** Each reader takes the next table as soon as it is done with one. */
+async function countAll(
+  readers: readonly Reader[],
+  tables: readonly string[],
+): Promise<ReadonlyMap<string, number>> {
+  const waiting = [...tables];
+  const counts = new Map<string, number>();
+  const work = async (reader: Reader) => {
+    for (let table = waiting.shift(); table !== undefined; table = waiting.shift())
+      counts.set(table, await reader.count(table));
+  };
+  await Promise.all(readers.map(work));
+  return counts;
 }

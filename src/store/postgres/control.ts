@@ -8,6 +8,7 @@ import { sql } from "../../sql.js";
 import type { Position, Range } from "../store.js";
 import { removalOfCapture } from "./capture.js";
 import { postgresError } from "./connection.js";
+import { dropSaved } from "./kept.js";
 import { targetName } from "./merge.js";
 import { assertCurrent, migrate, recordsVersion } from "./migrate.js";
 import { alignSequences, readSequences } from "./sequences.js";
@@ -179,6 +180,7 @@ export class Control {
       table,
       state,
     ]);
+    if (state === "streaming") await dropSaved(this, source, table);
   }
 
   async forget(source: string, table: string): Promise<void> {

@@ -3,6 +3,8 @@
 import type pg from "pg";
 import type { TableMapping } from "../../mapping/mapping.js";
 import { quote } from "../../schema.js";
+import type { Control, FollowedTable } from "./control.js";
+import { readFacts } from "./facts.js";
 import { counted, inTheWay, keyMatch, type TargetFacts, targetName } from "./merge.js";
 
 /** The keys and the own columns of a table. */
@@ -44,4 +46,69 @@ export async function keepDeleted(
   }
   await client.query(`ANALYZE ${kept}`);
   return kept;
+}
+
+/** Where a followed table's own columns are saved while it is copied again. */
+function savedName(table: { readonly id: number }): string {
+  return `switchback.${quote(`kept_${table.id}`)}`;
+}
+
+/**
+ * Saves what the rows hold in the target's own columns, before the table is emptied; beside what an earlier copy that
+ * did not end has saved. The rows of a table that is followed by its rowid cannot be told afterwards.
+ */
+export async function saveOwnColumns(
+  control: Control,
+  known: FollowedTable,
+  mapping: TableMapping,
+): Promise<void> {
+  const keys = (of: TableMapping) => of.key.map(({ target }) => target).join("\0");
+  const same = targetName(known.mapping) === targetName(mapping) && keys(known.mapping) === keys(mapping);
+  const facts = (await readFacts(control.session, mapping.schema, [mapping])).get(mapping.target);
+  const saved = savedName(known);
+  if (known.state === "streaming") await control.query(`DROP TABLE IF EXISTS ${saved}`);
+  if (!facts || facts.own.length === 0 || !same || mapping.table.key.kind === "rowid") return;
+  const list = columnsOf(mapping, facts.own);
+  const target = targetName(mapping);
+  await control.query(
+    `CREATE TABLE IF NOT EXISTS ${saved} AS SELECT ${list} FROM ${target} WITH NO DATA;
+     CREATE INDEX IF NOT EXISTS ${quote(`kept_${known.id}_key`)} ON ${saved} (${columnsOf(mapping, [])})`,
+  );
+  const { rows } = await control.query<{ name: string }>(
+    "SELECT attname AS name FROM pg_catalog.pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped",
+    [saved],
+  );
+  const shared = columnsOf(
+    mapping,
+    facts.own.filter(({ name }) => rows.some((row) => row.name === name)),
+  );
+  const match = mapping.key.map(({ target: key }) => `k.${quote(key)} = t.${quote(key)}`).join(" AND ");
+  await control.query(`DELETE FROM ${saved} AS k USING ${target} AS t WHERE ${match}`);
+  await control.query(`INSERT INTO ${saved} (${shared}) SELECT ${shared} FROM ${target}`);
+  await control.query(`ANALYZE ${saved}`);
+}
+
+/** Forgets what was saved of a table, once all of it is there again. */
+export async function dropSaved(control: Control, source: string, table: string): Promise<void> {
+  const { rows } = await control.query<{ id: number }>(
+    "SELECT id FROM switchback.followed WHERE source = $1 AND name = $2",
+    [source, table],
+  );
+  for (const row of rows) await control.query(`DROP TABLE IF EXISTS ${savedName(row)}`);
+}
+
+/** What is saved of tables that are being copied, by the source's name of the table. */
+export async function savedColumns(
+  client: pg.ClientBase,
+  source: string,
+): Promise<Map<string, NonNullable<TargetFacts["saved"]>>> {
+  const { rows } = await client.query<{ id: number; name: string; columns: string[] }>(
+    `SELECT f.id, f.name, (SELECT json_agg(a.attname) FROM pg_catalog.pg_attribute a
+                            WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns
+       FROM switchback.followed f
+       JOIN pg_catalog.pg_class c ON c.relnamespace = 'switchback'::regnamespace AND c.relname = 'kept_' || f.id
+      WHERE f.source = $1 AND f.state <> 'streaming'`,
+    [source],
+  );
+  return new Map(rows.map((row) => [row.name, { relation: savedName(row), columns: row.columns }]));
 }

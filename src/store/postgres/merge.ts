@@ -125,10 +125,11 @@ export function countedWrite(
   facts: TargetFacts,
   relation: string,
   typed: boolean,
+  kept = "",
 ): string {
   const present = `(SELECT count(*) FROM ${targetName(mapping)} AS t, ${relation} WHERE ${keyMatch(mapping, typed).join(" AND ")})`;
   return counted(
-    writeRows(mapping, facts, relation, typed),
+    writeRows(mapping, facts, relation, typed, kept),
     tellsPresent(mapping, facts) ? "$2" : `$2 - ${present}`,
   );
 }

@@ -42,6 +42,30 @@ export async function writeStaged(
 ): Promise<void> {
   if (isEmpty(rows)) return;
   const staged = await fill(client, mapping, mapping.columns, stage, rows);
+  await mergeStage(client, mapping, facts, stage, staged);
+}
+
+/** Writes rows in COPY's CSV over what older versions of them had in the target's own columns; how many there were. */
+export async function mergeCsv(
+  client: pg.Client,
+  mapping: TableMapping,
+  facts: TargetFacts,
+  stage: string,
+  csv: AsyncIterable<Uint8Array>,
+): Promise<number> {
+  await client.query(createStage(stage, mapping.columns));
+  const staged = await copyInto(client, copyStage(stage, mapping.columns), csv);
+  await mergeStage(client, mapping, facts, stage, staged);
+  return staged;
+}
+
+async function mergeStage(
+  client: pg.Client,
+  mapping: TableMapping,
+  facts: TargetFacts,
+  stage: string,
+  staged: number,
+): Promise<void> {
   const counts = [mapping.table.name, staged];
   const relation = stagedRelation(stage);
   let kept = "";
@@ -51,7 +75,7 @@ export async function writeStaged(
     await client.query(deleteRows(mapping, facts, relation, true), counts);
   }
   if (!tellsPresent(mapping, facts)) {
-    await client.query(countedWrite(mapping, facts, relation, true), counts);
+    await client.query(countedWrite(mapping, facts, relation, true, kept), counts);
     return;
   }
   const { rowCount } = await client.query(writeRows(mapping, facts, relation, true, kept));

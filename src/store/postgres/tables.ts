@@ -7,6 +7,7 @@ import type { Range } from "../store.js";
 import { type Alteration, alterationOf, type Known } from "./alter.js";
 import type { Control, FollowedTable } from "./control.js";
 import { beginTable, columnCount, updateTable } from "./followed.js";
+import { dropSaved, saveOwnColumns } from "./kept.js";
 import { targetName } from "./merge.js";
 import type { TargetTable } from "./schema.js";
 import { attempt, type RecordedShape, readShapes, type StandingShape, type Tolerated } from "./shape.js";
@@ -56,7 +57,10 @@ export async function startTable(
   });
 }
 
-/** The same table, copied anew: what its triggers missed, or what VACUUM renumbered, is unknown. */
+/**
+ * The same table, copied again: what its triggers missed, or what VACUUM renumbered, is unknown. What its rows hold in
+ * columns of PostgreSQL's own comes back with them.
+ */
 export async function restartTable(
   control: Control,
   known: FollowedTable,
@@ -64,6 +68,7 @@ export async function restartTable(
   start: Start,
 ): Promise<void> {
   await control.transaction(async () => {
+    await saveOwnColumns(control, known, mapping);
     await control.query(`TRUNCATE ${targetName(mapping)}`);
     await beginTable(control, start.source, { ...start, mapping, made: known.made });
   });
@@ -83,6 +88,7 @@ export async function reshapeTable(
       await forgetForeignKeys(control, start.source, known.name);
       await remake(control, known.made ? known.mapping : null, table);
     } else {
+      await saveOwnColumns(control, known, mapping);
       await control.query(`TRUNCATE ${targetName(mapping)}`);
       await shapeEmptied(control, known, table, start);
     }
@@ -155,6 +161,7 @@ async function remake(control: Control, before: TableMapping | null, table: Targ
 export async function leaveTable(control: Control, source: string, known: FollowedTable): Promise<void> {
   await control.transaction(async () => {
     await control.release(source, known, false);
+    await dropSaved(control, source, known.name);
     await control.forget(source, known.name);
   });
 }

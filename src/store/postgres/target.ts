@@ -22,11 +22,12 @@ import { cancelStatements, connectPostgres, isDataError, postgresError } from ".
 import { countMismatch, isMiscount, miscount, RangeTally } from "./counts.js";
 import { readFacts } from "./facts.js";
 import { undisturbed } from "./guards.js";
+import { savedColumns } from "./kept.js";
 import { copyTarget, narrowStatements, type TargetFacts } from "./merge.js";
 import { Confirmed } from "./rivals.js";
 import { type Written, writeRowByRow } from "./row-by-row.js";
 import { copyInto, csvOf, valuesOf } from "./rows.js";
-import { deleteStaged, writeStaged } from "./staged-merge.js";
+import { deleteStaged, mergeCsv, writeStaged } from "./staged-merge.js";
 import { openTally } from "./tally.js";
 
 const ADVANCE = "SELECT switchback.advance($1, $2, $3, $4, $5)";
@@ -104,6 +105,11 @@ export class PostgresTarget implements HistoryTarget {
       for (const [name, fact] of await readFacts(this.wide, schema, mine))
         facts.set(`${schema}.${name}`, fact);
     }
+    for (const [table, saved] of await savedColumns(this.wide, this.source)) {
+      const mapping = this.mappings.get(table);
+      const fact = mapping && facts.get(`${mapping.schema}.${mapping.target}`);
+      if (fact) facts.set(`${mapping.schema}.${mapping.target}`, { ...fact, saved });
+    }
     this.facts = facts;
   }
 
@@ -169,7 +175,11 @@ export class PostgresTarget implements HistoryTarget {
     try {
       try {
         return await this.add(client, range, position, read(), async (csv) => {
-          return { written: await copyInto(client, copyTarget(mapping), csv), refused: [] };
+          const facts = this.factsOf(mapping);
+          const written = facts.saved
+            ? await mergeCsv(client, mapping, facts, this.stage("range"), csv)
+            : await copyInto(client, copyTarget(mapping), csv);
+          return { written, refused: [] };
         });
       } catch (error) {
         if (!isDataError(error)) throw error;

@@ -1,10 +1,12 @@
 // Asking a running sidecar for a flip, from another process or over HTTP: sets the flag, waits for the answer, and
 // takes the wish back when there is none in time, so that nothing happens later that nobody waits for any more.
+import type { PostgresConfig, SourceConfig } from "./config.js";
 import { ERRORS, type ErrorCode, SwitchbackError } from "./errors.js";
 import { type Desired, readFlag, writeFlag } from "./flag.js";
 import { type Answer, readLife } from "./life.js";
 import { pause } from "./retry.js";
 import { readRoute } from "./route.js";
+import { assertServes } from "./served.js";
 import type { Problem } from "./status.js";
 import { nameOf, WITHDRAWN } from "./switching.js";
 
@@ -14,6 +16,8 @@ export interface AskOptions {
   readonly to: Desired;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
+  /** What a command of another process means; a sidecar that asks itself need not compare. */
+  readonly mine?: { readonly sources: readonly SourceConfig[]; readonly postgres: PostgresConfig };
 }
 
 /** What `cutover --json` and `revert --json` print, and POST /cutover and /revert answer. */
@@ -34,7 +38,7 @@ const ARRIVED_MS = 500;
 /** Taking back takes milliseconds, unless PostgreSQL must be asked and does not answer. */
 const SETTLE_MS = 2_000;
 
-/** @throws SwitchbackError NO_SIDECAR, FLAG_READ_ONLY, FLAG_UNREADABLE */
+/** @throws SwitchbackError NO_SIDECAR, OTHER_SIDECAR, FLAG_READ_ONLY, FLAG_UNREADABLE */
 export async function askForFlip(options: AskOptions): Promise<Outcome> {
   const { flagFile, routeFile, to, timeoutMs, signal } = options;
   const life = readLife(routeFile);
@@ -43,6 +47,7 @@ export async function askForFlip(options: AskOptions): Promise<Outcome> {
       file: routeFile,
     });
   }
+  if (options.mine) await assertServes(life.serves, options.mine, `beside ${routeFile}`);
   if (life.halted && readRoute(routeFile)?.writes !== to) return refusal(haltedAnswer(options, life.halted));
   const before = { since: life.since, n: life.answer?.n ?? 0 };
   const route = readRoute(routeFile);

@@ -287,6 +287,13 @@ export const ERRORS = {
     4,
     "Start `switchback run` with the same configuration; it does the flips and keeps the copy.",
   ),
+  OTHER_SIDECAR: kind(
+    "switchback",
+    "operator",
+    4,
+    "Run the command with that sidecar's configuration, or give each application its own route, flag and HTTP address.",
+  ),
+  ROUTE_TAKEN: kind("configuration", "operator", 4, "Give each application its own `route` and `flag`."),
   WRITES_AWAY: kind(
     "switchback",
     "operator",

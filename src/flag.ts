@@ -3,6 +3,8 @@
 // wake the reader early.
 import {
   closeSync,
+  constants,
+  fstatSync,
   fsyncSync,
   openSync,
   readFileSync,
@@ -23,6 +25,8 @@ const POLL_MS = 100;
 const EMPTY_MS = 250;
 /** Of a flag that makes no sense, a message shows the beginning. */
 const TEXT_MAX = 40;
+/** A flag holds one word. */
+const BYTES_MAX = 1_024;
 
 /** The operator's wish; absent or empty means sqlite. Null when the file holds something else. */
 export function readFlag(file: string): Desired | null {
@@ -32,12 +36,30 @@ export function readFlag(file: string): Desired | null {
 /** Empty where there is no file. */
 function readText(file: string): string {
   try {
-    return readFileSync(file, "utf8").trim();
+    return readShort(file).trim();
   } catch (error) {
+    if (error instanceof SwitchbackError) throw error;
     if (isMissing(error)) return "";
     throw new SwitchbackError("FLAG_UNREADABLE", `the flag ${file} cannot be read: ${codeOf(error)}`, {
       file,
     });
+  }
+}
+
+/** A pipe would keep the process waiting, and a large file would fill its memory. */
+function readShort(file: string): string {
+  const descriptor = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const stat = fstatSync(descriptor);
+    const what = !stat.isFile()
+      ? "not a plain file"
+      : stat.size > BYTES_MAX
+        ? `larger than ${BYTES_MAX} bytes`
+        : null;
+    if (what !== null) throw new SwitchbackError("FLAG_UNREADABLE", `the flag ${file} is ${what}`, { file });
+    return readFileSync(descriptor, "utf8");
+  } finally {
+    closeSync(descriptor);
   }
 }
 
@@ -82,7 +104,9 @@ export class FlagWatch {
       depth: 0,
       ignoreInitial: true,
       ignored: (path) =>
-        path !== dirname(file) && !basename(path).startsWith(name) && !/^\.\./.test(basename(path)),
+        path !== dirname(file) &&
+        !(basename(path).startsWith(name) && !path.endsWith(".sidecar")) &&
+        !/^\.\./.test(basename(path)),
     });
     this.events.on("all", () => this.nap.nudge());
     this.events.on("error", () => {});

@@ -1,9 +1,13 @@
-// The sidecar's sign of life, a file beside the route file: that it runs, and what came of the last flip it was
-// asked for. The commands that ask for a flip read it, because they share files with the sidecar and nothing
-// else for certain: HTTP may be off, and PostgreSQL may be away.
+// The sidecar's sign of life, a file beside the route file and one beside the flag: that it runs, what it serves, and
+// what came of the last flip it was asked for. The commands that ask for a flip read it, because they share files with
+// the sidecar and nothing else for certain: HTTP may be off, and PostgreSQL may be away. Another application's sidecar
+// that would share one of the two files finds it there too.
 import { readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { SwitchbackError } from "./errors.js";
 import type { Desired } from "./flag.js";
-import type { Problem } from "./status.js";
+import { described, sameSources } from "./served.js";
+import type { Problem, Served } from "./status.js";
 
 export interface Answer {
   /** Counts the answers of one sidecar. */
@@ -18,9 +22,11 @@ export interface Answer {
   readonly at: string;
 }
 
-interface Sign {
+export interface Sign {
   readonly pid: number;
   readonly since: string;
+  /** Absent in the sign of an earlier version. */
+  readonly serves?: Served;
   readonly answer: Answer | null;
   /** Why it does nothing more until it is restarted; absent while it works. */
   readonly halted?: Problem;
@@ -29,20 +35,46 @@ interface Sign {
 const BEAT_MS = 1_000;
 /** A sidecar that is busy with one long statement may miss some beats. */
 const SILENCE_MS = 10_000;
+const LOOK_MS = 200;
 
-export function lifeFile(routeFile: string): string {
-  return `${routeFile}.sidecar`;
+export function lifeFile(file: string): string {
+  return `${file}.sidecar`;
 }
 
 export class Life {
-  private readonly file: string;
+  private readonly files: readonly string[];
   private readonly since = new Date().toISOString();
   private answered: Answer | null = null;
   private halted: Problem | null = null;
   private timer: NodeJS.Timeout | null = null;
 
-  constructor(routeFile: string) {
-    this.file = lifeFile(routeFile);
+  /** The route file and, where its folder takes a second file, the flag. */
+  constructor(
+    private readonly beside: readonly string[],
+    private readonly serves: () => Served,
+  ) {
+    this.files = beside.map(lifeFile);
+  }
+
+  /**
+   * Looks whether another application's sidecar keeps one of the files. One that was killed a moment ago is told from
+   * one that lives by its next beat. @throws SwitchbackError ROUTE_TAKEN
+   */
+  async claim(): Promise<void> {
+    for (const file of this.beside) {
+      const sign = readLife(file);
+      if (!sign?.serves || this.isMine(sign) || sameSources(sign.serves, this.serves())) continue;
+      const beat = beatOf(file);
+      while (readLife(file) !== null) {
+        if (beatOf(file) !== beat)
+          throw new SwitchbackError(
+            "ROUTE_TAKEN",
+            `${file} belongs to another sidecar, process ${sign.pid}, which serves ${described(sign.serves)}`,
+            { file },
+          );
+        await sleep(LOOK_MS);
+      }
+    }
   }
 
   start(): void {
@@ -69,13 +101,17 @@ export class Life {
   stop(): void {
     if (!this.timer) return;
     clearInterval(this.timer);
-    rmSync(this.file, { force: true });
+    for (const file of this.files) rmSync(file, { force: true });
+  }
+
+  private isMine({ pid, since }: Sign): boolean {
+    return pid === process.pid && since === this.since;
   }
 
   private beat(): void {
     const now = new Date();
     try {
-      utimesSync(this.file, now, now);
+      for (const file of this.files) utimesSync(file, now, now);
     } catch {
       this.write();
     }
@@ -85,22 +121,29 @@ export class Life {
     const sign: Sign = {
       pid: process.pid,
       since: this.since,
+      serves: this.serves(),
       answer: this.answered,
       ...(this.halted ? { halted: this.halted } : {}),
     };
-    const next = `${this.file}.${process.pid}.tmp`;
-    try {
-      writeFileSync(next, `${JSON.stringify(sign)}\n`);
-      renameSync(next, this.file);
-    } catch {
-      // A full disk must not end a flip; whoever asked is told by the route.
+    for (const file of this.files) {
+      const next = `${file}.${process.pid}.tmp`;
+      try {
+        writeFileSync(next, `${JSON.stringify(sign)}\n`);
+        renameSync(next, file);
+      } catch {
+        // A full disk must not end a flip; whoever asked is told by the route. A flag's folder may be read-only.
+      }
     }
   }
 }
 
+function beatOf(file: string): number {
+  return statSync(lifeFile(file), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+}
+
 /** The sign of a sidecar that runs now, or null. */
-export function readLife(routeFile: string): Sign | null {
-  const file = lifeFile(routeFile);
+export function readLife(beside: string): Sign | null {
+  const file = lifeFile(beside);
   try {
     if (Date.now() - statSync(file).mtimeMs > SILENCE_MS) return null;
     return JSON.parse(readFileSync(file, "utf8")) as Sign;

@@ -1,6 +1,15 @@
 // The route file: where writes go now, for applications that watch a file. Replaced atomically and durably, so
 // that a reader never sees half of it.
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  writeSync,
+} from "node:fs";
 import { dirname } from "node:path";
 import type { Logger } from "pino";
 import { ERRORS, SwitchbackError } from "./errors.js";
@@ -16,7 +25,9 @@ export function publishRoute(file: string, route: Route, durable: boolean): void
     // Not there yet.
   }
   mkdirSync(dirname(file), { recursive: true });
-  const next = `${file}.${process.pid}.tmp`;
+  // Through a symbolic link: who reads its target must not be left with an old route.
+  const place = targetOf(file);
+  const next = `${place}.${process.pid}.tmp`;
   const descriptor = openSync(next, "w", 0o644);
   try {
     writeSync(descriptor, text);
@@ -24,7 +35,15 @@ export function publishRoute(file: string, route: Route, durable: boolean): void
   } finally {
     closeSync(descriptor);
   }
-  renameSync(next, file);
+  renameSync(next, place);
+}
+
+function targetOf(file: string): string {
+  try {
+    return realpathSync(file);
+  } catch {
+    return file;
+  }
 }
 
 /** The route as it was published last; null where there is none, or none that can be read. */

@@ -18,6 +18,7 @@ import { describe } from "./report.js";
 import { resume } from "./resume.js";
 import { BACKOFF, type Backoff, Outage, pause, pauseMs, shared } from "./retry.js";
 import { RouteFile, refuseToForget } from "./route.js";
+import { servedBy } from "./served.js";
 import type { Problem, Route, Status } from "./status.js";
 import { connectPostgres } from "./store/postgres/connection.js";
 import { Control, type Verification as Recorded } from "./store/postgres/control.js";
@@ -45,6 +46,7 @@ const DECIDED: ReadonlySet<string> = new Set([
   "SQLITE_REWOUND",
   "SOURCE_FOREIGN",
   "SOURCE_TAKEN",
+  "ROUTE_TAKEN",
 ]);
 /** Whoever asks for the status is not kept waiting by a store that hangs. */
 const LOOK_MS = 200;
@@ -56,7 +58,6 @@ export class Sidecar {
   private currentRoute: Route = { writes: "sqlite", epoch: 0 };
   private outage: Problem | null = null;
   private hindrance: Problem | null = null;
-  private asked = false;
   private readonly routeFile: RouteFile;
   private readonly checks = new Map<string, Recorded>();
   private readonly waysBack: readonly WayBack[];
@@ -110,6 +111,7 @@ export class Sidecar {
       timeoutMs: config.cutover.timeoutMs,
       log,
       route: () => this.currentRoute,
+      serves: () => servedBy(config.sources, postgres, this.followers[0]?.source.pair?.id),
       publish: (route, durable) => this.publish({ ...route, changedAt: new Date().toISOString() }, durable),
       count: (result, pauseMs) => this.countFlip(result, pauseMs),
     });
@@ -200,6 +202,7 @@ export class Sidecar {
 
   /** Sets the doors right as the records say, and tells the world. */
   private async settle(owner: string): Promise<void> {
+    await this.switching.claim();
     const refuse = (found: Route) => refuseToForget(this.config.routeFile, found);
     const route = await this.resume(owner, refuse);
     refuse(route);
@@ -282,7 +285,6 @@ export class Sidecar {
     const ask = () => resume(this.postgres, owner, sources, this.log, this.adopt);
     this.currentRoute = await sources.reduce((work, source) => () => source.patiently(work), ask)();
     this.owner = owner;
-    this.asked = true;
     return this.currentRoute;
   }
 
@@ -325,6 +327,7 @@ export class Sidecar {
       route: this.currentRoute,
       sources: sides.map((side) => side.status()),
       verify: this.verified(),
+      serves: this.switching.serves,
       problems: [
         ...(phase.name === "halted" ? [phase.problem] : []),
         ...this.doors.problems(phase.name === "halted" ? phase.problem : null),
@@ -345,7 +348,7 @@ export class Sidecar {
 
   /** Null until the stores were asked: a guess would send writers the wrong way. */
   route(): Route | null {
-    return this.asked ? this.currentRoute : null;
+    return this.owner === "" ? null : this.currentRoute;
   }
 
   /** Streaming and within max_lag, or why not. */

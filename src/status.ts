@@ -57,6 +57,14 @@ export interface Problem {
   readonly key?: string;
 }
 
+/** What a sidecar serves, so that nobody takes another application's for it. */
+export interface Served {
+  /** Files as real paths, and as device and inode. */
+  readonly sources: readonly { readonly name: string; readonly file: string; readonly inode: string }[];
+  /** Host, port and database, and switchback's id there. */
+  readonly database: { readonly address: string; readonly id: string | null };
+}
+
 export interface Status {
   readonly version: string;
   readonly phase: PhaseName;
@@ -65,4 +73,6 @@ export interface Status {
   /** The last comparison, or null when there was none. */
   readonly verify: { readonly at: string; readonly equal: boolean } | null;
   readonly problems: readonly Problem[];
+  /** Absent where no sidecar answered. */
+  readonly serves?: Served;
 }

@@ -8,7 +8,7 @@ import type { Handover } from "./handover.js";
 import { Life } from "./life.js";
 import type { FlipResult as Counted } from "./metrics.js";
 import { pause, shared, unless } from "./retry.js";
-import type { Problem, Route } from "./status.js";
+import type { Problem, Route, Served } from "./status.js";
 import type { Gate } from "./store/store.js";
 
 /** Everything a flip in one direction needs of the sidecar. */
@@ -32,6 +32,7 @@ export interface SwitchingOptions {
   readonly timeoutMs: number;
   readonly log: Logger;
   readonly route: () => Route;
+  readonly serves: () => Served;
   readonly publish: (route: Omit<Route, "changedAt">, durable: boolean) => void;
   readonly count: (result: Counted, pauseMs: number | null) => void;
 }
@@ -56,7 +57,12 @@ export class Switching {
 
   constructor(private readonly options: SwitchingOptions) {
     this.flag = new FlagWatch(options.flagFile);
-    this.life = new Life(options.routeFile);
+    this.life = new Life([options.routeFile, options.flagFile], options.serves);
+  }
+
+  /** @throws SwitchbackError ROUTE_TAKEN when another application's sidecar keeps the route file or the flag */
+  claim(): Promise<void> {
+    return this.life.claim();
   }
 
   /** From now on commands see that a sidecar runs. */
@@ -77,6 +83,10 @@ export class Switching {
   /** From now on nothing is flipped; whoever asks is told why. */
   halted(problem: Problem): void {
     this.life.halt(problem);
+  }
+
+  get serves(): Served {
+    return this.options.serves();
   }
 
   problems(): Problem[] {

@@ -4,7 +4,7 @@ import { DURATION, durationMs } from "../config-file.js";
 import { SwitchbackError } from "../errors.js";
 import type { Desired } from "../flag.js";
 import { nameOf } from "../switching.js";
-import type { Context, ExitCode } from "./command.js";
+import { type Context, type ExitCode, requirePostgres } from "./command.js";
 
 export interface FlipCommandOptions {
   readonly timeout?: string;
@@ -16,18 +16,22 @@ export const revert = (context: Context, options: FlipCommandOptions) => ask(con
 async function ask(context: Context, to: Desired, options: FlipCommandOptions): Promise<ExitCode> {
   const { config, signal } = context;
   const { flagFile, routeFile } = config;
+  const names = config.sources.map(({ name }) => name);
   const timeoutMs = timeoutOf(options.timeout) ?? config.cutover.timeoutMs;
   context.progress.phase(`moving the writes to ${nameOf(to)}`);
-  const outcome = await askForFlip({ flagFile, routeFile, to, timeoutMs, signal });
+  const outcome = await askForFlip({
+    ...{ flagFile, routeFile, to, timeoutMs, signal },
+    mine: { sources: config.sources, postgres: requirePostgres(config) },
+  });
   context.progress.done();
-  if (context.json) context.out(JSON.stringify(documentOf(outcome)));
-  else context.out(sentence(to, outcome));
+  if (context.json) context.out(JSON.stringify(documentOf(outcome, names)));
+  else context.out(`${names.join(", ")}: ${sentence(to, outcome)}`);
   return outcome.there ? 0 : 1;
 }
 
 /** The contract's document. */
-export function documentOf({ there: _, ...outcome }: Outcome): unknown {
-  return outcome;
+export function documentOf({ there: _, ...outcome }: Outcome, sources: readonly string[]): unknown {
+  return { ...outcome, sources };
 }
 
 function sentence(to: Desired, { flipped, there, epoch, pauseMs, reason }: Outcome): string {

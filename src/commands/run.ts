@@ -24,10 +24,11 @@ export async function run(
   const { config, log, progress, signal } = context;
   const postgres = requirePostgres(config);
   const sidecar = new Sidecar(config, postgres, log, progress, options.adoptFile);
+  const names = config.sources.map(({ name }) => name);
   const ask = async (to: Desired) => {
     const { flagFile, routeFile, cutover } = config;
     const outcome = await askForFlip({ flagFile, routeFile, to, timeoutMs: cutover.timeoutMs, signal });
-    return { done: outcome.there, body: documentOf(outcome) };
+    return { done: outcome.there, body: documentOf(outcome, names) };
   };
   try {
     const server = config.http

@@ -1,9 +1,10 @@
 // `status`: what the stores themselves record, whether or not a sidecar runs; a running sidecar is asked first.
 import type pg from "pg";
 import type { Config, SourceConfig } from "../config.js";
-import { SwitchbackError } from "../errors.js";
+import { ERRORS, SwitchbackError } from "../errors.js";
 import { assertPairs } from "../pair.js";
 import { pause } from "../retry.js";
+import { described, sameDatabase, servedBy, within } from "../served.js";
 import type { PhaseName, Problem, SourceStatus, Status } from "../status.js";
 import { changesBeyond } from "../store/postgres/change-log.js";
 import { connectPostgres } from "../store/postgres/connection.js";
@@ -22,7 +23,9 @@ const REDRAW = "\x1b[H\x1b[J";
 
 export async function status(context: Context, options: { readonly watch?: boolean }): Promise<ExitCode> {
   for (;;) {
-    const answer = (await askSidecar(context.config)) ?? (await readStores(context));
+    const asked = await askSidecar(context.config);
+    const other = asked ? await otherThan(context, asked) : null;
+    const answer = asked && !other ? asked : await readStores(context, other);
     const again = options.watch && process.stdout.isTTY ? REDRAW : "";
     context.out(context.json ? JSON.stringify(answer) : again + text(answer));
     if (!options.watch) return 0;
@@ -31,7 +34,22 @@ export async function status(context: Context, options: { readonly watch?: boole
   }
 }
 
-/** The sidecar that serves these sources, if one answers at the configured address. */
+/** The problem of a sidecar that answers at the configured address and serves something else. */
+async function otherThan({ config }: Context, { serves, sources }: Status): Promise<Problem | null> {
+  const postgres = requirePostgres(config);
+  const own = servedBy(config.sources, postgres);
+  const names = sources.map(({ name }) => name);
+  const fits = serves
+    ? within(own.sources, serves.sources) && (await sameDatabase(postgres, serves))
+    : config.sources.every(({ name }) => names.includes(name));
+  if (fits) return null;
+  const { hint } = ERRORS.OTHER_SIDECAR;
+  const theirs = serves ? described(serves) : names.join(", ");
+  const message = `the sidecar at ${config.http?.host}:${config.http?.port} serves ${theirs}, and not this configuration`;
+  return { code: "OTHER_SIDECAR", message, hint };
+}
+
+/** The sidecar that answers at the configured address, if one does. */
 async function askSidecar(config: Config): Promise<Status | null> {
   if (!config.http) return null;
   try {
@@ -39,24 +57,24 @@ async function askSidecar(config: Config): Promise<Status | null> {
     const address = host.includes(":") ? `[${host}]` : host;
     const response = await fetch(`http://${address}:${port}/status`, { signal: AbortSignal.timeout(ASK_MS) });
     const answer = (await response.json()) as Status;
-    const names = answer.sources.map(({ name }) => name);
-    return config.sources.every(({ name }) => names.includes(name)) ? answer : null;
+    return Array.isArray(answer.sources) ? answer : null;
   } catch {
     return null;
   }
 }
 
-async function readStores({ config }: Context): Promise<Status> {
+async function readStores({ config }: Context, other: Problem | null): Promise<Status> {
   const postgres = requirePostgres(config);
   const client = await connectPostgres(postgres, { name: "switchback status" });
   try {
     await assertPairs(client, postgres, config.sources);
     const control = new Control(client);
     if (!(await control.installed())) {
+      if (other) throw new SwitchbackError("OTHER_SIDECAR", other.message);
       throw new SwitchbackError("NOT_INSTALLED", "switchback is not installed in this database");
     }
     const sources: SourceStatus[] = [];
-    const problems: Problem[] = [];
+    const problems: Problem[] = other ? [other] : [];
     const route = await control.route();
     const away = route.writes !== "sqlite";
     for (const source of config.sources) {

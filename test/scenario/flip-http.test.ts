@@ -47,7 +47,7 @@ test("the token opens, and the answer is the command's document", async () => {
   const moved = await post("/cutover", "test-token");
   expect([moved.status, await moved.json()]).toEqual([
     200,
-    { flipped: true, epoch: 1, pauseMs: expect.any(Number) },
+    { flipped: true, epoch: 1, pauseMs: expect.any(Number), sources: ["app"] },
   ]);
   await expectRoute(sidecar, file.path, database, "postgres", 1);
   expect(readFileSync(flagOf(sidecar), "utf8").trim()).toBe("postgres");

@@ -92,7 +92,10 @@ test("a refused writer that keeps SQLite's lock holds up neither the cutover's a
   try {
     expect(await stubborn.line()).toBe("ready");
     const { code, document } = await ask(sidecar, "postgres", "5s");
-    expect([code, document]).toEqual([0, { flipped: true, epoch: 1, pauseMs: expect.any(Number) }]);
+    expect([code, document]).toEqual([
+      0,
+      { flipped: true, epoch: 1, pauseMs: expect.any(Number), sources: ["app"] },
+    ]);
     expect(await stubborn.line()).toContain("writes have moved");
     await database.query("INSERT INTO child VALUES (2, 1)");
     await sleep(500);

@@ -47,7 +47,10 @@ describe("a cutover is refused", () => {
     await streaming();
     await expectRefused("postgres", /never verified: run `switchback verify`/);
     const words = await sidecar.cli(["cutover"]);
-    expect([words.code, words.stdout]).toEqual([1, expect.stringMatching(/^not moved: .*never verified/)]);
+    expect([words.code, words.stdout]).toEqual([
+      1,
+      expect.stringMatching(/^app: not moved: .*never verified/),
+    ]);
     await database.query("SET switchback.apply = 'on'; UPDATE person SET age = 31 WHERE id = 1");
     expect((await sidecar.cli(["verify"])).code).toBe(1);
     await expectRefused("postgres", /verification of app found 1 row that differs .*run it again/);
@@ -93,6 +96,7 @@ describe("a cutover is refused", () => {
         epoch: 0,
         pauseMs: 0,
         reason: expect.stringMatching(/route\.json cannot be written/),
+        sources: ["app"],
       },
     ]);
     rmdirSync(route);
@@ -136,13 +140,13 @@ test("asked for what is so already, the answer is yes, and nothing moves", async
   const home = await ask(sidecar, "sqlite");
   expect([home.code, home.document]).toEqual([
     0,
-    { flipped: false, epoch: 0, reason: "writes already go to SQLite" },
+    { flipped: false, epoch: 0, reason: "writes already go to SQLite", sources: ["app"] },
   ]);
   await verify(sidecar);
   await move(sidecar, "postgres");
   const away = await ask(sidecar, "postgres");
   expect([away.code, away.document]).toEqual([
     0,
-    { flipped: false, epoch: 1, reason: "writes already go to PostgreSQL" },
+    { flipped: false, epoch: 1, reason: "writes already go to PostgreSQL", sources: ["app"] },
   ]);
 });

@@ -7,6 +7,8 @@ import { readFlag, writeFlag } from "#switchback/flag.js";
 import { Life, lifeFile, readLife } from "#switchback/life.js";
 import { temporaryFolder } from "../support/cli.js";
 
+const SERVES = { sources: [], database: { address: "h:1/d", id: null } };
+
 let place: ReturnType<typeof temporaryFolder>;
 let [flagFile, routeFile] = ["", ""];
 let life: Life;
@@ -15,7 +17,7 @@ beforeEach(() => {
   flagFile = join(place.folder, "flag");
   routeFile = join(place.folder, "route.json");
   writeRoute("sqlite", 0);
-  life = new Life(routeFile);
+  life = new Life([routeFile], () => SERVES);
 });
 afterEach(() => {
   life.stop();
@@ -139,7 +141,7 @@ test("a sidecar that was started anew meanwhile counts its answers from 1, and i
   const asked = ask();
   while (readFlag(flagFile) !== "postgres") await new Promise((resolve) => setTimeout(resolve, 5));
   life.stop();
-  life = new Life(routeFile);
+  life = new Life([routeFile], () => SERVES);
   life.start();
   life.answer({ to: "postgres", flipped: true, epoch: 1, pauseMs: 7 });
   expect(await asked).toEqual({ flipped: true, epoch: 1, pauseMs: 7, there: true });

@@ -29,6 +29,7 @@ test("a flip with thirty sources warns of no leak", async () => {
     timeoutMs: 10_000,
     log: silentLog(),
     route: () => ({ writes: "sqlite", epoch: 0 }),
+    serves: () => ({ sources: [], database: { address: "h:1/d", id: null } }),
     publish: () => {},
     count: () => {},
   });

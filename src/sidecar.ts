@@ -7,6 +7,7 @@ import { haltedError } from "./asking.js";
 import { ClosedDoors, guarded } from "./closed-doors.js";
 import type { Config, PostgresConfig } from "./config.js";
 import { isRetryable, SwitchbackError } from "./errors.js";
+import { DECIDED, PASSING, START_PATIENCE_MS } from "./failures.js";
 import { FileLocks } from "./file-locks.js";
 import { Follower } from "./follower.js";
 import { createMetrics, type FlipResult as FlipOutcome, type Metrics } from "./metrics.js";
@@ -32,22 +33,6 @@ import { WayBack } from "./way-back.js";
 /** A server that comes back is met within a second or so: a copy that lags costs more than a few connects. */
 const RECONNECT: Backoff = { firstMs: 100, mostMs: 2_000 };
 
-/** What passes by itself is waited for this long at the start: a busy application's lock, a session that was lost. */
-const START_PATIENCE_MS = 20_000;
-const PASSING: ReadonlySet<string> = new Set(["SQLITE_BUSY", "POSTGRES_UNREACHABLE", "POSTGRES_TRANSIENT"]);
-/** Answers of the stores' records themselves, or of whoever keeps them now: no try after these opens a store. */
-const DECIDED: ReadonlySet<string> = new Set([
-  "SPLIT",
-  "TARGET_FOREIGN",
-  "TARGET_TAKEN",
-  "WRITES_AWAY",
-  "ROUTE_AHEAD",
-  "SQLITE_REPLACED",
-  "SQLITE_REWOUND",
-  "SOURCE_FOREIGN",
-  "SOURCE_TAKEN",
-  "ROUTE_TAKEN",
-]);
 /** Whoever asks for the status is not kept waiting by a store that hangs. */
 const LOOK_MS = 200;
 

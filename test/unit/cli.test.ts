@@ -204,14 +204,14 @@ test("an error of ours: one line, the hint, no secret; the same as one JSON docu
   const person = await act("refused");
   expect([person.stdout, person.stderr]).toEqual([
     "",
-    "switchback: TARGET_TAKEN held by postgres://u:***@h/d\n  → Another sidecar holds this target; stop it first.\n",
+    "switchback: TARGET_TAKEN held by postgres://u:***@h/d\n  → Stop the sidecar that holds this target, or end the session that the message names.\n",
   ]);
   const script = await act("refused", "--json");
   expect(JSON.parse(script.stdout)).toEqual({
     error: {
       code: "TARGET_TAKEN",
       message: "held by postgres://u:***@h/d",
-      hint: "Another sidecar holds this target; stop it first.",
+      hint: "Stop the sidecar that holds this target, or end the session that the message names.",
       where: { source: "app" },
     },
   });

@@ -85,7 +85,7 @@ export function encodedKeyText(mapping: TableMapping, key: readonly (string | nu
   return values instanceof Refusal ? JSON.stringify(key) : keyText(values);
 }
 
-/** A key as JSON: [1], ["a",2.0], [{"$blob":"ff00"}]; the same key always gives the same text. */
+/** A key as JSON: [1], ["a",2.0], [-0.0], [{"$blob":"ff00"}]; the same values always give the same text. */
 export function keyText(values: readonly SqliteValue[]): string {
   return `[${values.map(valueText).join(",")}]`;
 }
@@ -95,6 +95,8 @@ function valueText(value: SqliteValue): string {
   if (typeof value === "bigint") return value.toString();
   if (typeof value === "number") {
     if (!Number.isFinite(value)) return JSON.stringify({ $real: String(value) });
+    // toFixed drops the sign, and PostgreSQL may hold rows under both zeros.
+    if (Object.is(value, -0)) return "-0.0";
     return Number.isInteger(value) && Math.abs(value) < 1e21 ? value.toFixed(1) : String(value);
   }
   if (typeof value === "string") return JSON.stringify(value);

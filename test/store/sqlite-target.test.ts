@@ -658,3 +658,51 @@ time.sleep(0.5); print(db.execute("SELECT group_concat(v) FROM t").fetchone()[0]
     file.remove();
   });
 });
+
+describe("two keys of PostgreSQL's that are one to SQLite", () => {
+  const SCHEMA =
+    "CREATE TABLE t(k PRIMARY KEY, v); CREATE TABLE w(a, b, v, PRIMARY KEY (a, b)) WITHOUT ROWID; INSERT INTO t VALUES (0, 1); INSERT INTO w VALUES (0, 1, 1)";
+  const NEGATIVE = '{"$real": "-0.0"}';
+  const keys = (h: Home) => h.dump(values("t", ["k", "v"]));
+  const named = (h: Home) => h.all("SELECT key FROM _switchback_quarantine ORDER BY key").flat();
+  const MINUS = "r8000000000000000";
+
+  test("a key that changed to the other zero, or to the other class, is exact", async () => {
+    const h = home(SCHEMA);
+    await h.apply({
+      t: { rows: [[NEGATIVE, "1"]], gone: [["0"]] },
+      w: { rows: [[NEGATIVE, "1.0", "1"]], gone: [["0", "1"]] },
+    });
+    expect(keys(h)).toEqual([`${MINUS} i1`]);
+    expect(h.dump(values("w", ["a", "b"]))).toEqual([`${MINUS} r3ff0000000000000`]);
+    await h.apply({ t: { rows: [["0.0", "1"]], gone: [[NEGATIVE]] } });
+    expect(keys(h)).toEqual(["r0000000000000000 i1"]);
+    await h.apply({ t: { rows: [["0", "1"]] } });
+    expect(keys(h)).toEqual(["i0 i1"]);
+    expect(named(h)).toEqual([]);
+  });
+
+  test("the second row is quarantined by name, and the first one stays as it is", async () => {
+    const h = home(SCHEMA);
+    const { refused } = await h.apply({
+      t: { rows: [[NEGATIVE, "2"]] },
+      w: { rows: [[NEGATIVE, "1", "2"]] },
+    });
+    expect(refused.map(({ table, key }) => `${table}${key}`)).toEqual(["t[-0.0]", "w[-0.0,1]"]);
+    await h.apply({ t: { rows: [["0.0", "3"]] } });
+    expect(keys(h)).toEqual(["r0000000000000000 i3"]);
+    expect(named(h)).toEqual(["[-0.0,1]", "[-0.0]"]);
+    await h.apply({ t: { gone: [[NEGATIVE]] }, w: { gone: [[NEGATIVE, "1"]] } });
+    expect(keys(h)).toEqual(["r0000000000000000 i3"]);
+    expect(h.all("SELECT a, b, v FROM w")).toEqual([[0, 1, 1]]);
+    expect(named(h)).toEqual([]);
+  });
+
+  test("the second row takes the place of the first once that is gone", async () => {
+    const h = home(SCHEMA);
+    await h.apply({ t: { rows: [[NEGATIVE, "2"]] } });
+    await h.apply({ t: { rows: [[NEGATIVE, "2"]], gone: [["0"]] } });
+    expect(keys(h)).toEqual([`${MINUS} i2`]);
+    expect(named(h)).toEqual([]);
+  });
+});

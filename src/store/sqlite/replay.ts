@@ -7,6 +7,7 @@ import type Database from "better-sqlite3";
 import { sameValue, storedAs } from "../../mapping/affinity.js";
 import { Refusal, type SqliteValue } from "../../mapping/codec.js";
 import { decodeKey, encodedKeyText, encodeValue, keyIndexes, keyText } from "../../mapping/interchange.js";
+import { keyNames } from "../../mapping/key-spellings.js";
 import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
 import type { EncodedRow, RefusedRow } from "../store.js";
 import { Deferred, type DeferredRow } from "./deferred.js";
@@ -63,6 +64,12 @@ export class TableReplay {
     return encodedKeyText(this.mapping, key);
   }
 
+  /** The texts under which the row of an encoded key may be in quarantine. */
+  namesOf(key: EncodedRow): string[] {
+    const values = decodeKey(this.mapping, key);
+    return values instanceof Refusal ? [this.nameOf(key)] : keyNames(this.mapping, values, "two");
+  }
+
   /** The encoded key of an encoded row. */
   keyOf(row: EncodedRow): EncodedRow {
     return this.keyPlaces.map((i) => row[i] ?? null);
@@ -113,7 +120,8 @@ export class TableReplay {
    * quarantine gives way to a row that needs one of its unique values.
    */
   async place(quarantine: TableQuarantine, breathe: () => Promise<void>): Promise<void> {
-    const yields = (key: readonly SqliteValue[]) => quarantine.holds(keyText(key));
+    const yields = (key: readonly SqliteValue[]) =>
+      keyNames(this.mapping, key, "two").some((name) => quarantine.holds(name));
     const insert = (row: DeferredRow) =>
       this.checked(row.key, row.expected, () => {
         const outcome = this.statements.insert(row.values, row.rowid);

@@ -6,6 +6,8 @@
 import Database from "better-sqlite3";
 import { SwitchbackError } from "../../errors.js";
 import type { SqliteValue } from "../../mapping/codec.js";
+import { keyIndexes } from "../../mapping/interchange.js";
+import { sameZeros, spelledColumns } from "../../mapping/key-spellings.js";
 import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
 import { exactValues, StoredText } from "../../mapping/stored-text.js";
 import { columnOf, quote, type Table } from "../../schema.js";
@@ -49,6 +51,9 @@ export class RowStatements {
   /** How often each key value is bound. */
   private readonly uses: readonly number[];
   private readonly text: StoredText;
+  private readonly keyPlaces: readonly number[];
+  /** True when two keys of PostgreSQL's may be one to SQLite. */
+  private readonly spelled: boolean;
 
   constructor(
     private readonly db: Database.Database,
@@ -56,6 +61,8 @@ export class RowStatements {
   ) {
     const { table, columns } = mapping;
     this.text = StoredText.of(db);
+    this.keyPlaces = keyIndexes(mapping);
+    this.spelled = spelledColumns(mapping).length > 0;
     const places = columns.map((_, i) => i);
     this.computed = places.filter((i) => isComputed(table, columns[i]));
     this.writable = places.filter((i) => !this.computed.includes(i));
@@ -71,16 +78,23 @@ export class RowStatements {
     this.inserting = this.prepare(this.insertion("ABORT"));
   }
 
-  /** The row with that key, byte for byte. */
+  /**
+   * The row with that key, byte for byte. A row that has the key only to SQLite, as -0.0 has 0, is another row of
+   * PostgreSQL's: to write over it or to delete it would lose it.
+   */
   find(key: readonly SqliteValue[]): PresentRow | null {
     const row = this.finding.get(...this.bound(key)) as unknown[] | undefined;
     if (!row) return null;
     const count = this.mapping.columns.length;
-    return { values: this.text.values(row, count), rowid: row[count + 1] as bigint | null };
+    const values = this.text.values(row, count);
+    const own = this.keyPlaces.map((i) => values[i] ?? null);
+    if (!sameZeros(this.mapping, own, key)) return null;
+    return { values, rowid: row[count + 1] as bigint | null };
   }
 
   /** There may be no such row. @throws SwitchbackError COUNT_MISMATCH when it is there and stays */
   delete(key: readonly SqliteValue[]): void {
+    if (this.spelled && this.find(key) === null) return;
     const { changes } = this.deleting.run(...this.bound(key));
     if (changes === 0 && this.find(key) !== null) throw this.miscounted("DELETE", 0);
   }

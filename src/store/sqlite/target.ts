@@ -228,7 +228,7 @@ export class SqliteTarget implements Target {
     for (const row of window.refused) quarantine.refuse(row);
     for await (const keys of batchesOf(window.gone)) {
       for (const key of keys) {
-        if (naming) quarantine.leave(window.table, replay.nameOf(key));
+        if (naming) quarantine.leaveAll(window.table, replay.namesOf(key));
         replay.remove(key);
         touched.add(window.table, key);
       }
@@ -246,7 +246,7 @@ export class SqliteTarget implements Target {
   }
 
   private applyRow(replay: TableReplay, row: EncodedRow, naming: boolean, quarantine: Quarantine): void {
-    if (naming) quarantine.leave(replay.table, replay.nameOf(replay.keyOf(row)));
+    if (naming) quarantine.leaveAll(replay.table, replay.namesOf(replay.keyOf(row)));
     const fault = replay.write(row);
     if (fault === null) return;
     quarantine.refuse({ table: replay.table, key: replay.nameOf(replay.keyOf(row)), ...fault });
@@ -317,6 +317,10 @@ class Quarantine {
   leave(table: string, key: string): void {
     const { changes } = this.leaving.run(table, key);
     if (changes > 0) this.mended.set(table, (this.mended.get(table) ?? 0) + changes);
+  }
+
+  leaveAll(table: string, names: readonly string[]): void {
+    for (const name of names) this.leave(table, name);
   }
 
   /** A key is in quarantine once. */

@@ -15,6 +15,7 @@ import {
   keyOf,
   keyText,
 } from "../../mapping/interchange.js";
+import { keyNames, otherKeys, spelledColumns } from "../../mapping/key-spellings.js";
 import type { TableMapping } from "../../mapping/mapping.js";
 import { EXACT_SLOT, exactValues, StoredText } from "../../mapping/stored-text.js";
 import { keyExpressions, quote } from "../../schema.js";
@@ -158,10 +159,10 @@ class TableReader {
     const refused: RefusedRow[] = [];
     const touched: string[] = [];
     for (const raw of statement.iterate(...this.window(), ...this.copied.values) as Iterable<unknown[]>) {
-      const { row, key, refusal, name } = this.decode(raw);
-      if (this.naming) touched.push(name);
+      const { row, keys, refusal, names } = this.decode(raw);
+      if (this.naming) touched.push(...names);
       if (refusal) refused.push(refusal);
-      if (key) gone.push(key);
+      gone.push(...keys);
       if (!row) continue;
       rows.push(row);
       characters += row.reduce((sum, value) => sum + (value?.length ?? 0), 0);
@@ -226,7 +227,7 @@ class TableReader {
     const group = "(SELECT * FROM temp._switchback_dirty WHERE n > ? AND n <= ?) AS d";
     const prepare = (text: string) => this.db.prepare(text).raw().safeIntegers();
     const bulk = prepare(
-      `SELECT min(${cleanExpression(this.mapping)}), count(*), CAST(group_concat(${csvExpression(this.mapping)}, '') AS BLOB)
+      `SELECT min(${this.cleanAlone()}), count(*), CAST(group_concat(${csvExpression(this.mapping)}, '') AS BLOB)
          FROM ${group} JOIN ${this.joined()}`,
     );
     const missing = prepare(
@@ -242,11 +243,11 @@ class TableReader {
     const absorb = (list: unknown[][]) => {
       const absent: string[] = [];
       for (const raw of list) {
-        const { row, key, refusal, name } = this.decode(raw);
-        if (this.naming) touched.push(name);
+        const { row, keys, refusal, names } = this.decode(raw);
+        if (this.naming) touched.push(...names);
         if (refusal) refused.push(refusal);
+        absent.push(...keys.map(csvLine));
         if (row) absent.push(...this.write(rows, row, refused).map(csvLine));
-        else if (key) absent.push(csvLine(key));
       }
       // One piece a group: thousands of small ones would each become a message of their own.
       if (absent.length > 0) gone.write(Buffer.from(absent.join("")), absent.length);
@@ -288,36 +289,50 @@ class TableReader {
     }
   }
 
-  /** One joined row: the touched key, and the present row when there is one inside the copied ranges. */
+  /** As `cleanExpression`, and 0 for rows whose key is another one to PostgreSQL in another spelling. */
+  private cleanAlone(): string {
+    const spelled = spelledColumns(this.mapping).map(({ source }) => ` AND r.${source} IS NOT 0`);
+    return `(${cleanExpression(this.mapping)}${spelled.join("")})`;
+  }
+
+  /**
+   * One joined row: the present row when there is one inside the copied ranges, and the keys that must not be in the
+   * target. The names are all under which the row may be in quarantine.
+   */
   private decode(raw: unknown[]): {
     row: EncodedRow | null;
-    key: EncodedRow | null;
+    keys: EncodedRow[];
     refusal: RefusedRow | null;
-    name: string;
+    names: string[];
   } {
     const width = this.keys.length;
     const keyValues = this.text.values(raw, width);
-    const name = keyText(keyValues);
+    const names = keyNames(this.mapping, keyValues, "one");
     const present = raw[width + 1] === 1n;
     if (!present) {
-      const refusal = keyValues.includes(null) ? this.nullKey(name, keyValues) : null;
-      return { row: null, key: this.encodeKey(keyValues), refusal, name };
+      const refusal = keyValues.includes(null) ? this.nullKey(keyText(keyValues), keyValues) : null;
+      return { row: null, keys: this.encodeKey(keyValues), refusal, names };
     }
     const values = this.text.values(raw, this.mapping.columns.length, width + 2);
     const encoded = encodeRow(this.mapping.columns, values);
-    if (encoded.row) return { row: encoded.row, key: null, refusal: null, name };
+    if (encoded.row) {
+      const { row } = encoded;
+      const own = keyIndexes(this.mapping).map((i) => row[i] ?? null);
+      return { row, keys: otherKeys(this.mapping, own), refusal: null, names };
+    }
     const refusal = {
       table: this.mapping.table.name,
       key: keyOf(this.mapping, values),
       column: encoded.column,
       reason: encoded.reason,
     };
-    return { row: null, key: this.encodeKey(keyValues), refusal, name };
+    return { row: null, keys: this.encodeKey(keyValues), refusal, names };
   }
 
-  /** A key that cannot be encoded was never in the target, so there is nothing to delete. */
-  private encodeKey(values: readonly SqliteValue[]): EncodedRow | null {
-    return encodeRow(this.mapping.key, values).row;
+  /** The key in all its spellings; one that cannot be encoded was never in the target, so there is nothing to delete. */
+  private encodeKey(values: readonly SqliteValue[]): EncodedRow[] {
+    const { row } = encodeRow(this.mapping.key, values);
+    return row === null ? [] : [row, ...otherKeys(this.mapping, row)];
   }
 
   /** Rows whose key holds NULL are found by IS, and refused: a primary key in the target cannot hold them. */

@@ -56,7 +56,10 @@ function readShort(file: string): string {
       : stat.size > BYTES_MAX
         ? `larger than ${BYTES_MAX} bytes`
         : null;
-    if (what !== null) throw new SwitchbackError("FLAG_UNREADABLE", `the flag ${file} is ${what}`, { file });
+    if (what !== null)
+      throw new SwitchbackError("FLAG_UNREADABLE", `the flag ${file} cannot be read: it is ${what}`, {
+        file,
+      });
     return readFileSync(descriptor, "utf8");
   } finally {
     closeSync(descriptor);

@@ -29,10 +29,18 @@ export function secondName(file: string): SecondName | null {
 
 export const SECOND_NAME_REMEDY = ERRORS.SQLITE_LINKED.hint;
 
-/** @throws SwitchbackError SQLITE_LINKED */
+/** Passes over what is no file or cannot be looked at: opening it says why. @throws SwitchbackError SQLITE_LINKED */
 export function assertOneName(file: string, where: Where): void {
-  const second = statSync(file, { throwIfNoEntry: false }) ? secondName(file) : null;
+  const second = isFile(file) ? secondName(file) : null;
   if (second) throw new SwitchbackError("SQLITE_LINKED", `${file}: ${second.message}`, where);
+}
+
+function isFile(path: string): boolean {
+  try {
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
 }
 
 function isMountPoint(path: string): boolean {

@@ -35,7 +35,7 @@ export function openSqlite(file: string, options: { readonly: boolean }): Databa
 
 /** SQLite's own message for all of these is "unable to open database file". */
 function assertFile(file: string, readonly: boolean, where: Where): void {
-  const stat = statOf(file, where);
+  const stat = statFile(file, where);
   if (!stat) throw new SwitchbackError("SQLITE_MISSING", `no SQLite file at ${file}`, where);
   if (!stat.isFile())
     throw new SwitchbackError("SQLITE_NOT_A_DATABASE", `${file} is not a plain file`, where);
@@ -55,8 +55,11 @@ function assertFile(file: string, readonly: boolean, where: Where): void {
   }
 }
 
-/** Undefined where there is nothing; a folder that may not be entered does not even tell that. */
-function statOf(file: string, where: Where): Stats | undefined {
+/**
+ * Undefined where there is nothing; a folder that may not be entered does not even tell that.
+ * @throws SwitchbackError SQLITE_UNREADABLE
+ */
+export function statFile(file: string, where: Where): Stats | undefined {
   try {
     return statSync(file, { throwIfNoEntry: false });
   } catch (error) {

@@ -4,6 +4,7 @@
 import { readFileSync, realpathSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { ERRORS, SwitchbackError, type Where } from "../../errors.js";
+import { statFile } from "./connection.js";
 
 export interface SecondName {
   readonly code: "hard-link" | "file-mount";
@@ -29,18 +30,10 @@ export function secondName(file: string): SecondName | null {
 
 export const SECOND_NAME_REMEDY = ERRORS.SQLITE_LINKED.hint;
 
-/** Passes over what is no file or cannot be looked at: opening it says why. @throws SwitchbackError SQLITE_LINKED */
+/** Passes over what is no file: opening it says so. @throws SwitchbackError SQLITE_LINKED, SQLITE_UNREADABLE */
 export function assertOneName(file: string, where: Where): void {
-  const second = isFile(file) ? secondName(file) : null;
+  const second = statFile(file, where)?.isFile() ? secondName(file) : null;
   if (second) throw new SwitchbackError("SQLITE_LINKED", `${file}: ${second.message}`, where);
-}
-
-function isFile(path: string): boolean {
-  try {
-    return statSync(path).isFile();
-  } catch {
-    return false;
-  }
 }
 
 function isMountPoint(path: string): boolean {

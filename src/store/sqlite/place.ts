@@ -1,22 +1,22 @@
 // Which file stands at a path. An open connection goes on with the file that it opened, wherever that one is now;
 // whoever opens the path anew meets what was moved there. It looks at the path and never opens the file.
-import { statSync } from "node:fs";
 import { SwitchbackError } from "../../errors.js";
+import { statFile } from "./connection.js";
 import { assertOneName } from "./links.js";
 
 export class Place {
   private readonly inode: string;
 
-  /** Before anything opens the file. @throws SwitchbackError SQLITE_LINKED */
+  /** Before anything opens the file. @throws SwitchbackError SQLITE_LINKED, SQLITE_UNREADABLE */
   constructor(private readonly where: { readonly source: string; readonly file: string }) {
     assertOneName(where.file, where);
-    this.inode = inodeOf(where.file);
+    this.inode = inodeOf(where);
   }
 
   /** Costs microseconds. @throws SwitchbackError SQLITE_REPLACED when another file stands there by now, or none */
   assertSame(): void {
     const { file } = this.where;
-    if (inodeOf(file) === this.inode) return;
+    if (inodeOf(this.where) === this.inode) return;
     throw new SwitchbackError(
       "SQLITE_REPLACED",
       `${file}: it is not the file that was captured: another file was moved there`,
@@ -25,7 +25,7 @@ export class Place {
   }
 }
 
-function inodeOf(file: string): string {
-  const stat = statSync(file, { throwIfNoEntry: false });
+function inodeOf(where: { readonly source: string; readonly file: string }): string {
+  const stat = statFile(where.file, where);
   return stat ? `${stat.dev}:${stat.ino}` : "gone";
 }

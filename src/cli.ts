@@ -3,16 +3,16 @@
 // process. It makes a command's context (configuration, log, progress, output) and turns every error into one
 // line and an exit code; what commands do is their own affair.
 import { dirname, resolve } from "node:path";
-import { Command, CommanderError, Option, type OptionValues } from "commander";
-import { COMMANDS, type CommandEntry, HELP_EXAMPLES, HELP_REFERENCE } from "./cli-commands.js";
+import { CommanderError, type OptionValues } from "commander";
+import type { CommandEntry } from "./cli-commands.js";
+import { buildProgram } from "./cli-program.js";
 import type { Context, ExitCode } from "./commands/command.js";
 import { type Config, loadConfig, withPostgres } from "./config.js";
 import { SwitchbackError } from "./errors.js";
-import { createLog, LEVELS, type Level, stderrScreen } from "./log.js";
+import { createLog, type Level, stderrScreen } from "./log.js";
 import { mask } from "./mask.js";
 import { createProgress } from "./progress.js";
 import { explained } from "./store/sqlite/connection.js";
-import { VERSION } from "./version.js";
 
 /** Raised through Context.signal by a signal or a closed stdout. */
 class Stopped extends Error {
@@ -28,48 +28,6 @@ function out(text: string): void {
 
 function err(text: string): void {
   process.stderr.write(`${text}\n`);
-}
-
-function buildProgram(act: (entry: CommandEntry, options: OptionValues) => Promise<void>): Command {
-  const program = new Command("switchback")
-    .description(
-      "Moves a live SQLite application onto PostgreSQL without stopping it, and can bring it back.",
-    )
-    .version(VERSION, "-V, --version", "print the version")
-    .helpOption("-h, --help", "print help")
-    .option("--config <file>", "the configuration file (default: ./switchback.yaml where it exists)")
-    .option("--sqlite <file>", "a SQLite file to move; repeat it for several", collect)
-    .option("--postgres <url>", "the PostgreSQL database to move to")
-    .option("--embedded", "start and keep an embedded PostgreSQL under .switchback/")
-    .option("--json", "print one JSON document on stdout; logs go to stderr")
-    .addOption(new Option("--log-level <level>", "how much to log on stderr").choices(LEVELS))
-    .addHelpText("after", HELP_EXAMPLES + HELP_REFERENCE)
-    .configureHelp({ showGlobalOptions: true })
-    // Errors are printed by report(), once and in one form.
-    .configureOutput({ outputError: () => {} })
-    .exitOverride();
-  for (const entry of COMMANDS) {
-    const command = program
-      .command(entry.name)
-      .summary(entry.summary)
-      .description(entry.description)
-      .helpOption("-h, --help", "print help")
-      .configureHelp({ showGlobalOptions: true })
-      .addHelpText(
-        "after",
-        `\nExamples:\n${entry.examples.map((line) => `  ${line}`).join("\n")}\n${HELP_REFERENCE}`,
-      )
-      .action((_options, self: Command) => act(entry, self.optsWithGlobals()));
-    for (const { flags, help, choices } of entry.options ?? []) {
-      const option = new Option(flags, help);
-      command.addOption(choices ? option.choices(choices) : option);
-    }
-  }
-  return program;
-}
-
-function collect(value: string, before: string[] | undefined): string[] {
-  return [...(before ?? []), value];
 }
 
 /** Runs one command from configuration to answer. */

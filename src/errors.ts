@@ -1,6 +1,6 @@
 // Every error that switchback reports, in one table: which side it is about, whether the sidecar tries again
 // by itself, what the operator can do, and the exit code. Anything that is not a SwitchbackError is a bug (70).
-// The README's list of errors is tested against this table in both directions.
+// docs/errors.md is written from this table (`npm run docs`), and tested against it.
 
 import { type ErrorKind, kind } from "./error-kind.js";
 
@@ -13,7 +13,7 @@ export const ERRORS = {
     "configuration",
     "operator",
     2,
-    "Correct every line listed; the README describes each key.",
+    "Correct every line listed; docs/configuration.md describes each key.",
   ),
   CONFIG_MISSING: kind(
     "configuration",
@@ -107,7 +107,7 @@ export const ERRORS = {
     "sqlite",
     "retry",
     4,
-    "The table's triggers had vanished, as after a rebuild by an ORM; they are installed again and the table is copied anew.",
+    "The table's triggers had vanished, as after a rebuild by an ORM; they are installed again and the table is copied again.",
   ),
   TABLE_DROPPED: kind(
     "sqlite",
@@ -202,7 +202,7 @@ export const ERRORS = {
     "postgres",
     "operator",
     4,
-    "The copied rows forbid this key or index in PostgreSQL; mend the rows in SQLite and restart the sidecar.",
+    "The copied rows forbid this key or index in PostgreSQL; correct the rows in SQLite and restart the sidecar.",
   ),
   POSITION_CONFLICT: kind(
     "postgres",
@@ -236,20 +236,20 @@ export const ERRORS = {
     "switchback",
     "operator",
     1,
-    "Run `switchback verify --repair` to mend the differing rows, and look for whoever wrote them.",
+    "Run `switchback verify --repair` to correct the differing rows, and find out what wrote them.",
   ),
   QUARANTINED: kind(
     "switchback",
     "operator",
     1,
-    "Mend the rows that `switchback verify` names, in the store that has the writes, or map the column to a wider type; they follow by themselves.",
+    "Correct the rows that `switchback verify` names, in the store that has the writes, or map the column to a wider type; they follow by themselves.",
   ),
   BLOCKED: kind("switchback", "operator", 1, "Resolve the blockers listed above."),
   WOULD_LOSE: kind(
     "switchback",
     "operator",
     4,
-    "Move the writes to the store that shall stay first, or name the one that has them: --keep postgres gives up the way back.",
+    "First move the writes to the store that is to stay, or name the one that has them: --keep postgres gives up the possibility to revert.",
   ),
   FLIP_REFUSED: kind(
     "switchback",
@@ -304,13 +304,13 @@ export const ERRORS = {
     "switchback",
     "operator",
     4,
-    "One of the stores is a backup. Put back the one that belongs here; what is closed stays closed until then. If both records say that SQLite has the writes, `switchback run --adopt-file` goes on from the SQLite file as it is; if PostgreSQL has them, `switchback teardown --keep postgres` gives up the way back.",
+    "One of the stores is a backup. Put back the one that belongs here; what is closed stays closed until then. If both records say that SQLite has the writes, `switchback run --adopt-file` goes on from the SQLite file as it is; if PostgreSQL has them, `switchback teardown --keep postgres` gives up the possibility to revert.",
   ),
   ROUTE_AHEAD: kind(
     "switchback",
     "operator",
     4,
-    "Leave the sidecar off if PostgreSQL keeps the writes. Remove the route file only if the SQLite file shall have them as it is now.",
+    "Do not start the sidecar if PostgreSQL keeps the writes. Remove the route file only if the SQLite file is to take the writes as it is now.",
   ),
   ROUTE_UNWRITABLE: kind(
     "switchback",
@@ -328,14 +328,14 @@ export const ERRORS = {
     "switchback",
     "operator",
     1,
-    "Changes may be missing in SQLite. Run `switchback verify --repair`: once everything is equal, the way back is free; a trigger that others made on a table there must go first.",
+    "Changes may be missing in SQLite. Run `switchback verify --repair`: once everything is equal, the revert is possible. A trigger that others made on a table there must go first.",
   ),
   CHANGE_UNREADABLE: kind("postgres", "operator", 1, "Run `switchback verify --repair` to clear the record."),
   TARGET_DISTURBED: kind(
     "postgres",
     "retry",
     4,
-    "Triggers and foreign keys rest until the cutover wakes them: run `switchback verify` once before it. Drop a rule, and create it after the cutover.",
+    "Triggers are disabled and foreign keys dropped until the cutover brings them back: run `switchback verify` once before it. Drop a rule, and create it after the cutover.",
   ),
   EMBEDDED_MISSING: kind(
     "configuration",

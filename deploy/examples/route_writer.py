@@ -28,11 +28,11 @@ def write(sql, values, until):
             try:
                 with store(name) as transaction:  # commits, or rolls back
                     cursor = transaction.cursor()
-                    cursor.execute(sql if name == "sqlite" else sql.replace("?", "%s"), values)
+                    cursor.execute(sql if name == "sqlite" else sql.replace("%", "%%").replace("?", "%s"), values)
                 return name
             except (sqlite3.Error, psycopg2.Error) as error:
                 if not str(error).startswith(FENCES + BUSY):
-                    stores.pop(name, None)  # it may be lost: connect anew
+                    stores.pop(name, None)  # it may be lost: connect again
                     raise  # a connection lost in COMMIT also ends here: ask before doing it again
         time.sleep(0.005)
     raise TimeoutError("waited too long for the route, which says " + route())

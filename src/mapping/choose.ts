@@ -1,4 +1,4 @@
-// The default type of one column: SQLite's affinity rules first, then the data, by the table in the README. A
+// The default type of one column: SQLite's affinity rules first, then the data, by the table in docs/types.md. A
 // definite declaration (INT, CHAR, REAL, BLOB …) decides without reading a row. It owns the reasons that `plan`
 // shows, and knows neither keys, nor names, nor the configuration's overrides.
 import type { Column } from "../schema.js";

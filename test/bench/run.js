@@ -1,4 +1,4 @@
-// `npm run bench`: everything that the README claims about speed, measured in one run on the machine at hand and
+// `npm run bench`: everything that docs/benchmarks.md says about speed, measured in one run on the machine at hand and
 // printed as a table, with --json as one document on stdout. --quick takes smaller sizes; --only NAME one part.
 import { cpus } from "node:os";
 import { benchBackfill } from "./backfill.js";

@@ -17,6 +17,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { ERRORS } from "#switchback/errors.js";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const CLI = join(ROOT, "dist/cli.js");
@@ -204,14 +205,14 @@ test("an error of ours: one line, the hint, no secret; the same as one JSON docu
   const person = await act("refused");
   expect([person.stdout, person.stderr]).toEqual([
     "",
-    "switchback: TARGET_TAKEN held by postgres://u:***@h/d\n  → Stop the sidecar that holds this target, or end the session that the message names.\n",
+    `switchback: TARGET_TAKEN held by postgres://u:***@h/d\n  → ${ERRORS.TARGET_TAKEN.hint}\n`,
   ]);
   const script = await act("refused", "--json");
   expect(JSON.parse(script.stdout)).toEqual({
     error: {
       code: "TARGET_TAKEN",
       message: "held by postgres://u:***@h/d",
-      hint: "Stop the sidecar that holds this target, or end the session that the message names.",
+      hint: ERRORS.TARGET_TAKEN.hint,
       where: { source: "app" },
     },
   });

@@ -1,5 +1,5 @@
-// The default types of the README's table, case by case, and the configuration's overrides, against real files'
-// schemas in memory. That a definite declaration reads no row is proved by a database that refuses to be read.
+// The default types of the table in docs/types.md, case by case, and the configuration's overrides, against real
+// files' schemas in memory. That a definite declaration reads no row is proved by a database that refuses to be read.
 import Database from "better-sqlite3";
 import { afterEach, describe, expect, test } from "vitest";
 import type { SourceConfig } from "#switchback/config.js";

@@ -1,23 +1,23 @@
-// The table of errors and the README's list of them are the same list; every code is well formed.
+// The table of errors: docs/errors.md is written from it and is current; every code is well formed.
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { ERRORS, isRetryable, SwitchbackError } from "#switchback/errors.js";
+import { errorsPage } from "../support/errors-page.js";
 
-const README = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+const PAGE = readFileSync(new URL("../../docs/errors.md", import.meta.url), "utf8");
 
-/** The rows of the README's section: code → [exit, retry, hint]. */
-function documented(): Map<string, string[]> {
-  const section = README.split(/^## /m).find((part) => part.startsWith("Errors\n")) ?? "";
-  const rows = [...section.matchAll(/^\| `([A-Z_]+)` \| (\d+) \| (\w+) \| (.+) \|$/gm)];
-  return new Map(rows.map(([, code, ...cells]) => [code ?? "", cells]));
-}
+test("docs/errors.md is what `npm run docs` writes", () => {
+  expect(PAGE).toBe(errorsPage());
+});
 
-test("the README lists every error as the table has it, and no other", () => {
+test("docs/errors.md lists every error as the table has it, and no other", () => {
+  const rows = [...PAGE.matchAll(/^\| `([A-Z_]+)` \| (\d+) \| (\w+) \| (.+) \|$/gm)];
+  const documented = rows.map(([, code, ...cells]) => [code ?? "", cells]);
   const table = Object.entries(ERRORS).map(([code, { exit, retry, hint }]) => [
     code,
     [String(exit), retry, hint.replaceAll("|", "\\|")],
   ]);
-  expect(Object.fromEntries(documented())).toEqual(Object.fromEntries(table));
+  expect(Object.fromEntries(documented)).toEqual(Object.fromEntries(table));
 });
 
 test.each(Object.entries(ERRORS))("%s says what to do, in whole sentences", (code, { exit, hint }) => {

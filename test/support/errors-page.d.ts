@@ -1,0 +1,2 @@
+/** docs/errors.md as it must be. */
+export function errorsPage(): string;

@@ -1,5 +1,5 @@
-// The keys of rows that a target holds and that kept rows of the source out: they are read again with every window
-// until one was applied, so that a change that capture missed heals itself.
+// The keys of rows that a target holds and that kept rows of the source out, and of rows that it refused before: they
+// are read again with every window until one was applied, so that a change that capture missed heals itself.
 import type { EncodedRow, KeysByTable } from "./store/store.js";
 
 export class Doubts {
@@ -7,6 +7,11 @@ export class Doubts {
 
   /** @throws Error when none of them is new: reading them again would change nothing, for ever */
   add(keys: KeysByTable): void {
+    if (this.again(keys) === 0) throw new Error("a target doubted rows that had just been read again");
+  }
+
+  /** Returns how many of them are new. */
+  again(keys: KeysByTable): number {
     let added = 0;
     for (const [table, rows] of keys) {
       const mine = this.tables.get(table) ?? new Map<string, EncodedRow>();
@@ -15,7 +20,7 @@ export class Doubts {
       added += mine.size - before;
       this.tables.set(table, mine);
     }
-    if (added === 0) throw new Error("a target doubted rows that had just been read again");
+    return added;
   }
 
   get keys(): KeysByTable {

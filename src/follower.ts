@@ -6,7 +6,6 @@ import type { Finding } from "./commands/command.js";
 import type { PostgresConfig, SourceConfig } from "./config.js";
 import { assertAgree, Counter, type Counts, disagreement, disagreements } from "./counting.js";
 import type { Handover } from "./handover.js";
-
 import { LagClock } from "./lag.js";
 import { type Held, isComplete, Link } from "./link.js";
 import type { TableMapping } from "./mapping/mapping.js";
@@ -15,6 +14,7 @@ import type { PhaseEvent } from "./phase.js";
 import type { Progress } from "./progress.js";
 import { Pruning } from "./pruning.js";
 import { problem, reconcile } from "./reconcile.js";
+import { Reconsideration } from "./reconsideration.js";
 import { gaugeLag, lagOf, noteRefused, noteStale, quarantineProblems, unknownProblems } from "./report.js";
 import type { Problem, SourceStatus, TableStatus } from "./status.js";
 import { buildKeys } from "./store/postgres/build.js";
@@ -60,6 +60,7 @@ export class Follower {
   uncounted: readonly string[] = [];
   private target: PostgresTarget | null = null;
   private link: Link | null = null;
+  private reconsideration: Reconsideration | null = null;
   private held: Held = { position: 0, tables: new Map() };
   private mappings: readonly TableMapping[] = [];
   private targets: readonly TargetTable[] = [];
@@ -137,6 +138,7 @@ export class Follower {
       () => {},
       async (link, target) => {
         await this.source.patiently(() => link.drain(signal));
+        await this.reconsideration?.all(signal);
         if (count && !signal.aborted) {
           this.options.progress.phase(`${this.name}: counting both stores`);
           const { result } = await link.count(this.source, target);
@@ -214,13 +216,14 @@ export class Follower {
       this.states.set(table.name, table.state);
       this.estimates.set(table.name, table.estimated);
     }
-    await this.readRecords(target);
     await target.follow(found.mappings);
     this.link = new Link(this.source, target, this.held, {
       advanced: (window, seconds) => this.advanced(window, seconds),
       copied: (table) => this.copied(table),
       refused: (rows) => noteRefused(rows, this.name, this.options.log, this.options.metrics),
     });
+    this.reconsideration = new Reconsideration(this.name, this.link, target, options.log);
+    await this.readRecords(target);
     this.sample();
     return this.link;
   }
@@ -279,6 +282,7 @@ export class Follower {
     const { link, target } = this;
     const due = performance.now() - this.recordsReadMs > RECORDS_EVERY_MS;
     if (target && due) await this.readRecords(target);
+    await this.reconsideration?.turn();
     if (link && target) await this.counter.again(() => link.count(this.source, target));
     await this.pruning.next(this.held.position, () => this.control().flush(this.name));
   }
@@ -286,7 +290,9 @@ export class Follower {
   private async readRecords({ client }: PostgresTarget): Promise<void> {
     this.recordsReadMs = performance.now();
     await assertUndisturbed(client, this.mappings);
-    this.options.verified(await new Control(client).verification(this.name));
+    const found = await new Control(client).verification(this.name);
+    this.options.verified(found);
+    this.reconsideration?.saw(found?.at ?? null);
     this.unknown = await unknownProblems(client, this.name);
   }
 

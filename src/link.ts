@@ -16,6 +16,7 @@ import {
   type Counted,
   type HistorySource,
   type HistoryTarget,
+  type KeysByTable,
   type Position,
   type Range,
   type Reading,
@@ -116,6 +117,12 @@ export class Link {
     return true;
   }
 
+  /** Reads rows again that the target refused before: they are written as they stand now, or refused again. */
+  async reconsider(keys: KeysByTable): Promise<void> {
+    this.doubts.again(keys);
+    while (this.doubts.keys.size > 0) await this.step();
+  }
+
   /** Stale rows in the target are read again with the next window, and the work that met them is done again. */
   private async doubting(work: () => Promise<void>): Promise<void> {
     try {
@@ -197,7 +204,8 @@ export class Link {
       const held = this.held.tables.get(row.table);
       if (held) held.quarantined++;
     }
-    if (refused.length > 0) this.observer.refused(refused);
+    const news = refused.filter(({ again }) => !again);
+    if (news.length > 0) this.observer.refused(news);
   }
 
   /** Several readers, one position, ranges side by side, until the snapshot should be let go. */

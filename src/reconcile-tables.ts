@@ -9,7 +9,7 @@ import { problem, type Sides } from "./reconcile.js";
 import type { Oddity, Table } from "./schema.js";
 import type { Problem } from "./status.js";
 import { type Alteration, alterationOf, dropItem } from "./store/postgres/alter.js";
-import type { FollowedTable } from "./store/postgres/control.js";
+import type { Control, FollowedTable } from "./store/postgres/control.js";
 import { updateTable } from "./store/postgres/followed.js";
 import { buildTargetSchema, type TargetTable } from "./store/postgres/schema.js";
 import {
@@ -183,7 +183,7 @@ async function forgetChangedReferences(
 }
 
 async function staleReferences(
-  control: Sides["control"],
+  control: Control,
   source: string,
   { name, mapping }: FollowedTable,
   kept: ReadonlyMap<string, string>,

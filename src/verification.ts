@@ -14,11 +14,12 @@ import { withComputedColumns } from "./store/postgres/compare-shapes.js";
 import { connectPostgres } from "./store/postgres/connection.js";
 import { Control, type FollowedTable } from "./store/postgres/control.js";
 import { isLocked } from "./store/postgres/lock.js";
+import { type Place, type QuarantinedKeys, quarantinedKeys } from "./store/postgres/quarantine.js";
 import type { ShapeDifference } from "./store/postgres/shape-difference.js";
 import { openView } from "./store/postgres/view.js";
 import { type Quarantined, quarantinedRows } from "./store/sqlite/copy-state.js";
 import { SqliteSource } from "./store/sqlite/source.js";
-import type { Position } from "./store/store.js";
+import type { KeysByTable, Position } from "./store/store.js";
 import { type AwayOptions, compareAway, touchAway } from "./verification-away.js";
 import { verifyShapes } from "./verification-shape.js";
 
@@ -123,6 +124,8 @@ export class Verification {
 
   /** Mends differing rows until none differ, or a round mends nothing. */
   async repair(): Promise<Verdict> {
+    await this.assertFollowed();
+    if (!this.away) await this.touchQuarantined();
     let before = Number.POSITIVE_INFINITY;
     for (let round = 0; ; round++) {
       await this.assertFollowed();
@@ -253,16 +256,35 @@ export class Verification {
       await touchAway(this.awayOptions(this.away, REPAIR_KEYS), keys, REPAIR_WAIT_MS);
       return;
     }
+    await this.touchKeys(new Map(tables.map(({ name, keys }) => [name, keys.map(({ key }) => key)])));
+  }
+
+  /** Rows that were kept out of PostgreSQL are tried again first: what kept them out may be gone. */
+  private async touchQuarantined(): Promise<void> {
+    const { name: source } = this.options.source;
+    const mappingOf = (table: string) => this.mappings.get(table);
+    let after: Place | null = null;
+    for (;;) {
+      const wanted = { source, mappingOf, after, most: REPAIR_KEYS, codecs: true };
+      const { keys, last }: QuarantinedKeys = await quarantinedKeys(this.client, wanted);
+      if (last === null) return;
+      await this.touchKeys(keys);
+      after = last;
+    }
+  }
+
+  /** Logs keys in SQLite and waits until they are applied. */
+  private async touchKeys(keysByTable: KeysByTable): Promise<void> {
     let position = 0;
-    for (const table of tables) {
-      const mapping = this.mappings.get(table.name);
-      if (!mapping || table.keys.length === 0) continue;
-      const keys = table.keys.flatMap(({ key }) => {
+    for (const [table, encoded] of keysByTable) {
+      const mapping = this.mappings.get(table);
+      if (!mapping) continue;
+      const keys = encoded.flatMap((key) => {
         const values = decodeKey(mapping, key);
         // What cannot be the source's is not there.
         return values instanceof Refusal ? [] : [values];
       });
-      if (keys.length > 0) position = this.file.touch(table.name, keys);
+      if (keys.length > 0) position = this.file.touch(table, keys);
     }
     const until = performance.now() + REPAIR_WAIT_MS;
     while (performance.now() < until) {

@@ -104,3 +104,30 @@ function valueText(value: SqliteValue): string {
     return JSON.stringify({ $text: Buffer.from(value.bytes).toString("hex") });
   return JSON.stringify({ $blob: Buffer.from(value).toString("hex") });
 }
+
+const KEY_PART =
+  /(null)|(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)|("(?:[^"\\]|\\.)*")|\{"\$(blob|real|text)":"([^"]*)"\}/y;
+
+/** The values of a key text, as the key's columns store them; null when the text is none of such a key. */
+export function parseKeyText(mapping: TableMapping, text: string): SqliteValue[] | null {
+  const values: SqliteValue[] = [];
+  let at = 1;
+  for (const column of mapping.key) {
+    if (text[at - 1] !== (values.length === 0 ? "[" : ",")) return null;
+    KEY_PART.lastIndex = at;
+    const part = KEY_PART.exec(text);
+    if (!part) return null;
+    values.push(storedAs(partValue(part), column.spec.affinity));
+    at = KEY_PART.lastIndex + 1;
+  }
+  return at === text.length && text.endsWith("]") ? values : null;
+}
+
+function partValue([, none, number, string, kind, held = ""]: RegExpExecArray): SqliteValue {
+  if (none !== undefined) return null;
+  if (number !== undefined) return /^-?\d+$/.test(number) ? BigInt(number) : Number(number);
+  if (string !== undefined) return String(JSON.parse(string));
+  if (kind === "real") return Number(held);
+  const bytes = Buffer.from(held, "hex");
+  return kind === "text" ? new InvalidText(bytes) : bytes;
+}

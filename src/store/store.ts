@@ -20,6 +20,8 @@ export interface RefusedRow {
   readonly key: string;
   readonly column: string | null;
   readonly reason: string;
+  /** True when the target had it in quarantine already, for the same reason. */
+  readonly again?: boolean;
 }
 
 /** Some rows of one table as COPY CSV, every line ended by a newline. */

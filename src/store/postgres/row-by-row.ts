@@ -1,8 +1,7 @@
 // Writes a batch in pieces down to single rows, because some row in it is at fault: what PostgreSQL refuses is named by
 // its key, and every other row is written. Runs within a transaction of the caller's.
 import type pg from "pg";
-import { Refusal } from "../../mapping/codec.js";
-import { keyIndexes, keyText } from "../../mapping/interchange.js";
+import { encodedKeyText, keyIndexes } from "../../mapping/interchange.js";
 import type { TableMapping } from "../../mapping/mapping.js";
 import { quote } from "../../schema.js";
 import type { EncodedRow, RefusedRow } from "../store.js";
@@ -85,18 +84,9 @@ async function named(
     );
     const keys = new Map(rows.map((row) => [row.n, row.key]));
     for (const { n, reason } of few) {
-      const name = keyOfEncoded(mapping, keys.get(n) ?? []);
+      const name = encodedKeyText(mapping, keys.get(n) ?? []);
       refused.push({ table: mapping.table.name, key: name, column: null, reason });
     }
   }
   return refused;
-}
-
-/** The source's key text of a key in the interchange form. */
-function keyOfEncoded(mapping: TableMapping, key: readonly (string | null)[]): string {
-  const values = mapping.key.map((column, i) => {
-    const decoded = column.codec.decode(key[i] ?? null);
-    return decoded instanceof Refusal ? `?${decoded.reason}` : decoded;
-  });
-  return keyText(values);
 }

@@ -24,6 +24,15 @@ import { readFacts } from "./facts.js";
 import { undisturbed } from "./guards.js";
 import { savedColumns } from "./kept.js";
 import { copyTarget, narrowStatements, type TargetFacts } from "./merge.js";
+import {
+  enter,
+  LEAVE,
+  type Left,
+  leave,
+  type QuarantinedKeys,
+  quarantinedKeys,
+  type Wanted,
+} from "./quarantine.js";
 import { Confirmed } from "./rivals.js";
 import { type Written, writeRowByRow } from "./row-by-row.js";
 import { copyInto, csvOf, valuesOf } from "./rows.js";
@@ -32,9 +41,6 @@ import { openTally } from "./tally.js";
 
 const ADVANCE = "SELECT switchback.advance($1, $2, $3, $4, $5)";
 const HOLD = "SELECT switchback.hold($1, $2, $3)";
-const MEND = "DELETE FROM switchback.quarantine WHERE source = $1 AND table_name = $2 AND key = ANY ($3)";
-const QUARANTINE = `INSERT INTO switchback.quarantine (source, table_name, key, column_name, reason)
-  SELECT $1, $2, x.key, x.column_name, x.reason FROM json_to_recordset($3::json) AS x(key text, column_name text, reason text)`;
 /** Joins of a few hundred thousand staged rows stay in memory; an index lookup beats reading a whole large table. */
 const WIDE_SETTINGS = "SET LOCAL work_mem = '64MB'; SET LOCAL random_page_cost = 1.1";
 const RECORD =
@@ -168,6 +174,12 @@ export class PostgresTarget implements HistoryTarget {
     }
   }
 
+  /** Keys of quarantined rows of tables that are followed. */
+  quarantinedKeys(wanted: Pick<Wanted, "after" | "most" | "codecs">): Promise<QuarantinedKeys> {
+    const mappingOf = (table: string) => this.mappings.get(table);
+    return quarantinedKeys(this.wide, { ...wanted, source: this.source, mappingOf });
+  }
+
   async copy(range: Range, position: Position, read: () => Reading): Promise<CopiedRange> {
     const client = this.idle.pop();
     if (!client) throw new Error("more copies at once than the target has writers");
@@ -225,8 +237,8 @@ export class PostgresTarget implements HistoryTarget {
       const outcome = await write(tally.csv(reading));
       tally.check(outcome);
       this.confirmed.assertNoOther(new Map([[range.table, outcome.rivals ?? []]]), position);
-      const refused = [...tally.refused, ...outcome.refused];
-      await this.quarantine(client, range.table, refused);
+      const refusals = [...tally.refused, ...outcome.refused];
+      const refused = await enter(client, this.source, mapping, refusals);
       const { rowCount } = await client.query(RECORD, [
         this.source,
         range.table,
@@ -254,7 +266,7 @@ export class PostgresTarget implements HistoryTarget {
     for (const table of window.tables) {
       for (const statement of this.statements(table)) sent.push(client.query(statement));
       if (table.touched.length > 0) {
-        const result = client.query(MEND, [this.source, table.table, table.touched]);
+        const result = client.query(LEAVE, [this.source, table.table, table.touched]);
         mends.push({ table: table.table, result });
         sent.push(result);
       }
@@ -294,22 +306,22 @@ export class PostgresTarget implements HistoryTarget {
     await client.query(this.advance(window));
     await client.query(this.undisturbed(window));
     for (const table of window.tables) {
+      const mapping = this.mapping(table.table);
+      let left: Left = new Map();
       if (table.touched.length > 0) {
-        const { rowCount } = await client.query(MEND, [this.source, table.table, table.touched]);
-        mended.set(table.table, rowCount ?? 0);
+        const touched = await leave(client, this.source, table.table, table.touched);
+        mended.set(table.table, touched.count);
+        left = touched.left;
       }
-      await this.quarantine(client, table.table, table.refused);
-      refused.push(...table.refused);
+      refused.push(...(await enter(client, this.source, mapping, table.refused, left)));
       if (!each && table.rows.kind === "values" && table.gone.kind === "values") {
         for (const statement of this.statements(table)) await client.query(statement);
         continue;
       }
-      const mapping = this.mapping(table.table);
       await deleteStaged(client, mapping, this.stage("gone"), table.gone);
       if (each) {
         const outcome = await this.writeEach(client, mapping, csvOf(table.rows));
-        await this.quarantine(client, table.table, outcome.refused);
-        refused.push(...outcome.refused);
+        refused.push(...(await enter(client, this.source, mapping, outcome.refused, left)));
         rivals.set(table.table, outcome.rivals ?? []);
       } else {
         await writeStaged(client, mapping, this.factsOf(mapping), this.stage("rows"), table.rows);
@@ -330,15 +342,6 @@ export class PostgresTarget implements HistoryTarget {
   /** A name for a temporary table. */
   private stage(what: string): string {
     return `switchback_${what}_${this.stages++}`;
-  }
-
-  private async quarantine(client: pg.Client, table: string, refused: readonly RefusedRow[]): Promise<void> {
-    if (refused.length === 0) return;
-    const rows = refused.map((row) => ({ key: row.key, column_name: row.column, reason: row.reason }));
-    await client.query(MEND, [this.source, table, refused.map((row) => row.key)]);
-    const { rowCount } = await client.query(QUARANTINE, [this.source, table, JSON.stringify(rows)]);
-    if (rowCount !== refused.length)
-      throw countMismatch(this.mapping(table), `quarantine took ${rowCount} of ${refused.length} rows`);
   }
 
   private explained(error: unknown): unknown {

@@ -17,14 +17,21 @@ export function exactValues(expressions: readonly string[]): string {
   return [...values, joined(expressions.map((x) => `substr(typeof(${x}), 1, 1)`))].join(", ");
 }
 
+/** A file's encoding never changes once it holds a table: it is asked for once per connection. */
+const opened = new WeakMap<Database.Database, StoredText>();
+
 export class StoredText {
   private constructor(private readonly encoding: Encoding) {}
 
   static of(db: Database.Database): StoredText {
+    const known = opened.get(db);
+    if (known) return known;
     const name = String(db.pragma("encoding", { simple: true }));
     if (name !== "UTF-8" && name !== "UTF-16le" && name !== "UTF-16be")
       throw new Error(`SQLite names an unknown encoding: ${name}`);
-    return new StoredText(name);
+    const text = new StoredText(name);
+    opened.set(db, text);
+    return text;
   }
 
   /** True when the bytes of a text are its UTF-8, so that SQLite may render rows itself and `?` binds text exactly. */

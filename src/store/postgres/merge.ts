@@ -96,11 +96,30 @@ export function inTheWay(mapping: TableMapping, facts: TargetFacts, typed: boole
   return match;
 }
 
+/** `deleteRows`, uncounted: the write after it is counted, and meets whatever row a deletion passed over. */
+export function deleteRowsUncounted(mapping: TableMapping, facts: TargetFacts, relation: string): string {
+  return plainDelete(mapping, relation, inTheWay(mapping, facts, true));
+}
+
+/** `deleteKeys` for typed keys, uncounted; `remaining` tells whether any of them are left. */
+export function deleteKeysUncounted(
+  mapping: TableMapping,
+  relation: string,
+): { delete: string; remaining: string } {
+  const match = mapping.key.map((column, i) => `t.${quote(column.target)} = ${value(column, i, true)}`);
+  const remaining = `SELECT count(*)::int AS count FROM ${targetName(mapping)} AS t, ${relation} WHERE ${match.join(" AND ")}`;
+  return { delete: plainDelete(mapping, relation, match), remaining };
+}
+
+function plainDelete(mapping: TableMapping, relation: string, match: readonly string[]): string {
+  return `DELETE FROM ${targetName(mapping)} AS t USING ${relation} WHERE ${match.join(" AND ")}`;
+}
+
 /** A key may have no row: those that are there in the statement's snapshot are all to be deleted by it. */
 function countedDelete(mapping: TableMapping, relation: string, match: readonly string[]): string {
   const where = match.join(" AND ");
   return counted(
-    `DELETE FROM ${targetName(mapping)} AS t USING ${relation} WHERE ${where}`,
+    plainDelete(mapping, relation, match),
     `(SELECT count(*) FROM ${targetName(mapping)} AS t, ${relation} WHERE ${where})`,
   );
 }

@@ -10,8 +10,8 @@ import {
   copyStage,
   countedWrite,
   createStage,
-  deleteKeys,
-  deleteRows,
+  deleteKeysUncounted,
+  deleteRowsUncounted,
   stagedRelation,
   type TargetFacts,
   tellsPresent,
@@ -29,7 +29,13 @@ export async function deleteStaged(
   if (isEmpty(gone)) return;
   const staged = await fill(client, mapping, mapping.key, stage, gone);
   await client.query(`ANALYZE pg_temp.${stage}`);
-  await client.query(deleteKeys(mapping, stagedRelation(stage), true), [mapping.table.name, staged]);
+  const statements = deleteKeysUncounted(mapping, stagedRelation(stage));
+  const { rowCount } = await client.query(statements.delete);
+  if (rowCount === staged) return;
+  // Keys that were never in the target are no rows to delete: what counts is that none is left.
+  const { rows } = await client.query<{ count: number }>(statements.remaining);
+  const left = rows[0]?.count ?? 0;
+  if (left > 0) throw countMismatch(mapping, `a deletion left ${left} of ${staged} keys`);
 }
 
 /** Writes the rows, over older versions of them. */
@@ -72,7 +78,7 @@ async function mergeStage(
   if (facts.own.length > 0 && (facts.saved || !facts.upserts || facts.uniqueColumns.size > 0)) {
     kept = await keepDeleted(client, mapping, facts, stage, { relation, typed: true, rows: staged });
   } else if (!facts.upserts || facts.uniqueColumns.size > 0) {
-    await client.query(deleteRows(mapping, facts, relation, true), counts);
+    await client.query(deleteRowsUncounted(mapping, facts, relation));
   }
   if (!tellsPresent(mapping, facts)) {
     await client.query(countedWrite(mapping, facts, relation, true, kept), counts);

@@ -51,6 +51,9 @@ const PATIENCE_MS = 250;
 /** A look at the whole file, and installing capture, happen once: each lock that is not had begins all of it again. */
 const START_PATIENCE_MS = 10_000;
 
+/** Two lookups at the ends of the log: both in one aggregate would read every row of it. */
+const LOG_ROWS = `SELECT coalesce((SELECT max(seq) FROM _switchback_log) - (SELECT min(seq) FROM _switchback_log) + 1, 0)`;
+
 export class SqliteSource implements HistorySource {
   readonly briefReads: boolean;
   /** For whoever opens the path anew. */
@@ -277,11 +280,7 @@ export class SqliteSource implements HistorySource {
 
   /** Rows in the change log, whether applied or not. The log has no gaps, so its ends tell. */
   logRows(): number {
-    return this.guard(() =>
-      Number(
-        this.writer.prepare("SELECT coalesce(max(seq) - min(seq) + 1, 0) FROM _switchback_log").pluck().get(),
-      ),
-    );
+    return this.guard(() => Number(this.writer.prepare(LOG_ROWS).pluck().get()));
   }
 
   async wait(ms: number, signal: AbortSignal): Promise<void> {

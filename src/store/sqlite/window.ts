@@ -133,8 +133,8 @@ class TableReader {
 
   /** Keeps the keys in doubt where `distinctKeys` reads them. */
   private listDoubted(keys: readonly EncodedRow[]): boolean {
-    this.db.exec("DROP TABLE IF EXISTS temp._switchback_doubted");
     if (keys.length === 0) return false;
+    this.db.exec("DROP TABLE IF EXISTS temp._switchback_doubted");
     this.db.exec(`CREATE TEMP TABLE _switchback_doubted (${this.logKeys.join(", ")})`);
     const marks = this.logKeys.map(() => "?").join(", ");
     const insert = this.db.prepare<unknown[]>(`INSERT INTO temp._switchback_doubted VALUES (${marks})`);

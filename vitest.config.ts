@@ -1,19 +1,39 @@
+import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
+
+const SOURCES = fileURLToPath(new URL("src/", import.meta.url));
 
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
-    // A power cut is made with a preloaded library, as only Linux has it.
-    exclude: [
-      "test/soak/**",
-      "node_modules/**",
-      ...(process.platform === "linux" ? [] : ["test/crash/power*.test.ts"]),
+    projects: [
+      {
+        // No server, no build: the sources as they stand. `npm run test:unit`, or `npm run test:watch`.
+        resolve: { alias: [{ find: /^#switchback\/(.*)\.js$/, replacement: `${SOURCES}$1.ts` }] },
+        test: {
+          name: "unit",
+          include: ["test/**/*.unit.test.ts"],
+          pool: "threads",
+          isolate: false,
+        },
+      },
+      {
+        // Real PostgreSQL servers and the built command.
+        test: {
+          name: "integration",
+          include: ["test/**/*.test.ts"],
+          // A power cut is made with a preloaded library, as only Linux has it.
+          exclude: [
+            "test/**/*.unit.test.ts",
+            ...(process.platform === "linux" ? [] : ["test/recovery/power*.test.ts"]),
+          ],
+          globalSetup: ["test/support/servers.ts"],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          // Two cores: two files at a time keep the servers busy without starving timing-sensitive tests.
+          maxWorkers: 2,
+          pool: "forks",
+        },
+      },
     ],
-    globalSetup: ["test/support/servers.ts"],
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
-    // Two cores: two files at a time keep the PostgreSQL servers busy without starving timing-sensitive tests.
-    maxWorkers: 2,
-    pool: "forks",
   },
 });

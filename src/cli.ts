@@ -4,15 +4,15 @@
 // line and an exit code; what commands do is their own affair.
 import { dirname, resolve } from "node:path";
 import { CommanderError, type OptionValues } from "commander";
-import type { CommandEntry } from "./cli-commands.js";
-import { buildProgram } from "./cli-program.js";
-import type { Context, ExitCode } from "./commands/command.js";
-import { type Config, loadConfig, withPostgres } from "./config.js";
+import type { Context, ExitCode } from "./cli/command.js";
+import type { CommandEntry } from "./cli/commands.js";
+import { buildProgram } from "./cli/program.js";
+import { type Config, loadConfig, withPostgres } from "./config/config.js";
 import { SwitchbackError } from "./errors.js";
-import { createLog, type Level, stderrScreen } from "./log.js";
-import { mask } from "./mask.js";
-import { createProgress } from "./progress.js";
-import { explained } from "./store/sqlite/connection.js";
+import { explained } from "./sqlite/connection.js";
+import { createLog, type Level, stderrScreen } from "./telemetry/log.js";
+import { createProgress } from "./telemetry/progress.js";
+import { mask } from "./telemetry/redact.js";
 
 /** Raised through Context.signal by a signal or a closed stdout. */
 class Stopped extends Error {
@@ -56,7 +56,7 @@ async function withEmbedded(
   log: (message: string) => void,
 ): Promise<{ config: Config; close(): Promise<void> }> {
   if (!config.embedded || !entry.embedded) return { config, close: async () => {} };
-  const { startEmbedded } = await import("./embedded.js");
+  const { startEmbedded } = await import("./embedded/embedded.js");
   const folder = resolve(config.file === null ? process.cwd() : dirname(config.file), ".switchback");
   const server = await startEmbedded({ folder, log });
   return { config: withPostgres(config, server.postgres), close: () => server.stop() };

@@ -4,7 +4,7 @@
 import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { SwitchbackError } from "./errors.js";
-import { sql } from "./sql.js";
+import { sql } from "./sql-files.js";
 
 export type MigratedStore = "postgres" | "sqlite";
 

@@ -129,7 +129,7 @@ export async function retry<T>(work: (tries: number) => Promise<T>, options: Ret
 const LAST_WORDS_MS = 50;
 
 /** Waits for the work, but not beyond the signal, whose reason is thrown: work that hangs is left to itself. */
-export function unless<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+export function untilAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const stop = () => setTimeout(() => reject(signal.reason), LAST_WORDS_MS);
     if (signal.aborted) stop();
@@ -139,7 +139,7 @@ export function unless<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
 }
 
 /** A rest that others may end early: for loops that poll and are told now and then that it is worth it. */
-export class Nap {
+export class WakeableSleep {
   private waker: (() => void) | null = null;
 
   /** Ends the rest under way, if there is one. */

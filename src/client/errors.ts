@@ -1,6 +1,6 @@
 // The errors that the application's library throws: which store, what it said, and for constraints which kind, so
 // that a caller needs to know neither engine. It owns the reading of both engines' codes; it runs nothing.
-import { mask } from "../mask.js";
+import { mask } from "../telemetry/redact.js";
 
 export type StoreName = "sqlite" | "postgres";
 export type Constraint = "unique" | "foreign key" | "not null" | "check";

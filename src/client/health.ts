@@ -1,7 +1,7 @@
 // The answer of healthCheck: what the route says and whether each store answers. It tries each store once and repeats
 // nothing.
 import { typed } from "./errors.js";
-import type { Route, RouteFollower } from "./route.js";
+import type { Route, RouteFollower } from "./route-follower.js";
 import type { Store } from "./store.js";
 
 export interface StoreHealth {

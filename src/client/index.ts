@@ -1,8 +1,9 @@
 // The application's library, `sqlite-switchback/client`: one database handle that follows the route between SQLite
 // and PostgreSQL. This file is its surface and nothing else.
-import { Handle } from "./handle.js";
+import { Handle } from "./database.js";
 import { type ConnectOptions, settingsOf } from "./options.js";
 
+export type { Handle, Prepared } from "./database.js";
 export {
   ClientError,
   ConnectionError,
@@ -11,7 +12,6 @@ export {
   type StoreName,
   TransactionError,
 } from "./errors.js";
-export type { Handle, Prepared } from "./handle.js";
 export type { Health, StoreHealth } from "./health.js";
 export type { Metrics, StoreMetrics } from "./metrics.js";
 export type { ConnectOptions, Isolation } from "./options.js";

@@ -2,10 +2,10 @@
 // nothing.
 import { resolve } from "node:path";
 import type Database from "better-sqlite3";
-import type { PostgresConfig } from "../config.js";
-import { type Environment, lookupIn } from "../config-environment.js";
-import { fromEnvironment, fromUrl, isAddress, joined } from "../config-postgres.js";
-import { mask } from "../mask.js";
+import type { PostgresConfig } from "../config/config.js";
+import { type Environment, lookupIn } from "../config/environment.js";
+import { fromEnvironment, fromUrl, isAddress, joined } from "../config/postgres.js";
+import { mask } from "../telemetry/redact.js";
 import { ConnectionError } from "./errors.js";
 
 export type Isolation = "serializable" | "repeatable read" | "read committed";

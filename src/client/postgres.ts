@@ -2,8 +2,9 @@
 // results in SQLite's form. Nothing is connected before the first call that needs it. It does not know the route,
 // only the store's own record of it.
 import pg from "pg";
-import type { PostgresConfig } from "../config.js";
-import { sql as statements } from "../sql.js";
+import type { PostgresConfig } from "../config/config.js";
+import { sql as statements } from "../sql-files.js";
+import { type Era, eraOf, resolveOutcome } from "./commit-outcome.js";
 import {
   ConnectionError,
   closed,
@@ -15,10 +16,9 @@ import {
   wordsOf,
 } from "./errors.js";
 import type { Isolation } from "./options.js";
-import { type Era, eraOf, resolveOutcome } from "./outcome.js";
 import { forPostgres, postgresTypes } from "./postgres-values.js";
+import { translated } from "./statement.js";
 import type { Claim, Outcome, Session, Store } from "./store.js";
-import { translated } from "./translate.js";
 import { placedValues, type Row, type Value } from "./values.js";
 
 export interface PostgresOptions {

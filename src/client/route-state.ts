@@ -13,7 +13,7 @@
 //    contradicts the present belief; what the source said before is then disproved until it changes.
 // R3 Nothing returns to `unknown`.
 // R4 During a pause, reads go to the store that last had the writes.
-// (test/client/route-state.test.ts has one test for each, and the whole table.)
+// (test/client/route-state.unit.test.ts has one test for each, and the whole table.)
 import type { StoreName } from "./errors.js";
 
 export interface Route {

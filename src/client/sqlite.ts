@@ -4,9 +4,9 @@
 // only the file's own record of it.
 import Database from "better-sqlite3";
 import { ConnectionError, closed, codeOf, FenceMet, judge, wordsOf } from "./errors.js";
+import { Mutex } from "./mutex.js";
+import { KEPT_CHARACTERS_MAX, translated } from "./statement.js";
 import { type Claim, type Outcome, runAlone, type Session, type Store, sleep } from "./store.js";
-import { KEPT_CHARACTERS_MAX, translated } from "./translate.js";
-import { Turn } from "./turn.js";
 import { forSqlite, fromSqlite, placedValues, type Row, safeInteger, type Value } from "./values.js";
 
 export interface SqliteOptions {
@@ -27,7 +27,7 @@ export class SqliteStore implements Store {
   readonly name = "sqlite";
   private writer: Connection | undefined;
   private reader: Connection | undefined;
-  private readonly turn = new Turn();
+  private readonly turn = new Mutex();
   private readonly rowids = new Map<string, boolean>();
   private over = false;
 
@@ -160,8 +160,8 @@ export class SqliteStore implements Store {
         return work();
       } catch (error) {
         // A snapshot that is too old never becomes young again.
-        const lasting = codeOf(error) === "SQLITE_BUSY_SNAPSHOT" || judge(error) !== "conflict";
-        if (lasting || performance.now() > until) throw error;
+        const durableCommits = codeOf(error) === "SQLITE_BUSY_SNAPSHOT" || judge(error) !== "conflict";
+        if (durableCommits || performance.now() > until) throw error;
       }
       await sleep(1 + Math.random() * LOCK_POLL_MS);
     }

@@ -2,8 +2,8 @@
 // failed statement and SQLite does not: here the first failure ends it in both, unless the caller goes back to a
 // savepoint. It does not know which statements may be repeated; it tells the handle what happened.
 import { CallersOwn, judge, QueryError, type StoreName, TransactionError, typed } from "./errors.js";
+import { translated } from "./statement.js";
 import type { Outcome, Session } from "./store.js";
-import { translated } from "./translate.js";
 import type { Row, Value } from "./values.js";
 
 export interface Executed {

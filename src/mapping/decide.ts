@@ -3,19 +3,19 @@
 // whose declaration leaves the type open, so that a backfill of a large table starts at once. Counting the rows
 // that a mapping refuses is store/sqlite/assess.ts, proposing stronger types is suggest.ts.
 import type Database from "better-sqlite3";
-import type { Finding } from "../commands/command.js";
-import type { ColumnConfig, SourceConfig, TableConfig } from "../config.js";
+import { type CodecSpec, codecFor } from "../codec/registry.js";
+import type { ColumnConfig, SourceConfig, TableConfig } from "../config/config.js";
 import { SwitchbackError } from "../errors.js";
-import { type Column, columnOf, quote, type Schema, type Table } from "../schema.js";
-import { targetName } from "../store/postgres/names.js";
-import { type ColumnTarget, translateGenerated } from "../store/postgres/translate.js";
-import { type Choice, chooseType } from "./choose.js";
-import { type CodecSpec, codecFor } from "./codecs.js";
+import type { Finding } from "../findings.js";
+import { type Column, columnOf, quote, type Schema, type Table } from "../schema/model.js";
+import { targetName } from "../schema/pg-names.js";
+import { parseType, TYPE_NAMES } from "../schema/pg-types.js";
+import { type ColumnTarget, translateGenerated } from "../translate/translate.js";
+import { type Choice, chooseType } from "./default-type.js";
 import { type Evidence, evidenceOf } from "./evidence.js";
-import { foreignKeyFindings, mappingFindings } from "./faults.js";
 import { type ColumnMapping, ROWID_COLUMN, type TableMapping } from "./mapping.js";
+import { foreignKeyFindings, mappingFindings } from "./review.js";
 import { sourceOf, spellingFor } from "./spelling.js";
-import { parseType, TYPE_NAMES } from "./types.js";
 
 /** What became of one SQLite column, and why. */
 export interface ColumnDecision {

@@ -6,9 +6,9 @@
 // SQLite does the proving with the codec's own `clean`; only the values it cannot vouch for come to JavaScript,
 // one at a time.
 import type Database from "better-sqlite3";
-import { quote, type Table } from "../schema.js";
-import { type Codec, Refusal, type SqliteValue } from "./codec.js";
-import { exactValues, StoredText } from "./stored-text.js";
+import { type Codec, Refusal, type SqliteValue } from "../codec/codec.js";
+import { exactValues, StoredText } from "../codec/stored-text.js";
+import { quote, type Table } from "../schema/model.js";
 
 /** How many non-NULL values of each storage class a column holds. */
 export interface Classes {

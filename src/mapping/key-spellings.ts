@@ -1,8 +1,8 @@
 // The several spellings of one key in columns of any type. To SQLite 0, 0.0 and -0.0 are one key, as are 1 and 1.0.
 // jsonb calls 1 and 1.0 equal too, but {"$real": "-0.0"} is another key than 0: only the sign of zero splits a key.
-import { Refusal, type SqliteValue } from "./codec.js";
-import { keyText } from "./interchange.js";
+import { Refusal, type SqliteValue } from "../codec/codec.js";
 import type { ColumnMapping, TableMapping } from "./mapping.js";
+import { keyText } from "./row-format.js";
 
 type Key = readonly (string | null)[];
 

@@ -1,9 +1,10 @@
 // The mapping of a SQLite table onto a PostgreSQL table: which columns, which types, which codecs. It is
 // decided once (mapping/decide.ts), stored in the target beside the copy, and read by everything that moves
 // rows. It knows no SQL of either engine beyond the codecs'.
-import type { Table } from "../schema.js";
-import type { Codec } from "./codec.js";
-import { type CodecSpec, codecFor } from "./codecs.js";
+
+import type { Codec } from "../codec/codec.js";
+import { type CodecSpec, codecFor } from "../codec/registry.js";
+import type { Table } from "../schema/model.js";
 
 /** The column that carries the rowid of a table without a usable key. */
 export const ROWID_COLUMN = "_switchback_rowid";

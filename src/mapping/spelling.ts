@@ -1,9 +1,10 @@
 // How a column spells its values, guessed from a sample: the zone and the fraction of its moments, the words of
 // its booleans, the layout of its JSON. A guess is never more than a proposal; see evidence.ts.
-import type { SqliteValue } from "./codec.js";
-import { BOOLEAN_PAIRS } from "./codecs/boolean.js";
-import { readMoment, readTime, spellingText } from "./codecs/moment-text.js";
-import type { MomentSource } from "./codecs.js";
+
+import { BOOLEAN_PAIRS } from "../codec/boolean.js";
+import type { SqliteValue } from "../codec/codec.js";
+import { readMoment, readTime, spellingText } from "../codec/datetime-text.js";
+import type { MomentSource } from "../codec/registry.js";
 
 /** The prevailing spelling for a codec of that name; undefined where the type has none or its own default fits. */
 export function spellingFor(

@@ -2,14 +2,14 @@
 // moments, JSON or 0 and 1; INTEGER that is a flag or an epoch; DECIMAL(p,s) that fits its precision. A sample
 // picks the candidate, the whole column proves it. Columns of a foreign key change together or not at all.
 import type Database from "better-sqlite3";
-import { type Column, columnOf } from "../schema.js";
-import type { MomentSource } from "./codecs.js";
-import { codecFor } from "./codecs.js";
+import type { MomentSource } from "../codec/registry.js";
+import { codecFor } from "../codec/registry.js";
+import { type Column, columnOf } from "../schema/model.js";
+import { parseType } from "../schema/pg-types.js";
 import type { ColumnDecision, TableDecision } from "./decide.js";
 import { type Evidence, evidenceOf } from "./evidence.js";
-import { comparable } from "./faults.js";
+import { comparable } from "./review.js";
 import { booleanPair, epochOf, spellingFor } from "./spelling.js";
-import { parseType } from "./types.js";
 
 export interface Suggestion {
   readonly column: string;

@@ -4,8 +4,8 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import Database from "better-sqlite3";
-import { askForFlip } from "../../dist/asking.js";
-import { freePort } from "../../dist/cluster.js";
+import { requestFlip } from "../../dist/cutover/request.js";
+import { freePort } from "../../dist/embedded/cluster.js";
 import { connect, median, quantile, sleep, start, statusAt, switchback } from "./measure.js";
 
 const WRITER = fileURLToPath(new URL("./flip-writer.js", import.meta.url));
@@ -164,7 +164,7 @@ async function pauses(app, shape, flips, perSecond) {
 async function move(app, to) {
   await phase(app, to === "postgres" ? "streaming" : "reverse_streaming");
   const { flagFile, routeFile } = app;
-  return askForFlip({ flagFile, routeFile, to, timeoutMs: 10_000, signal: new AbortController().signal });
+  return requestFlip({ flagFile, routeFile, to, timeoutMs: 10_000, signal: new AbortController().signal });
 }
 
 /** @param {App} app @param {string} wanted */

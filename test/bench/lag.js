@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
-import { freePort } from "../../dist/cluster.js";
+import { freePort } from "../../dist/embedded/cluster.js";
 import { connect, quantile, sleep, start, statusAt, switchback } from "./measure.js";
 
 const POLL_MS = 2;

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import pg from "pg";
-import { Cluster, locate, unprivileged } from "../../dist/cluster.js";
+import { Cluster, locate, unprivileged } from "../../dist/embedded/cluster.js";
 
 export const CLI = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
 const PASSWORD = "bench";

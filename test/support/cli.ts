@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { freePort } from "#switchback/cluster.js";
+import { freePort } from "#switchback/embedded/cluster.js";
 
 export const CLI = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
 const POLL_MS = 25;

@@ -1,15 +1,15 @@
 // A copy of a SQLite file into tables that the test made by hand in PostgreSQL: real stores and the real link, with
 // ranges as small as the test likes. What the tables' constraints refuse is the test's business.
-import type { SourceConfig } from "#switchback/config.js";
-import { type Held, Link } from "#switchback/link.js";
+import type { SourceConfig } from "#switchback/config/config.js";
 import { decideMappings } from "#switchback/mapping/decide.js";
 import type { TableMapping } from "#switchback/mapping/mapping.js";
-import { connectPostgres } from "#switchback/store/postgres/connection.js";
-import { Control } from "#switchback/store/postgres/control.js";
-import { beginTable } from "#switchback/store/postgres/followed.js";
-import { PostgresTarget } from "#switchback/store/postgres/target.js";
-import { cutRanges } from "#switchback/store/sqlite/bounds.js";
-import { SqliteSource } from "#switchback/store/sqlite/source.js";
+import { connectPostgres } from "#switchback/postgres/connection.js";
+import { beginTable } from "#switchback/postgres/followed.js";
+import { Records } from "#switchback/postgres/records.js";
+import { PostgresTarget } from "#switchback/postgres/target/target.js";
+import { type Held, Link } from "#switchback/protocol/link.js";
+import { cutRanges } from "#switchback/sqlite/source/ranges.js";
+import { SqliteSource } from "#switchback/sqlite/source/source.js";
 import { configOf } from "./postgres-source.js";
 
 const OWNER = "the test";
@@ -44,19 +44,19 @@ export async function prepareCopy(options: CopyOptions): Promise<Copying> {
   const postgres = configOf(options.url);
   const client = await connectPostgres(postgres, { name: "test" });
   const source = new SqliteSource("app", options.file, options.workers);
-  const control = new Control(client);
-  await control.install();
+  const records = new Records(client);
+  await records.install();
   await client.query(`SET search_path = public; ${options.target}`);
   const { schema, version } = source.schema();
   const { mappings } = source.look((db) => decideMappings(db, schema, sourceConfig(options.file)));
   const { identity } = source.capture(mappings, version);
-  await control.claim({ name: "app", identity, file: options.file, schema: "public" }, OWNER);
+  await records.claim({ name: "app", identity, file: options.file, schema: "public" }, OWNER);
   const held: Held = { position: 0, tables: new Map() };
   for (const mapping of mappings) {
     const { table } = mapping;
     const rows = source.estimateOf(table);
     const ranges = source.look((db) => cutRanges(db, table, rows, options.rowsPerRange));
-    await beginTable(control, "app", {
+    await beginTable(records, "app", {
       ...{ mapping, settings: "", estimated: rows, made: true, ranges, shape: null },
     });
     const [pending, total] = [[...ranges], ranges.length];

@@ -1,16 +1,16 @@
 // An application's SQLite file under a fence, and the target that brings PostgreSQL's rows home to it. Values are
 // read back by Python's sqlite3, class by class and byte for byte.
 import Database from "better-sqlite3";
-import type { ColumnConfig, SourceConfig } from "#switchback/config.js";
-import type { SqliteValue } from "#switchback/mapping/codec.js";
+import type { SqliteValue } from "#switchback/codec/codec.js";
+import type { ColumnConfig, SourceConfig } from "#switchback/config/config.js";
 import { decideMappings } from "#switchback/mapping/decide.js";
-import { encodeRow } from "#switchback/mapping/interchange.js";
 import type { TableMapping } from "#switchback/mapping/mapping.js";
-import { installCapture, schemaVersion } from "#switchback/store/sqlite/capture.js";
-import { openSqlite } from "#switchback/store/sqlite/connection.js";
-import { readSchema } from "#switchback/store/sqlite/schema.js";
-import { SqliteTarget } from "#switchback/store/sqlite/target.js";
-import type { Applied, EncodedRow, Rows, TableWindow, Window } from "#switchback/store/store.js";
+import { encodeRow } from "#switchback/mapping/row-format.js";
+import type { Applied, EncodedRow, Rows, TableWindow, Window } from "#switchback/protocol/contract.js";
+import { installCapture, schemaVersion } from "#switchback/sqlite/capture/install.js";
+import { openSqlite } from "#switchback/sqlite/connection.js";
+import { readSchema } from "#switchback/sqlite/schema.js";
+import { SqliteTarget } from "#switchback/sqlite/target/target.js";
 import { pythonNow, type TestFile, testFile } from "./sqlite.js";
 
 const LOG_TRIGGER = `CREATE TRIGGER _switchback_log_fence BEFORE INSERT ON _switchback_log BEGIN

@@ -8,10 +8,10 @@ import type Database from "better-sqlite3";
 import type pg from "pg";
 import { pino } from "pino";
 import { expect } from "vitest";
-import { askForFlip } from "#switchback/asking.js";
-import { loadConfig } from "#switchback/config.js";
+import { loadConfig } from "#switchback/config/config.js";
+import { requestFlip } from "#switchback/cutover/request.js";
 import { isRetryable } from "#switchback/errors.js";
-import { Sidecar } from "#switchback/sidecar.js";
+import { Sidecar } from "#switchback/sidecar/sidecar.js";
 import { CutProxy, type Loss } from "./cut-proxy.js";
 import type { TestDatabase } from "./servers.js";
 import { testDatabase } from "./servers.js";
@@ -148,7 +148,7 @@ export class Losing {
     const { signal } = this.stop;
     const until = performance.now() + PATIENCE_MS;
     for (;;) {
-      const outcome = await askForFlip({
+      const outcome = await requestFlip({
         flagFile: join(this.folder, "switchback.flag"),
         routeFile: join(this.folder, "switchback.route.json"),
         to,

@@ -1,14 +1,14 @@
 // What the tests of PostgreSQL as a source share: tables with hand-made mappings in a database that holds
 // switchback's records, and a copy in memory that windows are applied to.
 import pg from "pg";
-import type { PostgresConfig } from "#switchback/config.js";
-import { type CodecSpec, codecFor } from "#switchback/mapping/codecs.js";
+import { type CodecSpec, codecFor } from "#switchback/codec/registry.js";
+import type { PostgresConfig } from "#switchback/config/config.js";
 import type { ColumnMapping, TableMapping } from "#switchback/mapping/mapping.js";
-import { type CapturedTable, installCapture } from "#switchback/store/postgres/capture.js";
-import { connectPostgres } from "#switchback/store/postgres/connection.js";
-import { Control } from "#switchback/store/postgres/control.js";
-import { PostgresSource } from "#switchback/store/postgres/source.js";
-import type { EncodedRow, Rows, Scope, Window } from "#switchback/store/store.js";
+import { type CapturedTable, installCapture } from "#switchback/postgres/capture.js";
+import { connectPostgres } from "#switchback/postgres/connection.js";
+import { Records } from "#switchback/postgres/records.js";
+import { PostgresSource } from "#switchback/postgres/source/source.js";
+import type { EncodedRow, Rows, Scope, Window } from "#switchback/protocol/contract.js";
 import { type TestDatabase, testDatabase, type Version } from "./servers.js";
 
 export const OWNER = "the test";
@@ -68,7 +68,7 @@ export function configOf(url: string): PostgresConfig {
 }
 
 /** A database with followed tables, a session of the application's and one of the sidecar's. */
-export interface Place {
+export interface FileIdentity {
   readonly database: TestDatabase;
   readonly config: PostgresConfig;
   readonly app: pg.Client;
@@ -83,12 +83,12 @@ export async function place(
   ddl: string,
   mappings: readonly TableMapping[],
   database?: TestDatabase,
-): Promise<Place> {
+): Promise<FileIdentity> {
   const made = database ?? (await testDatabase(version));
   const config = configOf(made.url);
   const app = await made.client();
   const sidecar = await connectPostgres(config, { name: "sidecar" });
-  await new Control(sidecar).install();
+  await new Records(sidecar).install();
   await sidecar.query(
     "INSERT INTO switchback.source (name, identity, file, schema, owner) VALUES ('s', 'i', 'f', 'public', $1)",
     [OWNER],

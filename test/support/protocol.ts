@@ -1,14 +1,15 @@
-// A model of the stores around src/flip.ts and src/recovery.ts: what each door records, how far each store's data
+// A model of the stores around src/protocol/flip.ts and src/protocol/recovery.ts: what each door records, how far each store's data
 // has come, and every durable step that the gates take, one by one. The real flip() is run over it, and a script
 // decides at each step what goes wrong. Who owns a door and what a step checks mirrors the gates and resume.ts.
-import { type Drainable, flip } from "#switchback/flip.js";
-import { type AwayRecord, type HomeRecord, type Recovery, recover } from "#switchback/recovery.js";
-import { type Gate, InDoubt, type Marks } from "#switchback/store/store.js";
+
+import { type Gate, type IdCeilings, InDoubt } from "#switchback/protocol/contract.js";
+import { type Drainable, flip } from "#switchback/protocol/flip.js";
+import { type AwayRecord, type FileRecord, type Recovery, recover } from "#switchback/protocol/recovery.js";
 
 /** Who may use a door: the sidecar that runs, one that is frozen and may wake up, or nobody who lives. */
 type Owner = "live" | "frozen" | "dead";
 
-export interface Home extends HomeRecord {
+export interface Home extends FileRecord {
   closed: boolean;
   epoch: number;
   owner: Owner;
@@ -77,16 +78,16 @@ export function normal(world: World): World {
   return copy;
 }
 
-type Place = readonly [get: () => number, set: (to: number) => void];
+type FileIdentity = readonly [get: () => number, set: (to: number) => void];
 
-function placesOf(world: World, i: number): Place[] {
-  const element = (list: number[]): Place => [
+function placesOf(world: World, i: number): FileIdentity[] {
+  const element = (list: number[]): FileIdentity => [
     () => list[i] ?? 0,
     (to) => {
       list[i] = to;
     },
   ];
-  const homeData = (home: Home): Place => [
+  const homeData = (home: Home): FileIdentity => [
     () => home.data,
     (to) => {
       home.data = to;
@@ -344,7 +345,7 @@ class HomeGate implements Gate {
   async prepare(): Promise<void> {}
   async reserve(): Promise<void> {}
   abandon(): void {}
-  async marks(): Promise<Marks> {
+  async marks(): Promise<IdCeilings> {
     return new Map();
   }
   async close(epoch: number, signal: AbortSignal): Promise<number> {
@@ -381,7 +382,7 @@ class AwayGate implements Gate {
   abandon(): void {
     this.held = null;
   }
-  async marks(): Promise<Marks> {
+  async marks(): Promise<IdCeilings> {
     return new Map();
   }
   async open(epoch: number): Promise<void> {
@@ -467,7 +468,7 @@ export function end(world: World, froze: boolean): void {
   for (const door of [world.away, ...world.homes]) if (door.owner === "live") door.owner = heir;
 }
 
-/** What src/resume.ts does, step by step. */
+/** What src/cutover/recover-stores.ts does, step by step. */
 export async function playRecovery(world: World, script: Script): Promise<void> {
   const work = carryOut(world, script).then(
     () => "done" as const,

@@ -10,7 +10,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { inject } from "vitest";
 import type { TestProject } from "vitest/node";
-import { type Binaries, Cluster, canRun, locate, type StopMode, unprivileged } from "#switchback/cluster.js";
+import {
+  type Binaries,
+  Cluster,
+  canRun,
+  locate,
+  type StopMode,
+  unprivileged,
+} from "#switchback/embedded/cluster.js";
 
 export type Version = 15 | 18;
 

@@ -4,12 +4,12 @@ import { copyFileSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import pg from "pg";
-import { type Config, loadConfig } from "#switchback/config.js";
-import { silentLog } from "#switchback/log.js";
-import { Sidecar } from "#switchback/sidecar.js";
-import { Control } from "#switchback/store/postgres/control.js";
-import { keepForeignKeys } from "#switchback/store/postgres/suspended.js";
-import { removeCapture } from "#switchback/store/sqlite/capture.js";
+import { type Config, loadConfig } from "#switchback/config/config.js";
+import { keepForeignKeys } from "#switchback/postgres/ddl/constraints.js";
+import { Records } from "#switchback/postgres/records.js";
+import { Sidecar } from "#switchback/sidecar/sidecar.js";
+import { removeCapture } from "#switchback/sqlite/capture/install.js";
+import { silentLog } from "#switchback/telemetry/log.js";
 import { temporaryFolder } from "./cli.js";
 import { testDatabase, type Version } from "./servers.js";
 
@@ -34,8 +34,8 @@ export async function shapeLines(url: string): Promise<string[]> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   try {
-    const control = new Control(client);
-    await keepForeignKeys(control, "app", await control.followed("app"));
+    const records = new Records(client);
+    await keepForeignKeys(records, "app", await records.followed("app"));
     return (await client.query<{ line: string }>(SHAPE)).rows.map(({ line }) => line);
   } finally {
     await client.end();

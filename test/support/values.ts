@@ -1,6 +1,6 @@
 // Random SQLite values of every storage class, leaning towards the edges: the limits of integers and doubles,
 // texts that look like something else, moments in every spelling, JSON that is nearly JSON.
-import { InvalidText, type SqliteValue } from "#switchback/mapping/codec.js";
+import { InvalidText, type SqliteValue } from "#switchback/codec/codec.js";
 
 /** A small deterministic generator (mulberry32): the same seed gives the same numbers everywhere. */
 export function generator(seed: number): () => number {

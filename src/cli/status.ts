@@ -1,0 +1,197 @@
+// `status`: what the stores themselves record, whether or not a sidecar runs; a running sidecar is asked first.
+import type pg from "pg";
+import type { Config, SourceConfig } from "../config/config.js";
+import { assertPairs } from "../cutover/pair.js";
+import { described, sameDatabase, servedBy, within } from "../cutover/served.js";
+import { ERRORS, SwitchbackError } from "../errors.js";
+import { counted } from "../findings.js";
+import { changesBeyond } from "../postgres/change-log.js";
+import { connectPostgres } from "../postgres/connection.js";
+import { type FollowedTable, Records } from "../postgres/records.js";
+import { isLocked } from "../postgres/sidecar-lock.js";
+import { pause } from "../retry.js";
+import { readCapture } from "../sqlite/capture/install.js";
+import { openSqlite, sqliteError } from "../sqlite/connection.js";
+import { quarantinedRows } from "../sqlite/target/copy-record.js";
+import type { PhaseName, Problem, SourceStatus, Status } from "../status.js";
+import { VERSION } from "../version.js";
+import { type Context, type ExitCode, requirePostgres } from "./command.js";
+
+const ASK_MS = 1_000;
+const WATCH_MS = 1_000;
+/** Home, and clear what is below: on a terminal the picture stays where it is. */
+const REDRAW = "\x1b[H\x1b[J";
+
+export async function status(context: Context, options: { readonly watch?: boolean }): Promise<ExitCode> {
+  for (;;) {
+    const asked = await askSidecar(context.config);
+    const other = asked ? await otherThan(context, asked) : null;
+    const answer = asked && !other ? asked : await readStores(context, other);
+    const again = options.watch && process.stdout.isTTY ? REDRAW : "";
+    context.out(context.json ? JSON.stringify(answer) : again + text(answer));
+    if (!options.watch) return 0;
+    await pause(WATCH_MS, context.signal).catch(() => {});
+    if (context.signal.aborted) return 0;
+  }
+}
+
+/** The problem of a sidecar that answers at the configured address and serves something else. */
+async function otherThan({ config }: Context, { serves, sources }: Status): Promise<Problem | null> {
+  const postgres = requirePostgres(config);
+  const own = servedBy(config.sources, postgres);
+  const names = sources.map(({ name }) => name);
+  const fits = serves
+    ? within(own.sources, serves.sources) && (await sameDatabase(postgres, serves))
+    : config.sources.every(({ name }) => names.includes(name));
+  if (fits) return null;
+  const { hint } = ERRORS.OTHER_SIDECAR;
+  const theirs = serves ? described(serves) : names.join(", ");
+  const message = `the sidecar at ${config.http?.host}:${config.http?.port} serves ${theirs}, and not this configuration`;
+  return { code: "OTHER_SIDECAR", message, hint };
+}
+
+/** The sidecar that answers at the configured address, if one does. */
+async function askSidecar(config: Config): Promise<Status | null> {
+  if (!config.http) return null;
+  try {
+    const { host, port } = config.http;
+    const address = host.includes(":") ? `[${host}]` : host;
+    const response = await fetch(`http://${address}:${port}/status`, { signal: AbortSignal.timeout(ASK_MS) });
+    const answer = (await response.json()) as Status;
+    return Array.isArray(answer.sources) ? answer : null;
+  } catch {
+    return null;
+  }
+}
+
+async function readStores({ config }: Context, other: Problem | null): Promise<Status> {
+  const postgres = requirePostgres(config);
+  const client = await connectPostgres(postgres, { name: "switchback status" });
+  try {
+    await assertPairs(client, postgres, config.sources);
+    const records = new Records(client);
+    if (!(await records.installed())) {
+      if (other) throw new SwitchbackError("OTHER_SIDECAR", other.message);
+      throw new SwitchbackError("NOT_INSTALLED", "switchback is not installed in this database");
+    }
+    const sources: SourceStatus[] = [];
+    const problems: Problem[] = other ? [other] : [];
+    const route = await records.route();
+    const away = route.writes !== "sqlite";
+    for (const source of config.sources) {
+      const read = await readSource(records, source, away ? client : null);
+      sources.push(read.status);
+      problems.push(...read.problems);
+    }
+    if (!(await isLocked(client))) {
+      problems.push({
+        code: "NOT_RUNNING",
+        message: "no sidecar is running",
+        hint: "Start `switchback run`.",
+      });
+    }
+    const checked = await Promise.all(config.sources.map(({ name }) => records.verification(name)));
+    const verify = checked[0]
+      ? { at: checked[0].at, equal: checked.every((check) => check?.equal === true) }
+      : null;
+    const tables = sources.flatMap((source) => source.tables);
+    const phase: PhaseName = away
+      ? "reverse_streaming"
+      : tables.length === 0
+        ? "starting"
+        : tables.every((t) => t.state === "streaming")
+          ? "streaming"
+          : "backfilling";
+    return { version: VERSION, phase, route, sources, verify, problems };
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
+async function readSource(
+  records: Records,
+  source: SourceConfig,
+  /** A session, while PostgreSQL has the writes. */
+  away: pg.Client | null,
+): Promise<{ status: SourceStatus; problems: Problem[] }> {
+  const record = await records.source(source.name);
+  const followed = await records.followed(source.name);
+  const log = away ? await changesBeyond(away, source.name) : null;
+  const position = log ? log.consumed + log.pending : newestPosition(source);
+  const applied = log ? log.consumed : (record?.position ?? null);
+  const kept = away ? keptOut(source, followed) : null;
+  const tables = followed.map((table) => {
+    const copied = table.ranges.reduce((sum, range) => sum + (range.rows ?? 0), 0);
+    return {
+      name: table.name,
+      target: `${table.mapping.schema}.${table.mapping.target}`,
+      state:
+        table.state === "streaming"
+          ? ("streaming" as const)
+          : copied > 0
+            ? ("copying" as const)
+            : ("waiting" as const),
+      copied,
+      estimated: Math.max(table.estimated, copied),
+      quarantined: kept?.get(table.name) ?? table.quarantined,
+    };
+  });
+  const changes = Math.max(0, (position ?? 0) - (applied ?? 0));
+  const problems = tables
+    .filter((table) => table.quarantined > 0)
+    .map((table) => ({
+      code: "QUARANTINED",
+      message: `${counted(table.quarantined, "row")} of ${table.name} cannot be held by ${away ? "SQLite" : "PostgreSQL"}`,
+      hint: "Run `switchback verify` for their keys and reasons.",
+      source: source.name,
+      table: table.name,
+    }));
+  return { status: { name: source.name, position, applied, lag: { changes, seconds: 0 }, tables }, problems };
+}
+
+/** Rows of each table that the file cannot hold. */
+function keptOut(source: SourceConfig, followed: readonly FollowedTable[]): Map<string, number> {
+  const db = openSqlite(source.sqlite, { readonly: true });
+  try {
+    return new Map(followed.map(({ name }) => [name, quarantinedRows(db, name, 0).count]));
+  } catch (error) {
+    throw sqliteError(error, { source: source.name, file: source.sqlite });
+  } finally {
+    db.close();
+  }
+}
+
+function newestPosition(source: SourceConfig): number | null {
+  const db = openSqlite(source.sqlite, { readonly: true });
+  try {
+    if (!readCapture(db)) return null;
+    return Number(db.prepare("SELECT coalesce(max(seq), 0) FROM _switchback_log").pluck().get());
+  } catch (error) {
+    throw sqliteError(error, { source: source.name, file: source.sqlite });
+  } finally {
+    db.close();
+  }
+}
+
+function text(status: Status): string {
+  const lines = [`phase ${status.phase} · writes go to ${status.route.writes} (epoch ${status.route.epoch})`];
+  for (const source of status.sources) {
+    lines.push(
+      `${source.name}: position ${source.position ?? "–"}, applied ${source.applied ?? "–"}, ${source.lag.changes} changes behind`,
+    );
+    const width = Math.max(5, ...source.tables.map((table) => table.name.length));
+    for (const table of source.tables) {
+      const share = table.estimated === 0 ? 100 : Math.floor((100 * table.copied) / table.estimated);
+      const quarantined = table.quarantined === 0 ? "" : `  ${table.quarantined} quarantined`;
+      const rows =
+        table.state === "streaming"
+          ? ""
+          : `  ${table.copied.toLocaleString("en")} of about ${table.estimated.toLocaleString("en")} rows (${share} %)`;
+      lines.push(`  ${table.name.padEnd(width)}  → ${table.target}  ${table.state}${rows}${quarantined}`);
+    }
+  }
+  if (status.verify)
+    lines.push(`last verified ${status.verify.at}: ${status.verify.equal ? "equal" : "NOT equal"}`);
+  for (const { code, message, hint } of status.problems) lines.push(`! ${code} ${message}\n  → ${hint}`);
+  return lines.join("\n");
+}

@@ -1,0 +1,106 @@
+// `verify`: proves the stores equal at one position while writes go on; with --repair mends what differs.
+
+import { readHeartbeat } from "../cutover/heartbeat-file.js";
+import { haltedError } from "../cutover/request.js";
+import { counted } from "../findings.js";
+import { wordsOf } from "../postgres/ddl/shape-difference.js";
+import { Sidecar } from "../sidecar/sidecar.js";
+import { type Verdict, Verification } from "../sidecar/verification.js";
+import { type Context, type ExitCode, requirePostgres } from "./command.js";
+
+export interface VerifyCommandOptions {
+  readonly table?: string;
+  readonly repair?: boolean;
+}
+
+export async function verify(context: Context, options: VerifyCommandOptions): Promise<ExitCode> {
+  const { config, signal } = context;
+  const postgres = requirePostgres(config);
+  const verdicts: Verdict[] = [];
+  for (const source of config.sources) {
+    context.progress.phase(`${source.name}: comparing`);
+    const verification = await Verification.open({
+      source,
+      postgres,
+      table: options.table,
+      signal,
+      catchUp: () => catchUp(context),
+      halted: () => {
+        const problem = readHeartbeat(config.routeFile)?.halted;
+        return problem ? haltedError(problem) : null;
+      },
+    });
+    try {
+      verdicts.push(options.repair ? await verification.repair() : await verification.verify());
+    } finally {
+      await verification.close();
+    }
+  }
+  context.progress.done();
+  if (context.json) context.out(JSON.stringify(verdictDocument(verdicts)));
+  else print(context, verdicts);
+  return verdicts.every((verdict) => verdict.equal) ? 0 : 1;
+}
+
+/** Applies what is logged: no sidecar does. */
+async function catchUp({ config, log, signal }: Context): Promise<void> {
+  const silent = { table() {}, phase() {}, done() {} };
+  const sidecar = new Sidecar(config, requirePostgres(config), log, silent);
+  try {
+    await sidecar.backfill(signal, false);
+  } finally {
+    await sidecar.close();
+  }
+}
+
+/** One source's verdict is the document; several stand side by side under the common answer. */
+export function verdictDocument(verdicts: readonly Verdict[]): unknown {
+  const equal = verdicts.every((verdict) => verdict.equal);
+  const [first] = verdicts;
+  if (verdicts.length === 1 && first) return first;
+  return {
+    equal,
+    position: first?.position ?? 0,
+    tables: verdicts.flatMap((verdict) => verdict.tables),
+    shape: verdicts.flatMap((verdict) => verdict.shape),
+    sources: verdicts,
+  };
+}
+
+function print(context: Context, verdicts: readonly Verdict[]): void {
+  for (const { source, equal, writes, position, inFlight, tables, shape } of verdicts) {
+    const [ours, copy] = writes === "sqlite" ? ["SQLite", "PostgreSQL"] : ["PostgreSQL", "SQLite"];
+    const rows = tables.reduce((sum, table) => sum + table.source, 0);
+    context.out(
+      equal
+        ? `${source}: equal at position ${position}: ${counted(tables.length, "table")}, ${counted(rows, "row")}, every value compared`
+        : `${source}: NOT equal at position ${position}`,
+    );
+    if (inFlight > 0) {
+      context.out(
+        `  ${inFlight} changes were not applied in time to be compared; is the sidecar keeping up? See \`switchback status\`.`,
+      );
+    }
+    for (const table of tables) {
+      const { missing, extra, different, quarantined } = table;
+      if (missing + extra + different + quarantined === 0) continue;
+      context.out(
+        `  ${table.name}: ${counted(table.source, "row")} in ${ours}, ${table.target.toLocaleString("en")} in ${copy}: ${missing} missing, ${extra} extra, ${different} different, ${quarantined} quarantined`,
+      );
+      for (const { kind, key, reason } of table.examples)
+        context.out(`    ${kind} ${key}${reason ? `: ${reason}` : ""}`);
+    }
+    for (const difference of shape) context.out(`  ${wordsOf(difference)}`);
+    if (shape.length > 0)
+      context.out(
+        "  Restart the sidecar: it gives its tables the shape of a fresh copy. What it leaves is not its own: drop it in PostgreSQL, or add it in SQLite.",
+      );
+    if (inFlight > 0) continue;
+    if (tables.some(({ missing, extra, different }) => missing + extra + different > 0))
+      context.out("  Run `switchback verify --repair` to mend the rows that differ.");
+    if (tables.some(({ quarantined }) => quarantined > 0))
+      context.out(
+        `  Mend quarantined rows in ${ours}${ours === "SQLite" ? ", or map the column to a wider type" : ""}.`,
+      );
+  }
+}

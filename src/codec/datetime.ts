@@ -1,0 +1,212 @@
+// date, time, timestamp and timestamptz. Moments come from TEXT in the spellings of moment-text.ts, or from
+// numbers: Unix seconds, Unix milliseconds, Julian days. A number must come back as the very same number; text
+// that PostgreSQL did not change keeps its spelling, so several spellings may share a column.
+//
+// `clean` takes the column's prevailing spelling only. It leans on SQLite's own date functions: a text that
+// strftime() gives back unchanged has the right pattern and exists in the calendar.
+import { sameValue, storedAs } from "./affinity.js";
+import type { SqliteValue } from "./codec.js";
+import { type ColumnCodec, type PresentValue, refuse, unheld } from "./column-codec.js";
+import {
+  fractionText,
+  type Moment,
+  PLAIN,
+  parseSpelling,
+  printed,
+  readMoment,
+  readTime,
+  SECONDS_MAX,
+  SECONDS_MIN,
+  type Spelling,
+  writeMoment,
+  writeTime,
+} from "./datetime-text.js";
+import type { CodecSpec } from "./registry.js";
+
+const NOT_A_MOMENT = "is not a moment that PostgreSQL holds exactly";
+
+export function momentCodec(spec: CodecSpec): ColumnCodec {
+  return spec.from === undefined || spec.from === "text" ? textMoment(spec) : numberMoment(spec, spec.from);
+}
+
+function textMoment(spec: CodecSpec): ColumnCodec {
+  const spelling = parseSpelling(spec.spelling) ?? PLAIN;
+  const suffix = spec.type === "timestamptz" ? "+00" : "";
+  return {
+    encode(value) {
+      if (typeof value !== "string") return refuse(value, NOT_A_MOMENT);
+      const moment = readMoment(value);
+      if (!moment) return refuse(value, NOT_A_MOMENT);
+      if (suffix === "" && !isUtc(moment.spelling.zone))
+        return refuse(value, "has a zone, and timestamp has none");
+      // These spellings are nearly what PostgreSQL prints; making a date of them and printing that takes a while.
+      const { zone, withSeconds } = moment.spelling;
+      if (withSeconds && (zone === "" || zone === "Z")) {
+        return `${value.slice(0, 10)} ${value.slice(11, 19)}${fractionText(moment.micros)}${suffix}`;
+      }
+      return printed(moment, suffix);
+    },
+    decode(text) {
+      const moment = readMoment(text);
+      return moment ? writeMoment(moment, spelling) : unheld(text, "is not a moment of the years 1 to 9999");
+    },
+    clean: (c) => cleanMoment(c, spelling, suffix),
+    render: (c) => (spelling.zone === "" && suffix !== "" ? `(${c} || '+00')` : c),
+  };
+}
+
+function isUtc(zone: string): boolean {
+  return /^(?:|Z|[+-]00(?::?00)?)$/.test(zone);
+}
+
+function cleanMoment(c: string, spelling: Spelling, suffix: string): string {
+  const utc = isUtc(spelling.zone);
+  if (suffix === "" && !utc) return `(${c} IS NULL)`;
+  // An offset moves the moments of the first and the last day out of the years that we hold.
+  const years = utc ? `${c} >= '0001-'` : `${c} >= '0002-' AND ${c} < '9999-'`;
+  // SQLite's functions let 24:00 pass.
+  const hours = spelling.separator === null ? "" : ` AND substr(${c}, 12, 2) <> '24'`;
+  return `ifnull(${matches(c, spelling)} AND ${years}${hours}, 1)`;
+}
+
+/** SQL that is 1 for texts in exactly this spelling, 0 for all else, and NULL or 1 for NULL. */
+function matches(c: string, { separator, withSeconds, fraction, zone }: Spelling): string {
+  if (separator === null) return `${c} IS date(${c})`;
+  const native = (fraction === 0 || fraction === 3) && /^(?:|Z|[+-]00:00)$/.test(zone);
+  if (native && separator === " " && withSeconds && fraction === 0 && zone === "")
+    return `${c} IS datetime(${c})`;
+  const base = `%Y-%m-%d${separator}%H:%M`;
+  if (native && !withSeconds) return `${c} IS strftime('${base}${zone}', ${c})`;
+  if (native) return `${c} IS strftime('${base}:${fraction === 3 ? "%f" : "%S"}${zone}', ${c})`;
+  const length = withSeconds ? 19 : 16;
+  const head = `substr(${c}, 1, ${length})`;
+  const digits = fraction === 0 ? "" : `.${"[0-9]".repeat(fraction)}`;
+  // substr() of an empty blob is NULL.
+  return `typeof(${c}) IN ('text', 'null') AND ${head} IS strftime('${base}${withSeconds ? ":%S" : ""}', ${head}) AND substr(${c}, ${length + 1}) GLOB '${digits}${zone}'`;
+}
+
+type NumberSource = "unix" | "unix_ms" | "julian";
+
+function numberMoment(spec: CodecSpec, from: NumberSource): ColumnCodec {
+  const suffix = spec.type === "timestamptz" ? "+00" : "";
+  const back = (moment: Moment): PresentValue => numberOf(moment, from, spec);
+  return {
+    encode(value) {
+      const moment = momentOf(value, from);
+      if (!moment) return refuse(value, `is not ${NAMES[from]} of the years 1 to 9999`);
+      if (!sameValue(storedAs(back(moment), spec.affinity), value)) {
+        return refuse(value, "is finer than the microseconds that PostgreSQL keeps");
+      }
+      return printed(moment, suffix);
+    },
+    decode(text) {
+      const moment = readMoment(text);
+      if (!moment) return unheld(text, "is not a moment of the years 1 to 9999");
+      const value = back(moment);
+      const again = momentOf(value, from);
+      const exact = again && again.seconds === moment.seconds && again.micros === moment.micros;
+      return exact ? value : unheld(text, `is finer than ${NAMES[from]} can be`);
+    },
+    clean: (c) => cleanNumber(c, from),
+    render: (c) => renderNumber(c, from, suffix),
+  };
+}
+
+const NAMES: Readonly<Record<NumberSource, string>> = {
+  unix: "a count of seconds",
+  unix_ms: "a count of milliseconds",
+  julian: "a Julian day",
+};
+
+const EPOCH_JULIAN = 2_440_587.5;
+const DAY_MICROS = 86_400_000_000;
+
+function momentOf(value: SqliteValue | PresentValue, from: NumberSource): Moment | null {
+  if (typeof value === "bigint") {
+    if (from === "unix") return inYears(value, 0n);
+    if (from === "unix_ms") return inYears(floored(value, 1_000n), modulo(value, 1_000n) * 1_000n);
+    return null;
+  }
+  if (typeof value !== "number" || !Number.isFinite(value)) return null;
+  if (from === "julian") return fromMicros((value - EPOCH_JULIAN) * DAY_MICROS);
+  // Splitting first keeps every bit of the fraction: multiplying a whole epoch by 1e6 would not.
+  const unit = from === "unix" ? 1_000_000 : 1_000;
+  const whole = Math.floor(value);
+  const micros = BigInt(Math.round((value - whole) * unit)) + BigInt(whole) * BigInt(unit);
+  return inYears(floored(micros, 1_000_000n), modulo(micros, 1_000_000n));
+}
+
+function fromMicros(micros: number): Moment | null {
+  if (!Number.isFinite(micros)) return null;
+  const whole = BigInt(Math.round(micros));
+  return inYears(floored(whole, 1_000_000n), modulo(whole, 1_000_000n));
+}
+
+function inYears(seconds: bigint, micros: bigint): Moment | null {
+  if (seconds < BigInt(SECONDS_MIN) || seconds > BigInt(SECONDS_MAX)) return null;
+  return { seconds: Number(seconds), micros: Number(micros) };
+}
+
+function modulo(value: bigint, unit: bigint): bigint {
+  return ((value % unit) + unit) % unit;
+}
+
+function floored(value: bigint, unit: bigint): bigint {
+  return (value - modulo(value, unit)) / unit;
+}
+
+function numberOf({ seconds, micros }: Moment, from: NumberSource, spec: CodecSpec): bigint | number {
+  if (from === "julian") return (seconds * 1_000_000 + micros) / DAY_MICROS + EPOCH_JULIAN;
+  const perUnit = from === "unix" ? 1_000_000 : 1_000;
+  const whole = BigInt(seconds) * BigInt(1_000_000 / perUnit) + BigInt(Math.floor(micros / perUnit));
+  const rest = micros % perUnit;
+  const real = spec.affinity === "REAL" || spec.spelling === "real";
+  return rest === 0 && !real ? whole : Number(whole) + rest / perUnit;
+}
+
+function cleanNumber(c: string, from: NumberSource): string {
+  if (from === "julian") return `(${c} IS NULL)`;
+  // Whole milliseconds before 1970 would need a floor that SQLite's division is not.
+  const range =
+    from === "unix" ? `BETWEEN ${SECONDS_MIN} AND ${SECONDS_MAX}` : `BETWEEN 0 AND ${SECONDS_MAX}999`;
+  return `(typeof(${c}) = 'integer' AND ${c} ${range} OR ${c} IS NULL)`;
+}
+
+function renderNumber(c: string, from: NumberSource, suffix: string): string {
+  if (from === "julian") return "NULL";
+  if (from === "unix") return `(datetime(${c}, 'unixepoch') || '${suffix}')`;
+  return `(datetime(${c} / 1000, 'unixepoch') || '.' || substr('00' || (${c} % 1000), -3) || '${suffix}')`;
+}
+
+/** date: YYYY-MM-DD and nothing else. */
+export function dateCodec(): ColumnCodec {
+  return {
+    encode(value) {
+      const moment = typeof value === "string" && value.length === 10 ? readMoment(value) : null;
+      return moment && typeof value === "string"
+        ? value
+        : refuse(value, "is not a date of the years 1 to 9999");
+    },
+    decode: (text) =>
+      text.length === 10 && readMoment(text) ? text : unheld(text, "is not a date of the years 1 to 9999"),
+    clean: (c) => `ifnull(${c} IS date(${c}) AND ${c} >= '0001-', 1)`,
+    render: (c) => c,
+  };
+}
+
+/** time: HH:MM[:SS[.fraction]], spelled as the time part of a moment's spelling. */
+export function timeCodec(spec: CodecSpec): ColumnCodec {
+  const spelling = parseSpelling(spec.spelling) ?? PLAIN;
+  return {
+    encode(value) {
+      const time = typeof value === "string" ? readTime(value) : null;
+      return time ? printed(time, "").slice(11) : refuse(value, "is not a time of day");
+    },
+    decode(text) {
+      const time = readTime(text);
+      return time ? writeTime(time, spelling) : unheld(text, "is not a time of day");
+    },
+    clean: (c) => `ifnull(${c} IS time(${c}) AND ${c} < '24:', 1)`,
+    render: (c) => c,
+  };
+}

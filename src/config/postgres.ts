@@ -1,0 +1,215 @@
+// Where PostgreSQL is: from a URL, from the environment (DATABASE_URL, POSTGRES_*, libpq's PG*) or from the
+// configuration file's section, joined field by field. It owns the reading of URLs and of TLS modes, and the
+// text that names a server without its password. It must not know which of them has precedence over a file.
+import { readFileSync } from "node:fs";
+import { userInfo } from "node:os";
+import { resolve } from "node:path";
+import { maskSecret } from "../telemetry/redact.js";
+import type { PostgresConfig } from "./config.js";
+import { reason } from "./environment.js";
+import type { Lookup, Report } from "./file.js";
+
+/** Whatever one place says about the server. */
+export interface PostgresParts {
+  host?: string | undefined;
+  port?: number | undefined;
+  database?: string | undefined;
+  user?: string | undefined;
+  password?: string | undefined;
+  ssl?: PostgresConfig["ssl"] | undefined;
+  maxConnections?: number | undefined;
+}
+
+export const POSTGRES_URL =
+  "a URL such as postgres://user@host:5432/database (special characters in the password percent-encoded)";
+
+/** Asked for by some providers' URLs, without a meaning for us. */
+const HARMLESS = new Set([
+  "application_name",
+  "connect_timeout",
+  "channel_binding",
+  "target_session_attrs",
+  "gssencmode",
+  "schema",
+  "pgbouncer",
+  "connection_limit",
+  "pool_timeout",
+  "keepalives",
+  "keepalives_idle",
+  "fallback_application_name",
+  "sslnegotiation",
+  "sslsni",
+]);
+
+/** Reads a URL as libpq does; reports under `path` whatever is wrong with it, without its password. */
+export function fromUrl(text: string, path: string, folder: string, report: Report): PostgresParts {
+  const received = `received ${JSON.stringify(maskSecret(text))}`;
+  const url = /^postgres(ql)?:\/\//i.test(text) && URL.canParse(text) ? new URL(text) : null;
+  const plain = url ? decoded([url.hostname, url.pathname.slice(1), url.username, url.password]) : null;
+  if (!url || !plain || url.hostname.includes(",") || plain[1]?.includes("/")) {
+    report(path, `expected ${POSTGRES_URL}, ${received}`);
+    return {};
+  }
+  const parts: PostgresParts = {
+    host: plain[0]?.replace(/^\[|\]$/g, "") || undefined,
+    port: url.port === "" ? undefined : Number(url.port),
+    database: plain[1] || undefined,
+    user: plain[2] || undefined,
+    password: plain[3] || undefined,
+  };
+  let mode: string | undefined;
+  let certificate: string | undefined;
+  for (const [name, value] of url.searchParams) {
+    if (name === "host" || name === "user" || name === "password") parts[name] = value;
+    else if (name === "dbname") parts.database = value;
+    else if (name === "port") parts.port = port(value, `${path} (port)`, report);
+    else if (name === "sslmode" || name === "ssl") mode = value;
+    else if (name === "sslrootcert") certificate = value;
+    else if (!HARMLESS.has(name)) report(path, `the parameter ${name} is not supported, ${received}`);
+  }
+  parts.ssl = tls(mode, certificate, path, folder, report);
+  return parts;
+}
+
+function decoded(texts: readonly string[]): string[] | null {
+  try {
+    return texts.map(decodeURIComponent);
+  } catch {
+    return null;
+  }
+}
+
+/** POSTGRES_* before PG*, field by field. */
+export function fromEnvironment(lookup: Lookup, folder: string, report: Report): PostgresParts {
+  // Kubernetes sets POSTGRES_PORT=tcp://… for a service called postgres; that is nobody's wish.
+  const ours = lookup("POSTGRES_PORT");
+  const named = ours?.startsWith("tcp://") ? undefined : ours;
+  const pg = lookup("PGPORT");
+  const most = lookup("POSTGRES_MAX_CONNECTIONS");
+  return {
+    host: lookup("POSTGRES_HOST") ?? lookup("PGHOST"),
+    port:
+      named !== undefined
+        ? port(named, "POSTGRES_PORT", report)
+        : pg !== undefined
+          ? port(pg, "PGPORT", report)
+          : undefined,
+    database: lookup("POSTGRES_DB") ?? lookup("PGDATABASE"),
+    user: lookup("POSTGRES_USER") ?? lookup("PGUSER"),
+    password: lookup("POSTGRES_PASSWORD") ?? lookup("PGPASSWORD"),
+    ssl:
+      tls(lookup("POSTGRES_SSL"), undefined, "POSTGRES_SSL", folder, report) ??
+      tls(lookup("PGSSLMODE"), lookup("PGSSLROOTCERT"), "PGSSLMODE", folder, report),
+    maxConnections:
+      most === undefined ? undefined : wholeNumber(most, 1, 10_000, "POSTGRES_MAX_CONNECTIONS", report),
+  };
+}
+
+function port(value: string, path: string, report: Report): number | undefined {
+  return wholeNumber(value, 1, 65_535, path, report);
+}
+
+function wholeNumber(
+  value: string,
+  least: number,
+  most: number,
+  path: string,
+  report: Report,
+): number | undefined {
+  const number = /^\d+$/.test(value) ? Number(value) : Number.NaN;
+  if (number >= least && number <= most) return number;
+  report(path, `expected a whole number from ${least} to ${most}, received ${JSON.stringify(value)}`);
+  return undefined;
+}
+
+const TLS_MODES = "true, false, disable, require, no-verify, verify-ca or verify-full";
+
+/**
+ * What pg does for a TLS mode. `require` encrypts without checking the certificate, as libpq's does without a
+ * root certificate; `prefer` and `allow` mean no encryption, because pg cannot fall back.
+ */
+export function tls(
+  mode: string | boolean | undefined,
+  certificate: string | undefined,
+  path: string,
+  folder: string,
+  report: Report,
+): PostgresConfig["ssl"] | undefined {
+  let ca: string | undefined;
+  if (certificate !== undefined && certificate !== "system") {
+    try {
+      ca = readFileSync(resolve(folder, certificate), "utf8");
+    } catch (error) {
+      report(
+        path,
+        `the root certificate cannot be read (${reason(error)}), received ${JSON.stringify(certificate)}`,
+      );
+    }
+  }
+  switch (typeof mode === "string" ? mode.toLowerCase() : mode) {
+    case undefined:
+      return ca === undefined ? undefined : { rejectUnauthorized: true, ca };
+    case false:
+    case "false":
+    case "0":
+    case "off":
+    case "no":
+    case "disable":
+    case "allow":
+    case "prefer":
+      return false;
+    case "require":
+    case "no-verify":
+      return ca === undefined || mode === "no-verify"
+        ? { rejectUnauthorized: false }
+        : { rejectUnauthorized: true, ca };
+    case true:
+    case "true":
+    case "1":
+    case "on":
+    case "yes":
+    case "verify-ca":
+    case "verify-full":
+      return ca === undefined ? true : { rejectUnauthorized: true, ca };
+    default:
+      report(path, `expected ${TLS_MODES}, received ${JSON.stringify(mode)}`);
+      return undefined;
+  }
+}
+
+/** True when the parts say which server or database is meant, not only how to enter it. */
+export function isAddress(parts: PostgresParts): boolean {
+  return parts.host !== undefined || parts.database !== undefined;
+}
+
+/** The first place that says something wins each field; libpq's defaults for the rest. */
+export function joined(places: readonly PostgresParts[], connectionsLeast: number): PostgresConfig {
+  const first = <K extends keyof PostgresParts>(key: K): PostgresParts[K] =>
+    places.find((parts) => parts[key] !== undefined)?.[key];
+  const user = first("user") ?? operatingSystemUser();
+  const password = first("password");
+  return {
+    host: first("host") ?? "localhost",
+    port: first("port") ?? 5432,
+    database: first("database") ?? user,
+    user,
+    ...(password === undefined ? {} : { password }),
+    ssl: first("ssl") ?? false,
+    maxConnections: first("maxConnections") ?? Math.max(10, connectionsLeast),
+  };
+}
+
+function operatingSystemUser(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    // A container's user id without an entry in passwd.
+    return "postgres";
+  }
+}
+
+/** `user@host:port/database`: what messages and logs call a server; never the password. */
+export function describePostgres(config: PostgresConfig): string {
+  const host = config.host.includes(":") ? `[${config.host}]` : config.host;
+  return `${config.user}@${host}:${config.port}/${config.database}`;
+}

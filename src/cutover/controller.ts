@@ -1,0 +1,292 @@
+// Decides when to flip and carries it out: the flag says what the operator wants, the preconditions say whether
+// it may be, flip.ts does it, and the answer goes to whoever asked. One flip at a time, in either direction.
+import type { Logger } from "pino";
+import { SwitchbackError } from "../errors.js";
+import type { Barrier } from "../protocol/barrier.js";
+import type { Gate } from "../protocol/contract.js";
+import { type FlipResult, flip } from "../protocol/flip.js";
+import { pause, shared, untilAborted } from "../retry.js";
+import type { Problem, Route, Served } from "../status.js";
+import type { FlipResult as Counted } from "../telemetry/metrics.js";
+import { type Desired, FlagWatch } from "./flag-file.js";
+import { Heartbeat } from "./heartbeat-file.js";
+
+/** Everything a flip in one direction needs of the sidecar. */
+export interface Direction<T> {
+  readonly to: Desired;
+  /** True for the moment after a start or a flip in which the links are being set up. */
+  starting(): boolean;
+  /** Why the flip may not be now, or null. */
+  obstacle(): Promise<string | null>;
+  /** The gates, ready for a flip; called while the links run. */
+  gates(): Promise<{ from: Gate; to: Gate }>;
+  readonly barrier: Barrier<T>;
+  link(held: T): { approach(signal: AbortSignal): Promise<void>; drain(signal: AbortSignal): Promise<void> };
+  /** Told when the flip begins, for the phase. */
+  begin(): void;
+}
+
+export interface SwitchingOptions {
+  readonly flagFile: string;
+  readonly routeFile: string;
+  readonly timeoutMs: number;
+  readonly log: Logger;
+  readonly route: () => Route;
+  readonly serves: () => Served;
+  readonly publish: (route: Omit<Route, "changedAt">, durable: boolean) => void;
+  readonly count: (result: Counted, pauseMs: number | null) => void;
+}
+
+/** A refused flip is looked at again this soon while the flag stays. */
+const AGAIN_MS = 1_000;
+const STARTING_LOOK_MS = 10;
+/** After a retreat the application gets some peace before the next try. */
+const AFTER_RETREAT_MS: readonly number[] = [2_000, 5_000, 15_000, 60_000];
+
+/** The reason of a flip whose flag was set back; whoever set it back knows why. */
+export const WITHDRAWN = "the flag was withdrawn";
+
+export class FlipController {
+  private readonly flag: FlagWatch;
+  private readonly life: Heartbeat;
+  private refused: Problem | null = null;
+  private retreats = 0;
+  private notBeforeMs = 0;
+  private unreadable: Problem | null = null;
+  private inDoubt = false;
+
+  constructor(private readonly options: SwitchingOptions) {
+    this.flag = new FlagWatch(options.flagFile);
+    this.life = new Heartbeat([options.routeFile, options.flagFile], options.serves);
+  }
+
+  /** @throws SwitchbackError ROUTE_TAKEN when another application's sidecar keeps the route file or the flag */
+  claim(): Promise<void> {
+    return this.life.claim();
+  }
+
+  /** From now on commands see that a sidecar runs. */
+  live(): void {
+    this.life.start();
+  }
+
+  /** True after a flip that did not end well: both stores may be closed, and only their records can tell. */
+  get doubtful(): boolean {
+    return this.inDoubt;
+  }
+
+  /** The records were asked, and the one store that has the writes is open. */
+  settled(): void {
+    this.inDoubt = false;
+  }
+
+  /** From now on nothing is flipped; whoever asks is told why. */
+  halted(problem: Problem): void {
+    this.life.halt(problem);
+  }
+
+  get serves(): Served {
+    return this.options.serves();
+  }
+
+  problems(): Problem[] {
+    return [this.unreadable, this.refused].filter((problem) => problem !== null);
+  }
+
+  async close(): Promise<void> {
+    this.life.stop();
+    await this.flag.close();
+  }
+
+  /**
+   * Waits until the flag asks for this direction, and flips; returns once a flip was tried, when the followers go
+   * home. @throws SwitchbackError FLIP_IN_DOUBT and whatever keeps the store that had the writes from reopening
+   */
+  async serve<T>(direction: Direction<T>, signal: AbortSignal): Promise<void> {
+    try {
+      while (!signal.aborted) {
+        if (!(await this.wanted(direction.to, signal))) continue;
+        if (await this.attempt(direction, signal)) return;
+      }
+    } finally {
+      direction.barrier.release();
+    }
+  }
+
+  private async wanted(to: Desired, signal: AbortSignal): Promise<boolean> {
+    let desired: Desired | null = null;
+    const known = this.unreadable?.message;
+    try {
+      desired = this.flag.read();
+      this.unreadable = desired
+        ? null
+        : problemOf(
+            "FLAG_UNREADABLE",
+            `the flag ${this.options.flagFile} holds ${this.flag.text}, neither sqlite nor postgres`,
+          );
+    } catch (error) {
+      if (!(error instanceof SwitchbackError)) throw error;
+      this.unreadable = problemOf("FLAG_UNREADABLE", error.message);
+    }
+    if (this.unreadable && this.unreadable.message !== known)
+      this.options.log.warn({ code: this.unreadable.code }, this.unreadable.message);
+    if (desired !== to) {
+      this.refused = null;
+      this.retreats = 0;
+      this.notBeforeMs = 0;
+    }
+    if (desired === to && performance.now() >= this.notBeforeMs) return true;
+    await this.flag.wait(100, signal);
+    return false;
+  }
+
+  /** True when the links were stopped for it. */
+  private async attempt<T>(direction: Direction<T>, signal: AbortSignal): Promise<boolean> {
+    const { to } = direction;
+    const stop = this.stopSignal(to, signal);
+    try {
+      const gates = await this.approach(direction, stop.signal);
+      if (gates === null) {
+        await this.flag.wait(AGAIN_MS, signal);
+        return false;
+      }
+      const result = "reason" in gates ? gates : await this.flipped(direction, gates, stop.signal);
+      // Where the writes moved, that was said at once.
+      if (result.flipped || signal.aborted) return true;
+      this.conclude(to, result);
+      // A link that still moves must not meet its successor.
+      await untilAborted(signal, result.still ?? Promise.resolve()).catch(() => {});
+      return true;
+    } finally {
+      stop.clear();
+    }
+  }
+
+  /** Everything before the pause: null when a precondition does not hold, a result when it failed. */
+  private async approach<T>(
+    direction: Direction<T>,
+    signal: AbortSignal,
+  ): Promise<{ from: Gate; to: Gate; held: readonly T[] } | (FlipResult & { flipped: false }) | null> {
+    const { to } = direction;
+    let doing = "waiting for the links to be set up";
+    try {
+      while (direction.starting()) await pause(STARTING_LOOK_MS, signal);
+      doing = "looking at the preconditions";
+      const obstacle = await untilAborted(signal, direction.obstacle());
+      if (obstacle !== null) {
+        this.refuse(to, obstacle);
+        return null;
+      }
+      this.options.log.info({ to }, `moving the writes to ${nameOf(to)}`);
+      direction.begin();
+      doing = `making ${nameOf(to)} ready`;
+      const gates = await untilAborted(signal, direction.gates());
+      doing = "stopping the links";
+      return { ...gates, held: await direction.barrier.take(signal) };
+    } catch (error) {
+      // Nothing was closed yet: whatever failed is the reason.
+      return { flipped: false, reason: `${(error as Error).message}, while ${doing}`, pauseMs: 0 };
+    }
+  }
+
+  /** The flip. What it throws leaves a store closed: only the stores' records can tell how to go on. */
+  private async flipped<T>(
+    direction: Direction<T>,
+    { from, to, held }: { from: Gate; to: Gate; held: readonly T[] },
+    signal: AbortSignal,
+  ): Promise<FlipResult> {
+    const { epoch } = this.options.route();
+    this.inDoubt = true;
+    try {
+      const result = await flip({
+        ...{ from, to, epoch, signal },
+        links: held.map((one) => direction.link(one)),
+        publish: (state) => this.publish(direction.to, epoch, state),
+        moved: (pauseMs) => this.conclude(direction.to, { flipped: true, epoch: epoch + 1, pauseMs }),
+      });
+      this.settled();
+      return result;
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      throw new SwitchbackError("FLIP_IN_DOUBT", message, {}, { cause: error });
+    }
+  }
+
+  /** Aborted at the deadline, when the flag is withdrawn, and when the sidecar stops. */
+  private stopSignal(to: Desired, signal: AbortSignal): { signal: AbortSignal; clear: () => void } {
+    const stop = new AbortController();
+    const watching = new AbortController();
+    const { timeoutMs } = this.options;
+    const timer = setTimeout(
+      () => stop.abort(new Error(`it was not done within ${timeoutMs / 1_000} s`)),
+      timeoutMs,
+    );
+    const quit = () => stop.abort(new Error("the sidecar was told to stop"));
+    signal.addEventListener("abort", quit, { once: true });
+    this.flag
+      .untilAborted(to, watching.signal)
+      .then(() => stop.abort(new Error(WITHDRAWN)))
+      .catch(() => {});
+    const clear = () => {
+      clearTimeout(timer);
+      watching.abort();
+      signal.removeEventListener("abort", quit);
+    };
+    return { signal: shared(stop.signal), clear };
+  }
+
+  private refuse(to: Desired, reason: string): void {
+    const { options } = this;
+    if (this.refused?.message !== reason) {
+      options.log.warn({ to }, `the writes cannot move to ${nameOf(to)} now: ${reason}`);
+      options.count("refused", null);
+    }
+    this.refused = problemOf("FLIP_REFUSED", reason);
+    this.life.answer({ to, flipped: false, epoch: options.route().epoch, pauseMs: 0, reason });
+  }
+
+  private conclude(to: Desired, result: FlipResult): void {
+    const { options, life } = this;
+    const { epoch } = options.route();
+    if (result.flipped) {
+      this.refused = null;
+      this.retreats = 0;
+      this.notBeforeMs = 0;
+      options.count("flipped", result.pauseMs);
+      const pauseMs = rounded(result.pauseMs);
+      options.log.info({ to, epoch, pauseMs }, `the writes go to ${nameOf(to)}`);
+      life.answer({ to, flipped: true, epoch, pauseMs });
+      return;
+    }
+    const { reason } = result;
+    const pauseMs = rounded(result.pauseMs);
+    this.refused = problemOf("FLIP_RETREATED", reason);
+    this.notBeforeMs =
+      performance.now() + (AFTER_RETREAT_MS[Math.min(this.retreats, AFTER_RETREAT_MS.length - 1)] ?? 0);
+    this.retreats++;
+    options.count("retreated", pauseMs);
+    options.log.warn({ to, pauseMs }, `the writes stay where they were: ${reason}`);
+    life.answer({ to, flipped: false, epoch, pauseMs, reason });
+  }
+
+  private publish(to: Desired, epoch: number, state: "paused" | "flipped" | "retreated"): void {
+    const { publish } = this.options;
+    if (state === "paused") publish({ writes: "paused", epoch }, false);
+    else if (state === "flipped") publish({ writes: to, epoch: epoch + 1 }, false);
+    else publish({ writes: to === "postgres" ? "sqlite" : "postgres", epoch }, false);
+  }
+}
+
+export function nameOf(store: Desired): string {
+  return store === "postgres" ? "PostgreSQL" : "SQLite";
+}
+
+function problemOf(code: "FLIP_REFUSED" | "FLIP_RETREATED" | "FLAG_UNREADABLE", message: string): Problem {
+  const { kind } = new SwitchbackError(code, message);
+  return { code, message, hint: kind.hint };
+}
+
+/** To a tenth: what people and scripts read. */
+function rounded(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}

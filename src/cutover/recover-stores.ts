@@ -1,0 +1,255 @@
+// The start of a sidecar: finds out from both stores' own records who has the writes, finishes or takes back a
+// flip that a crash cut short, and refuses stores that do not belong together. The rules are recovery.ts's; here
+// they meet the stores.
+import type { Logger } from "pino";
+import type { PostgresConfig } from "../config/config.js";
+import { SwitchbackError } from "../errors.js";
+import { connectPostgres } from "../postgres/connection.js";
+import { claimRecord, PostgresGate } from "../postgres/gate.js";
+import { closedFence, type FollowedTable, Records, type SourceRecord } from "../postgres/records.js";
+import { type FileRecord, type FileStep, type Recovery, recover } from "../protocol/recovery.js";
+import { SqliteGate } from "../sqlite/gate.js";
+import type { SqliteSource } from "../sqlite/source/source.js";
+import type { Route } from "../status.js";
+import { adoptFiles } from "./adopt-file.js";
+import { foreign, pairOf, strangers } from "./pair.js";
+
+interface Known {
+  readonly source: SqliteSource;
+  readonly record: SourceRecord;
+  readonly tables: readonly FollowedTable[];
+}
+
+const AWAY = { sqlite: "home", paused: "leaving", postgres: "away" } as const;
+
+/**
+ * Sets both stores' doors right. Resolves to the route, which is never `paused`.
+ * @throws SwitchbackError SPLIT, TARGET_FOREIGN, SOURCE_FOREIGN; both stores stay closed then
+ */
+export async function resume(
+  postgres: PostgresConfig,
+  owner: string,
+  sources: readonly SqliteSource[],
+  log: Logger,
+  /** Files that belong to another database are moved to this one. */
+  adopt = false,
+): Promise<Route> {
+  const client = await connectPostgres(postgres, { name: "switchback recovery" });
+  try {
+    const records = new Records(client);
+    const names = sources.map(({ name }) => name);
+    const files = sources.map(({ name, file }) => ({ name, sqlite: file }));
+    const { here, strange } = await strangers(client, postgres, files);
+    if (adopt) await adoptFiles({ records, here, sources, strange, owner, log });
+    else if (strange[0]) throw foreign(strange[0]);
+    // The doors first: whoever claims them later has also read PostgreSQL's record later.
+    const mine = await readKnown(records, sources);
+    await upgradeFiles(mine, owner);
+    await withGate(mine, owner, (gate) => gate.belong(pairOf(here)));
+    for (const source of sources) source.pair = pairOf(here);
+    await claimDoors(mine, owner);
+    const found = await claimRecord(client, names, owner);
+    const known = await readKnown(records, sources);
+    refuseStrangers(sources, known, found, owner);
+    const gates = known.map(({ source }) => new SqliteGate([source], owner));
+    try {
+      const homes = gates.flatMap((gate) => gate.doors());
+      const plan = recover({ writes: AWAY[found.writes], epoch: found.epoch }, homes);
+      if (plan.writes === null) {
+        for (const i of plan.close) await gates[i]?.shut(0, found.epoch);
+        if (plan.closeAway) await records.query(closedFence(Math.max(...homes.map(({ epoch }) => epoch))));
+        throw split(known[plan.home], homes[plan.home], found);
+      }
+      // A file that is about to be opened as the newest must be the copy that was kept.
+      for (const [i, step] of plan.homes.entries()) {
+        const one = known[i];
+        if (one && step === "open") checkCopy(one, homes[i]?.position ?? 0);
+      }
+      await carryOutAll(plan, known, gates, postgres, owner, log);
+      if (plan.writes === "away") {
+        for (const [i, one] of known.entries()) checkCopy(one, homes[i]?.position ?? 0);
+      }
+      const route = await records.route();
+      return {
+        writes: plan.writes === "home" ? "sqlite" : "postgres",
+        epoch: plan.epoch,
+        changedAt: route.changedAt,
+      };
+    } finally {
+      for (const gate of gates) gate.dispose();
+    }
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
+async function carryOutAll(
+  plan: Extract<Recovery, { epoch: number }>,
+  known: readonly Known[],
+  gates: readonly SqliteGate[],
+  postgres: PostgresConfig,
+  owner: string,
+  log: Logger,
+): Promise<void> {
+  const sources = known.map(({ source, tables }) => ({ name: source.name, tables }));
+  const away = await PostgresGate.open(postgres, owner, sources);
+  try {
+    // It may have been closed by a start that found stores which did not fit.
+    if (plan.writes === "away" && plan.away === "none") await away.assertOpen();
+    if (plan.away === "reopen") {
+      log.warn(
+        { epoch: plan.epoch },
+        "a revert was cut short before it was decided; PostgreSQL takes the writes again",
+      );
+      await away.reopen(plan.epoch);
+    }
+    for (const [i, step] of plan.homes.entries()) {
+      const [one, gate] = [known[i], gates[i]];
+      if (one && gate) await carryOut(step, one, gate, away, plan.epoch, log);
+    }
+  } finally {
+    await away.dispose();
+  }
+}
+
+async function carryOut(
+  step: FileStep,
+  { source, tables }: Known,
+  gate: SqliteGate,
+  away: PostgresGate,
+  epoch: number,
+  log: Logger,
+): Promise<void> {
+  const note = (text: string) => log.warn({ source: source.name, epoch }, text);
+  switch (step) {
+    case "none":
+      return;
+    case "reopen":
+      note("a cutover was cut short before it was decided; SQLite takes the writes again");
+      return gate.reopen(epoch);
+    case "left":
+      note("a cutover was cut short after it was decided; PostgreSQL has the writes");
+      source.know(tables.map(({ mapping }) => mapping));
+      return gate.left(epoch);
+    case "open":
+      note("a revert was cut short after it was decided; SQLite takes the writes");
+      source.know(tables.map(({ mapping }) => mapping));
+      return gate.open(epoch, await away.marks());
+  }
+}
+
+/** Files that an earlier version installed into get the records that this one knows. */
+async function upgradeFiles(known: readonly Known[], owner: string): Promise<void> {
+  const tables = new Map(
+    known.map((one) => [one.source.name, one.tables.map(({ mapping }) => mapping.table)]),
+  );
+  await withGate(known, owner, (gate) => gate.upgrade(tables));
+}
+
+/** Only those that belong to this database: another's sidecar may be at work with the rest. */
+async function claimDoors(known: readonly Known[], owner: string): Promise<void> {
+  await withGate(known, owner, (gate) => gate.claim());
+}
+
+async function withGate(
+  known: readonly Known[],
+  owner: string,
+  work: (gate: SqliteGate) => Promise<void>,
+): Promise<void> {
+  const gate = new SqliteGate(
+    known.map(({ source }) => source),
+    owner,
+  );
+  try {
+    await work(gate);
+  } finally {
+    gate.dispose();
+  }
+}
+
+async function readKnown(records: Records, sources: readonly SqliteSource[]): Promise<Known[]> {
+  const known: Known[] = [];
+  for (const source of sources) {
+    const record = await records.source(source.name);
+    if (!record) continue;
+    if (source.recordedIdentity() !== record.identity) {
+      throw new SwitchbackError(
+        "TARGET_FOREIGN",
+        `source ${source.name} in this database was copied from another SQLite file (${record.file}), not from ${source.file}`,
+        { source: source.name, file: source.file },
+      );
+    }
+    known.push({ source, record, tables: await records.followed(source.name) });
+  }
+  return known;
+}
+
+/** A file that this database knows nothing of may come in only while the writes are in SQLite, its own too. */
+function refuseStrangers(
+  sources: readonly SqliteSource[],
+  known: readonly Known[],
+  found: { writes: string; epoch: number },
+  owner: string,
+): void {
+  for (const source of sources) {
+    if (known.some((one) => one.source === source)) continue;
+    const where = { source: source.name, file: source.file };
+    if (found.writes !== "sqlite") {
+      throw new SwitchbackError(
+        "WRITES_AWAY",
+        `source ${source.name} is new, and can be added only while writes go to SQLite; they go to ${found.writes}`,
+        where,
+      );
+    }
+    if (source.recordedIdentity() === null) continue;
+    const gate = new SqliteGate([source], owner);
+    const [door] = gate.doors();
+    gate.dispose();
+    if (door?.closed) {
+      throw new SwitchbackError(
+        "SPLIT",
+        `${source.file} has moved its writes to a PostgreSQL database (epoch ${door.epoch}), but not to this one`,
+        where,
+      );
+    }
+  }
+}
+
+/** While the file is a copy nobody logs anything in it, and it only ever comes further. */
+function checkCopy({ source, record, tables }: Known, reached: number): void {
+  source.attach(tables.map(({ mapping }) => mapping));
+  if (reached < record.consumed) {
+    throw new SwitchbackError(
+      "SPLIT",
+      `${source.file} holds ${reached} of PostgreSQL's changes, but ${record.consumed} were carried to it: it is a backup`,
+      { source: source.name, file: source.file },
+    );
+  }
+  const newest = source.position();
+  const same =
+    record.position === 0 || record.mark === null || source.markAt(record.position) === record.mark;
+  if (newest === record.position && same) return;
+  throw new SwitchbackError(
+    "SPLIT",
+    `${source.file} was written to while PostgreSQL had the writes, or is a backup: its change log ends at ${newest}, not at ${record.position}`,
+    { source: source.name, file: source.file },
+  );
+}
+
+function split(
+  known: Known | undefined,
+  home: FileRecord | undefined,
+  found: { writes: string; epoch: number },
+): Error {
+  const file = known?.source.file ?? "";
+  const both = found.writes === "sqlite" && home?.closed === false;
+  return new SwitchbackError(
+    "SPLIT",
+    `PostgreSQL records that writes go to ${found.writes} (epoch ${found.epoch}), but ${file} is ` +
+      `${home?.closed ? "closed" : "open"} under epoch ${home?.epoch}${both ? BOTH_HOME : ""}`,
+    { source: known?.source.name ?? "", file },
+  );
+}
+
+const BOTH_HOME =
+  ". Both say that SQLite has the writes: `switchback run --adopt-file` goes on from the SQLite file as it is";

@@ -1,0 +1,85 @@
+// What a sidecar serves, and whether that is what a command means: two applications may share a folder, a route file
+// or an HTTP address, and a command must never act on the other one's sidecar.
+import { realpathSync, statSync } from "node:fs";
+import type { PostgresConfig } from "../config/config.js";
+import { SwitchbackError } from "../errors.js";
+import { connectPostgres } from "../postgres/connection.js";
+import { addressOf, type DatabaseIdentity, readDatabaseIdentity } from "../postgres/pair.js";
+import type { Served } from "../status.js";
+import type { PairedSource } from "./pair.js";
+
+export function servedBy(
+  sources: readonly PairedSource[],
+  postgres: PostgresConfig,
+  id: string | null = null,
+): Served {
+  return {
+    sources: sources.map(({ name, sqlite }) => ({ name, ...placeOf(sqlite) })),
+    database: { address: addressOf(postgres), id },
+  };
+}
+
+/** A path may be another one in another container; the file is the same all the same. */
+function placeOf(path: string): { file: string; inode: string } {
+  try {
+    const file = realpathSync(path);
+    const { dev, ino } = statSync(file);
+    return { file, inode: `${dev}:${ino}` };
+  } catch {
+    return { file: path, inode: "" };
+  }
+}
+
+type Sources = Served["sources"];
+
+/** True when every source of the first is one of the second's. */
+export function within(some: Sources, all: Sources): boolean {
+  return some.every((one) =>
+    all.some(
+      ({ name, file, inode }) =>
+        name === one.name && (file === one.file || (inode !== "" && inode === one.inode)),
+    ),
+  );
+}
+
+export function sameSources(a: Served, b: Served): boolean {
+  return within(a.sources, b.sources) && within(b.sources, a.sources);
+}
+
+/**
+ * Whether the configured database is the sidecar's. Another spelling of its address is looked up.
+ * @throws SwitchbackError POSTGRES_* when an address that is spelled otherwise cannot be reached
+ */
+export async function sameDatabase(postgres: PostgresConfig, theirs: Served): Promise<boolean> {
+  if (addressOf(postgres) === theirs.database.address) return true;
+  const client = await connectPostgres(postgres, { name: "switchback identity" });
+  try {
+    const { id }: DatabaseIdentity = await readDatabaseIdentity(client, postgres);
+    return id !== null && id === theirs.database.id;
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
+export function described({ sources, database }: Served): string {
+  return `${sources.map(({ name, file }) => `${name} (${file})`).join(", ")} and ${database.address}`;
+}
+
+/** @throws SwitchbackError OTHER_SIDECAR; POSTGRES_* as sameDatabase */
+export async function assertServes(
+  theirs: Served | undefined,
+  mine: { readonly sources: readonly PairedSource[]; readonly postgres: PostgresConfig },
+  where: string,
+): Promise<void> {
+  if (theirs === undefined)
+    throw new SwitchbackError(
+      "OTHER_SIDECAR",
+      `the sidecar ${where} does not say what it serves, as earlier versions do: restart it with this one`,
+    );
+  const own = servedBy(mine.sources, mine.postgres);
+  if (sameSources(own, theirs) && (await sameDatabase(mine.postgres, theirs))) return;
+  throw new SwitchbackError(
+    "OTHER_SIDECAR",
+    `the sidecar ${where} serves ${described(theirs)}; this configuration is about ${described(own)}`,
+  );
+}

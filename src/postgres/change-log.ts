@@ -1,0 +1,40 @@
+// PostgreSQL's change log as others than its reader see it: how much is in it, and keys put into it by hand.
+import type pg from "pg";
+import type { EncodedRow, Position } from "../protocol/contract.js";
+import { postgresError } from "./connection.js";
+
+/** How many changes of a source were carried over, and how many wait, as the session's transaction sees it. */
+export async function changesBeyond(
+  client: pg.ClientBase,
+  source: string,
+): Promise<{ consumed: Position; pending: number }> {
+  try {
+    const { rows } = await client.query<{ consumed: string; pending: string }>(
+      `SELECT s.consumed,
+              (SELECT count(*) FROM switchback.change c JOIN switchback.followed f ON f.id = c.t
+                WHERE f.source = s.name) AS pending
+         FROM switchback.source s WHERE s.name = $1`,
+      [source],
+    );
+    return { consumed: Number(rows[0]?.consumed ?? 0), pending: Number(rows[0]?.pending ?? 0) };
+  } catch (error) {
+    throw postgresError(error);
+  }
+}
+
+/** Logs keys, given as text in the key's order, of the table with this number. */
+export async function touchChanges(
+  client: pg.ClientBase,
+  id: number,
+  keys: readonly EncodedRow[],
+): Promise<void> {
+  try {
+    await client.query(
+      `INSERT INTO switchback.change (t, key)
+       SELECT $1, ARRAY(SELECT json_array_elements_text(k)) FROM json_array_elements($2::json) AS k`,
+      [id, JSON.stringify(keys)],
+    );
+  } catch (error) {
+    throw postgresError(error);
+  }
+}

@@ -1,0 +1,101 @@
+// What is unknown of the copy: a table whose changes were not all seen, or whose rows were moved behind our back. It is
+// recorded, because a restart must not forget it, and stands until a comparison that began later finds everything
+// equal.
+import type pg from "pg";
+import type { ErrorCode } from "../errors.js";
+import { postgresError } from "./connection.js";
+
+export type UnknownCode = Extract<ErrorCode, "COPY_UNKNOWN" | "CHANGE_UNREADABLE" | "TARGET_DISTURBED">;
+
+export interface Unknown {
+  readonly code: UnknownCode;
+  /** The table's name in the source. */
+  readonly table: string;
+  /** In words, for the operator. */
+  readonly reason: string;
+}
+
+/** Noted again, it is unknown since now. */
+export async function noteUnknown(
+  client: pg.ClientBase,
+  source: string,
+  found: readonly Unknown[],
+): Promise<void> {
+  try {
+    await client.query(
+      `INSERT INTO switchback.unknown (source, table_name, code, reason)
+       SELECT $1, x."table", x.code, x.reason FROM json_to_recordset($2::json) AS x("table" text, code text, reason text)
+       ON CONFLICT (source, table_name, reason) DO UPDATE SET since = excluded.since`,
+      [source, JSON.stringify(found)],
+    );
+  } catch (error) {
+    throw postgresError(error);
+  }
+}
+
+/** What still stands; what a later comparison has settled is forgotten. */
+export async function readUnknown(client: pg.ClientBase, source: string): Promise<Unknown[]> {
+  try {
+    await client.query(
+      `DELETE FROM switchback.unknown AS u USING switchback.verification AS v
+        WHERE u.source = $1 AND v.source = u.source AND v.equal AND v.at > u.since`,
+      [source],
+    );
+    const { rows } = await client.query<Unknown>(
+      `SELECT table_name AS "table", code, reason FROM switchback.unknown WHERE source = $1 ORDER BY table_name, reason`,
+      [source],
+    );
+    return rows;
+  } catch (error) {
+    throw postgresError(error);
+  }
+}
+
+/**
+ * Takes changes out of the log that belong to no followed table of any source, and notes them with a table of this
+ * source: whose they were meant to be is unknown.
+ */
+export async function noteStrays(client: pg.ClientBase, source: string): Promise<void> {
+  try {
+    await client.query(
+      `WITH gone AS (
+         DELETE FROM switchback.change WHERE t <> ALL (ARRAY(SELECT id FROM switchback.followed)) RETURNING t
+       )
+       INSERT INTO switchback.unknown (source, table_name, code, reason)
+       SELECT $1, (SELECT min(name) FROM switchback.followed WHERE source = $1), 'CHANGE_UNREADABLE',
+              format('%s in switchback.change %s of table number %s, which is not followed', count(*),
+                     CASE count(*) WHEN 1 THEN 'change is' ELSE 'changes are' END, t)
+         FROM gone GROUP BY t
+       ON CONFLICT (source, table_name, reason) DO UPDATE SET since = excluded.since`,
+      [source],
+    );
+  } catch (error) {
+    throw postgresError(error);
+  }
+}
+
+/**
+ * Takes changes of a table out of the log whose keys are not of its key's types, and notes them; false when there are
+ * none. Run inside a transaction.
+ */
+export async function setAside(
+  client: pg.ClientBase,
+  source: string,
+  { id, table, keyTypes }: { id: number; table: string; keyTypes: readonly string[] },
+): Promise<boolean> {
+  const { rows } = await client.query<{ changes: string; example: string | null }>(
+    "SELECT changes, example FROM switchback.set_aside($1, $2)",
+    [id, keyTypes],
+  );
+  const [found] = rows;
+  if (!found || found.changes === "0") return false;
+  const many = found.changes === "1" ? "1 change" : `${found.changes} changes`;
+  const reason = `${many} of ${table} in switchback.change cannot be read, for example the key (${found.example ?? ""})`;
+  await noteUnknown(client, source, [{ table, code: "CHANGE_UNREADABLE", reason }]);
+  return true;
+}
+
+/** What is unknown, in a sentence. */
+export function inWords({ code, reason }: Unknown): string {
+  return code === "TARGET_DISTURBED" ? reason : `${reason}; what the copy has missed is unknown`;
+}

@@ -1,0 +1,121 @@
+// What must not be there while only the sidecar writes, and must be there while the application does: foreign
+// keys, whose cascades would delete rows that the source kept, or rows of tables that are not ours at all, and the
+// tables' own triggers. Each is recorded
+// with the statement that brings it back. The caller holds the transaction.
+import type pg from "pg";
+import type { TableMapping } from "../../mapping/mapping.js";
+import { literal } from "../../schema/pg-names.js";
+import { sql } from "../../sql-files.js";
+import { noteUnknown } from "../copy-doubts.js";
+import type { FollowedTable, Records } from "../records.js";
+import { targetName } from "../target/merge.js";
+import { buildTargetSchema } from "./tables.js";
+
+/** A reference is another table's foreign key to one of ours. */
+type Kind = "foreign key" | "reference" | "trigger";
+
+/** Takes out of the way whatever of that kind stands on these tables now, and records it; what it was, in words. */
+export async function suspend(
+  records: Records,
+  source: string,
+  mappings: readonly TableMapping[],
+): Promise<{ readonly table: string; readonly what: string }[]> {
+  const { rows } = await records.query<{
+    place: number;
+    kind: Kind;
+    name: string;
+    rest: string;
+    definition: string;
+  }>(sql("postgres/disturbing"), [mappings.map(targetName)]);
+  const found = rows.map((row) => ({ ...row, table: mappings[row.place - 1]?.table.name ?? "" }));
+  for (const { table, kind, name, rest, definition } of found) {
+    await keepSuspended(records, source, table, kind, name, definition);
+    await records.query(rest);
+  }
+  return found.map(({ table, kind, name }) => ({
+    table,
+    what: kind === "reference" ? `the foreign key ${name} to ${table}` : `the ${kind} ${name} of ${table}`,
+  }));
+}
+
+/** The same; what came to stand there while the copy was kept is noted, for a comparison to settle. */
+export async function suspendAll(
+  client: pg.ClientBase,
+  records: Records,
+  { source, mappings, appeared }: { source: string; mappings: readonly TableMapping[]; appeared: boolean },
+): Promise<void> {
+  const found = await suspend(records, source, mappings);
+  if (!appeared || found.length === 0) return;
+  const noted = found.map(({ table, what }) => ({
+    table,
+    code: "TARGET_DISTURBED" as const,
+    reason: `${what} was made in PostgreSQL while SQLite has the writes; it rests until the cutover`,
+  }));
+  await noteUnknown(client, source, noted);
+}
+
+/** Forgets a table's foreign keys, or those of the names given: what they become is in its new mapping. */
+export async function forgetForeignKeys(
+  records: Records,
+  source: string,
+  table: string,
+  names: readonly string[] | null = null,
+): Promise<void> {
+  await records.query(
+    `DELETE FROM switchback.suspended
+      WHERE source = $1 AND table_name = $2 AND kind = 'foreign key' AND ($3::text[] IS NULL OR name = ANY ($3))`,
+    [source, table, names],
+  );
+}
+
+/** Records what is to be there later. */
+async function keepSuspended(
+  records: Records,
+  source: string,
+  table: string,
+  kind: Kind,
+  name: string,
+  definition: string,
+): Promise<void> {
+  await records.query(
+    `INSERT INTO switchback.suspended (source, table_name, kind, name, definition) VALUES ($1, $2, $3, $4, $5)
+     ON CONFLICT (source, table_name, kind, name) DO UPDATE SET definition = excluded.definition`,
+    [source, table, kind, name, definition],
+  );
+}
+
+/**
+ * The statements that bring it all back, of all tables or one: foreign keys first, because the application's triggers may
+ * rely on them. A trigger that was dropped while it rested stays away.
+ */
+export async function suspendedStatements(
+  records: Records,
+  sources: readonly string[],
+  table: string | null = null,
+): Promise<string[]> {
+  const { rows } = await records.query<{ kind: Kind; definition: string }>(
+    `SELECT kind, definition FROM switchback.suspended
+      WHERE source = ANY ($1) AND ($2::text IS NULL OR table_name = $2) ORDER BY kind, source, table_name, name`,
+    [sources, table],
+  );
+  return rows.map(({ kind, definition }) =>
+    kind === "trigger"
+      ? `DO ${literal(`BEGIN ${definition}; EXCEPTION WHEN undefined_object OR undefined_table THEN NULL; END`)}`
+      : definition,
+  );
+}
+
+/** Records the foreign keys that the tables that switchback made are to have. */
+export async function keepForeignKeys(
+  records: Records,
+  source: string,
+  tables: readonly FollowedTable[],
+): Promise<void> {
+  const { tables: built } = buildTargetSchema(tables.map(({ mapping }) => mapping));
+  for (const { mapping, foreignKeys } of built) {
+    const table = mapping.table.name;
+    if (!tables.some(({ name, made }) => name === table && made)) continue;
+    for (const { name, sql: definition } of foreignKeys)
+      await keepSuspended(records, source, table, "foreign key", name, definition);
+  }
+}

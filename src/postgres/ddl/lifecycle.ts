@@ -1,0 +1,167 @@
+// Starting, restarting, reshaping and leaving a table in the target. Each is one transaction that changes the table
+// and switchback's record of it together, so that a crash finds both or neither.
+
+import type { TableMapping } from "../../mapping/mapping.js";
+import type { Range } from "../../protocol/contract.js";
+import { quote } from "../../schema/model.js";
+import { beginTable, columnCount, updateTable } from "../followed.js";
+import type { FollowedTable, Records } from "../records.js";
+import { dropSaved, saveOwnColumns } from "../target/kept-columns.js";
+import { targetName } from "../target/merge.js";
+import { type Alteration, alterationOf, type Known } from "./alter.js";
+import { forgetForeignKeys, suspend } from "./constraints.js";
+import { attempt, type RecordedShape, readShapes, type StandingShape, type Tolerated } from "./shape.js";
+import { differencesOf } from "./shape-difference.js";
+import type { TargetTable } from "./tables.js";
+
+export interface Start {
+  readonly source: string;
+  readonly settings: string;
+  readonly estimated: number;
+  readonly ranges: readonly Range[];
+  /** The shape that the table is to have; null for one that the application's migrations made. */
+  readonly shape: RecordedShape | null;
+  /** What the operator may have added by hand. */
+  readonly tolerated: Tolerated;
+}
+
+/** How a table comes into the target: made now, found there empty, or adopted from the application's migrations. */
+export type Arrival = "make" | "found" | "adopt";
+
+/** $1 a table, $2 the one that gets its grants. */
+const GRANTS = `SELECT format('GRANT %s ON %s TO %s%s', a.privilege_type, $2::text,
+         CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END,
+         CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END) AS grant
+    FROM pg_catalog.pg_class c, aclexplode(c.relacl) a
+   WHERE c.oid = to_regclass($1) AND a.grantee <> c.relowner`;
+/** PostgreSQL's limit, dropped columns included. */
+const COLUMNS_MAX = 1_600;
+
+/** A table that is new to the target. */
+export async function startTable(
+  records: Records,
+  table: TargetTable,
+  arrival: Arrival,
+  start: Start,
+): Promise<void> {
+  const { mapping } = table;
+  await records.transaction(async () => {
+    if (arrival === "make") {
+      await records.query(`CREATE SCHEMA IF NOT EXISTS ${quote(mapping.schema)}`);
+      await records.query(table.create);
+    }
+    if (arrival === "found") await shapeEmptied(records, null, table, start);
+    await beginTable(records, start.source, { ...start, mapping, made: arrival === "make" });
+    if (arrival !== "make") await suspend(records, start.source, [mapping]);
+    await records.fence(mapping);
+  });
+}
+
+/**
+ * The same table, copied again: what its triggers missed, or what VACUUM renumbered, is unknown. What its rows hold in
+ * columns of PostgreSQL's own comes back with them.
+ */
+export async function restartTable(
+  records: Records,
+  known: FollowedTable,
+  mapping: TableMapping,
+  start: Start,
+): Promise<void> {
+  await records.transaction(async () => {
+    await saveOwnColumns(records, known, mapping);
+    await records.query(`TRUNCATE ${targetName(mapping)}`);
+    await beginTable(records, start.source, { ...start, mapping, made: known.made });
+  });
+}
+
+/** A table of `target: create` that is copied again, in the shape that a fresh start would give it. */
+export async function reshapeTable(
+  records: Records,
+  known: FollowedTable,
+  table: TargetTable,
+  start: Start,
+): Promise<void> {
+  const { mapping } = table;
+  await records.transaction(async () => {
+    const elsewhere = targetName(known.mapping) !== targetName(mapping);
+    if (elsewhere) {
+      await forgetForeignKeys(records, start.source, known.name);
+      await remake(records, known.made ? known.mapping : null, table);
+    } else {
+      await saveOwnColumns(records, known, mapping);
+      await records.query(`TRUNCATE ${targetName(mapping)}`);
+      await shapeEmptied(records, known, table, start);
+    }
+    await beginTable(records, start.source, { ...start, mapping, made: known.made || elsewhere });
+    await records.fence(mapping);
+  });
+}
+
+/** What can be put right without a look at the rows: defaults, and keys and indexes that are not wanted any more. */
+export async function tuneTable(
+  records: Records,
+  known: FollowedTable,
+  mapping: TableMapping,
+  alteration: Alteration,
+  start: Start,
+): Promise<void> {
+  await records.transaction(async () => {
+    for (const statement of alteration.statements) await records.query(statement);
+    await updateTable(records, start.source, { ...start, mapping });
+    if (alteration.unbuilt && known.state === "streaming")
+      await records.setState(start.source, known.name, "finishing");
+  });
+}
+
+/** Gives an empty table the wanted shape: it stays the same table where that is possible. */
+async function shapeEmptied(records: Records, known: Known, table: TargetTable, start: Start): Promise<void> {
+  const { mapping } = table;
+  const look = async () => (await readShapes(records.session, [mapping])).get(mapping.table.name);
+  const have = await look();
+  if (!start.shape || !have) return;
+  const alteration = alterationOf(known, table, have, start.shape, start.tolerated);
+  const fits = !alteration.forward && (await columnCount(records, mapping)) + alteration.added <= COLUMNS_MAX;
+  if (fits) {
+    for (const statement of alteration.statements) await records.query(statement);
+    await bringBack(records, alteration, await look());
+  }
+  const left = differencesOf(mapping, await look(), start.shape, start.tolerated);
+  // Keys and indexes follow the copy, and what is not ours stays: verification names it.
+  const wrong = left.some(({ what, source }) => source !== null && /^(column|order|check) /.test(what));
+  if ((!wrong && fits) || !known?.made) return;
+  await remake(records, mapping, table);
+  await bringBack(records, alteration, await look());
+}
+
+/** Indexes of the operator's own went with a column that was dropped and added again. */
+async function bringBack(
+  records: Records,
+  { spared }: Alteration,
+  now: StandingShape | undefined,
+): Promise<void> {
+  for (const { name, statement } of spared) {
+    if (statement === null || now?.items.some((item) => item.name === name)) continue;
+    // One over a column that is gone for good stays away.
+    await attempt(records.session, statement);
+  }
+}
+
+/** Another table in the place of the old one, under the same grants. */
+async function remake(records: Records, before: TableMapping | null, table: TargetTable): Promise<void> {
+  const grants = before
+    ? await records.query<{ grant: string }>(GRANTS, [targetName(before), targetName(table.mapping)])
+    : null;
+  if (before) await records.query(`DROP TABLE ${targetName(before)}`);
+  await records.query(`CREATE SCHEMA IF NOT EXISTS ${quote(table.mapping.schema)}`);
+  await records.query(table.create);
+  for (const { grant } of grants?.rows ?? []) await records.query(grant);
+}
+
+/** A table that is followed no longer: it stays, as an ordinary table. */
+export async function leaveTable(records: Records, source: string, known: FollowedTable): Promise<void> {
+  await records.transaction(async () => {
+    await records.release(source, known, false);
+    await dropSaved(records, source, known.name);
+    await records.forget(source, known.name);
+  });
+}

@@ -1,0 +1,51 @@
+// Foreign keys come back NOT VALID, because old files have orphans and checking takes time. Afterwards, beside the
+// application's writes, each is validated; one that has orphans stays as it is and is named.
+import type pg from "pg";
+import type { Logger } from "pino";
+import type { PostgresConfig } from "../../config/config.js";
+import { connectPostgres, isDataError } from "../connection.js";
+import type { FollowedTable } from "../records.js";
+import { targetName } from "../target/merge.js";
+
+const UNVALIDATED = `
+  SELECT c.conrelid::regclass::text AS table, c.conname AS name,
+         format('ALTER TABLE %s VALIDATE CONSTRAINT %I', c.conrelid::regclass, c.conname) AS validate
+    FROM pg_catalog.pg_constraint c
+   WHERE (c.conrelid = ANY ($1::regclass[]) OR c.confrelid = ANY ($1::regclass[])) AND c.contype = 'f' AND NOT c.convalidated AND c.conparentid = 0`;
+
+/** Never throws: what cannot be validated stays NOT VALID, and is tried again at the next start. */
+export async function validateForeignKeys(
+  postgres: PostgresConfig,
+  tables: readonly FollowedTable[],
+  log: Logger,
+  signal: AbortSignal,
+): Promise<void> {
+  let client: pg.Client | null = null;
+  // VALIDATE of a large table takes its time; nobody waits for it at the end.
+  const stop = () => void client?.end().catch(() => {});
+  try {
+    client = await connectPostgres(postgres, { name: "switchback validate" });
+    signal.addEventListener("abort", stop, { once: true });
+    signal.throwIfAborted();
+    const { rows } = await client.query<{ table: string; name: string; validate: string }>(UNVALIDATED, [
+      tables.map(({ mapping }) => targetName(mapping)),
+    ]);
+    for (const { table, name, validate } of rows) {
+      try {
+        await client.query(validate);
+      } catch (error) {
+        if (!isDataError(error)) throw error;
+        const detail = (error as { detail?: string }).detail ?? (error as Error).message;
+        log.warn(
+          { table, constraint: name },
+          `the foreign key ${name} stays NOT VALID, it has orphans: ${detail}`,
+        );
+      }
+    }
+  } catch (error) {
+    if (!signal.aborted) log.debug({ err: error }, "validating foreign keys was cut short");
+  } finally {
+    signal.removeEventListener("abort", stop);
+    await client?.end().catch(() => {});
+  }
+}

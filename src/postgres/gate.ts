@@ -1,0 +1,400 @@
+// PostgreSQL's door for the application's writes, for every source of this database together: the fence's body,
+// the route, and what must be there while applications write (foreign keys, sequences, triggers, capture) and
+// must not be there while only we do. Its record decides who has the writes.
+//
+// Two sessions. One closes, reopens and records; statements on it are answered in order, so that what was given
+// up is undone after it. The other holds the flip's one transaction and is cut off when the flip is given up:
+// what was not committed then never will be.
+import type pg from "pg";
+import type { PostgresConfig } from "../config/config.js";
+import { SwitchbackError } from "../errors.js";
+import type { TableMapping } from "../mapping/mapping.js";
+import { type Gate, type IdCeilings, InDoubt } from "../protocol/contract.js";
+import { pause, untilAborted } from "../retry.js";
+import { sql } from "../sql-files.js";
+import { installCapture, restCapture } from "./capture.js";
+import { connectPostgres, postgresError, sqlState } from "./connection.js";
+import { keepForeignKeys, suspendAll, suspendedStatements } from "./ddl/constraints.js";
+import { closedFence, type FollowedTable, Records } from "./records.js";
+import { alignSequences, readIdCeilings, readSequences, type Sequence } from "./sequences.js";
+import { targetName } from "./target/merge.js";
+import type { PostgresTarget } from "./target/target.js";
+import { assertGuarded, isCapturing, isDisturbed } from "./trigger-check.js";
+
+/** A lock that is not free soon is tried again later: whoever queues behind us must not wait long. */
+const LOCK_MS = 50;
+const LOCK_PAUSE_MS = 100;
+/** A transaction that writes for longer than this is let end before the door is closed. */
+const LONG_WRITER_MS = 25;
+/** With the door closed the last ones are waited for no longer than this; then it opens again for a while. */
+const CLOSED_MS = 250;
+const WRITER_LOOK_MS = 1;
+/** A second or two of trying deserves a word. */
+const NOTICE_TRIES = 10;
+
+export interface GateSource {
+  readonly name: string;
+  readonly tables: readonly FollowedTable[];
+}
+
+export interface GateRecord {
+  readonly writes: "sqlite" | "paused" | "postgres";
+  readonly epoch: number;
+}
+
+export class PostgresGate implements Gate {
+  readonly decides = true;
+  private flip: pg.Client | null = null;
+  private sequences: readonly Sequence[] = [];
+  private suspended: readonly string[] = [];
+  private aligned = new Map<string, bigint>();
+  private readonly touched = new Map<string, Set<string>>();
+  private readonly targets = new Map<string, PostgresTarget>();
+  /** What was last begun on the first session and may have been given up. */
+  private begun: Promise<unknown> = Promise.resolve();
+
+  private constructor(
+    private readonly config: PostgresConfig,
+    private readonly owner: string,
+    private readonly sources: readonly GateSource[],
+    private readonly client: pg.Client,
+  ) {}
+
+  static async open(
+    config: PostgresConfig,
+    owner: string,
+    sources: readonly GateSource[],
+  ): Promise<PostgresGate> {
+    return new PostgresGate(
+      config,
+      owner,
+      sources,
+      await connectPostgres(config, { name: "switchback gate" }),
+    );
+  }
+
+  /** Where a source's windows are applied: within the flip's transaction, from `reserve` on. */
+  feed(source: string, target: PostgresTarget): void {
+    this.targets.set(source, target);
+  }
+
+  async prepare(): Promise<void> {
+    await this.guard(async () => {
+      const records = new Records(this.client);
+      for (const { name, tables } of this.sources) {
+        await installCapture(this.client, tables);
+        await keepForeignKeys(records, name, tables);
+      }
+      this.sequences = await readSequences(this.client, this.mappings());
+    });
+  }
+
+  async reserve(signal: AbortSignal): Promise<void> {
+    await this.guard(async () => {
+      const client = await connectPostgres(this.config, { name: "switchback flip" });
+      this.flip = client;
+      const names = this.sources.map(({ name }) => name);
+      this.suspended = await suspendedStatements(new Records(client), names);
+      await this.lock(client, this.suspended.length > 0, signal);
+      await this.assertOwner(client);
+      this.aligned = await alignSequences(client, this.sequences, new Map());
+      for (const [name, target] of this.targets) {
+        const tables = new Set<string>();
+        this.touched.set(name, tables);
+        target.join(client, tables);
+      }
+    });
+  }
+
+  abandon(): void {
+    for (const target of this.targets.values()) target.leave();
+    // Cut off, not asked: a server that does not answer must not keep the source closed.
+    (this.flip as { connection?: { stream?: { destroy(): void } } } | null)?.connection?.stream?.destroy();
+    this.flip = null;
+  }
+
+  async open(epoch: number, marks: IdCeilings, signal?: AbortSignal): Promise<void> {
+    const client = this.flip;
+    if (!client) throw new Error("open before reserve");
+    const statements = this.guard(async () => {
+      const stale = this.sequences.filter(({ source, table, sequence }) => {
+        const mark = marks.get(source)?.get(table) ?? 0n;
+        return this.touched.get(source)?.has(table) || mark > (this.aligned.get(sequence) ?? 0n);
+      });
+      await alignSequences(client, stale, marks);
+      const names = this.sources.map(({ name }) => name);
+      // In one message: every answer that is waited for is a part of the pause.
+      await client.query([...this.suspended, sql("postgres/fence-open")].join(";\n"));
+      if (this.suspended.length > 0)
+        await client.query("DELETE FROM switchback.suspended WHERE source = ANY ($1)", [names]);
+      await setRoute(client, "postgres", epoch, ["sqlite", epoch - 1]);
+    });
+    await (signal ? untilAborted(signal, statements) : statements);
+    signal?.throwIfAborted();
+    await commit(client);
+    for (const target of this.targets.values()) target.leave();
+    this.flip = null;
+    // Saying goodbye takes milliseconds that nobody must wait for.
+    void client.end().catch(() => {});
+  }
+
+  /**
+   * The closed body refuses every statement from its commit on, also in transactions that began earlier; those
+   * that wrote before hold their locks until they end, and are waited for. No lock is asked for, so nobody queues
+   * behind us and nobody deadlocks with us. A transaction that takes long is waited for with the door open.
+   */
+  async close(epoch: number, signal: AbortSignal): Promise<number> {
+    const closed = this.guard(async () => {
+      await assertGuarded(
+        this.client,
+        this.sources.flatMap(({ tables }) => tables),
+      );
+      this.sequences = await readSequences(this.client, this.mappings());
+      // Read once for nothing: a session that never did it would take its time for that in the pause.
+      await readIdCeilings(this.client, this.sequences);
+      for (;;) {
+        await this.outlast(signal, LONG_WRITER_MS);
+        signal.throwIfAborted();
+        // Needs no disk: if it is lost, so is the decision, whose commit does wait for it.
+        await this.client.query("BEGIN; SET LOCAL synchronous_commit = off");
+        await this.assertOwner(this.client);
+        await this.client.query(closedFence(epoch));
+        await setRoute(this.client, "paused", epoch - 1, ["postgres", epoch - 1]);
+        const since = performance.now();
+        await this.client.query("COMMIT");
+        if (await this.outlast(signal, 0)) return since;
+        await this.openAgain(epoch - 1);
+      }
+    });
+    this.begun = closed.catch(() => {});
+    return closed;
+  }
+
+  /**
+   * Waits until the transactions that write now have ended. Looks every `everyMs` for as long as it takes; with 0,
+   * all the time, and answers false when some have not ended in CLOSED_MS.
+   */
+  private async outlast(signal: AbortSignal, everyMs: number): Promise<boolean> {
+    const tables = this.all().map(targetName);
+    const writers = async () => {
+      const { rows } = await this.client.query<{ writer: string }>({
+        name: "switchback_writers",
+        text: sql("postgres/writers"),
+        values: [tables],
+      });
+      return new Set(rows.map(({ writer }) => writer));
+    };
+    let left = await writers();
+    for (const started = performance.now(); left.size > 0; ) {
+      if (signal.aborted) throw stillWriting(signal.reason);
+      await pause(everyMs > 0 ? everyMs : WRITER_LOOK_MS);
+      const now = await writers();
+      left = new Set([...left].filter((writer) => now.has(writer)));
+      if (everyMs === 0 && performance.now() - started > CLOSED_MS) return left.size === 0;
+    }
+    return true;
+  }
+
+  async reopen(epoch: number): Promise<void> {
+    // What was given up goes on for some statements: they must not fall among ours.
+    await this.begun;
+    await this.guard(() => this.openAgain(epoch));
+  }
+
+  private async openAgain(epoch: number): Promise<void> {
+    // What a close that was given up left behind.
+    await this.client.query("ROLLBACK");
+    await begin(this.client);
+    await this.assertOwner(this.client);
+    const { writes } = await new Records(this.client).route();
+    if (writes === "paused") {
+      await setRoute(this.client, "postgres", epoch, ["paused", epoch]);
+      await this.client.query(sql("postgres/fence-open"));
+    }
+    await this.client.query("COMMIT");
+  }
+
+  /** Opens the fence where the record says that it is open. */
+  async assertOpen(): Promise<void> {
+    await this.guard(async () => {
+      const { rowCount } = await this.client.query(
+        "SELECT 1 FROM pg_catalog.pg_proc WHERE oid = 'switchback.fence()'::regprocedure AND prosrc LIKE '%RAISE%'",
+      );
+      if (rowCount === 0) return;
+      await begin(this.client);
+      await this.assertOwner(this.client);
+      await this.client.query(sql("postgres/fence-open"));
+      await this.client.query("COMMIT");
+    });
+  }
+
+  async marks(): Promise<IdCeilings> {
+    return this.guard(async () => {
+      if (this.sequences.length === 0) this.sequences = await readSequences(this.client, this.mappings());
+      return readIdCeilings(this.client, this.sequences);
+    });
+  }
+
+  async left(epoch: number, signal?: AbortSignal): Promise<void> {
+    const statements = this.guard(async () => {
+      await begin(this.client);
+      await this.assertOwner(this.client);
+      await setRoute(this.client, "sqlite", epoch, ["paused", epoch - 1]);
+    });
+    this.begun = statements.catch(() => {});
+    await (signal ? untilAborted(signal, statements) : statements);
+    signal?.throwIfAborted();
+    await commit(this.client);
+  }
+
+  /** Whether capture is awake, as after a retreat, and whether something of others' came to stand there. */
+  async awake(): Promise<{ captures: boolean; disturbs: boolean }> {
+    const tables = this.all();
+    const captures = await isCapturing(this.client, tables);
+    return { captures, disturbs: captures || (await isDisturbed(this.client, tables)) };
+  }
+
+  /**
+   * Takes out of the way what would disturb or slow an exact copy, once the writes are elsewhere. What `appeared` during
+   * the copy is noted: a comparison has to show that it did no harm.
+   */
+  async rest(signal: AbortSignal, appeared: boolean, waiting: (source: string) => void): Promise<void> {
+    const records = new Records(this.client);
+    for (const { name, tables } of this.sources) {
+      await restCapture(this.client, tables);
+      const mappings = tables.map(({ mapping }) => mapping);
+      await this.guard(async () => {
+        await this.patiently(
+          this.client,
+          signal,
+          () => suspendAll(this.client, records, { source: name, mappings, appeared }),
+          () => waiting(name),
+        );
+        await this.client.query("COMMIT");
+      });
+    }
+  }
+
+  async dispose(): Promise<void> {
+    this.abandon();
+    await this.client.end().catch(() => {});
+  }
+
+  private all(): TableMapping[] {
+    return this.mappings().map(({ mapping }) => mapping);
+  }
+
+  private mappings(): { source: string; mapping: TableMapping }[] {
+    return this.sources.flatMap(({ name, tables }) =>
+      tables.map(({ mapping }) => ({ source: name, mapping })),
+    );
+  }
+
+  /** Begins a transaction and, if asked to, keeps everybody from writing; resolves to when that was so. */
+  private async lock(client: pg.Client, tables: boolean, signal: AbortSignal): Promise<number> {
+    const names = this.all().map(targetName);
+    await this.patiently(client, signal, async () => {
+      if (tables && names.length > 0)
+        await client.query(`LOCK TABLE ${names.join(", ")} IN SHARE ROW EXCLUSIVE MODE`);
+    });
+    return performance.now();
+  }
+
+  /** Begins a transaction and works in it; tries again while others hold locks that it needs. */
+  private async patiently(
+    client: pg.Client,
+    signal: AbortSignal,
+    work: () => Promise<void>,
+    waiting: () => void = () => {},
+  ): Promise<void> {
+    for (let tries = 1; ; tries++) {
+      signal.throwIfAborted();
+      try {
+        await begin(client);
+        await client.query(`SET LOCAL lock_timeout = ${LOCK_MS}`);
+        await work();
+        return;
+      } catch (error) {
+        const state = sqlState(error);
+        await client.query("ROLLBACK");
+        if (state !== "55P03" && state !== "40P01") throw error;
+      }
+      if (tries === NOTICE_TRIES) waiting();
+      await pause(LOCK_PAUSE_MS, signal).catch(() => {});
+    }
+  }
+
+  /** Holds the sources' records: no other sidecar may have taken them over. */
+  private async assertOwner(client: pg.Client): Promise<void> {
+    const names = this.sources.map(({ name }) => name);
+    const { rowCount } = await client.query(
+      "SELECT 1 FROM switchback.source WHERE name = ANY ($1) AND owner = $2 FOR UPDATE",
+      [names, this.owner],
+    );
+    if (rowCount === names.length) return;
+    throw new SwitchbackError("POSITION_CONFLICT", "another sidecar has taken over");
+  }
+
+  private async guard<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw postgresError(error);
+    }
+  }
+}
+
+/** What PostgreSQL records, once no transaction of an earlier owner can change it any more. */
+export async function claimRecord(
+  client: pg.Client,
+  sources: readonly string[],
+  owner: string,
+): Promise<GateRecord> {
+  // Waits for a flip that may still be committing: it holds these rows.
+  await client.query("UPDATE switchback.source SET owner = $2 WHERE name = ANY ($1)", [sources, owner]);
+  return new Records(client).route();
+}
+
+function stillWriting(reason: unknown): SwitchbackError {
+  const message = reason instanceof Error ? reason.message : String(reason);
+  return new SwitchbackError(
+    "POSTGRES_TRANSIENT",
+    `${message}: a transaction that writes to these tables has not ended`,
+  );
+}
+
+/** The flip's commit waits for the disk, unlike those of the copy. */
+async function begin(client: pg.Client): Promise<void> {
+  await client.query("BEGIN; SET LOCAL synchronous_commit = on");
+}
+
+async function commit(client: pg.Client): Promise<void> {
+  try {
+    await client.query("COMMIT");
+  } catch (error) {
+    // A statement that failed has not committed. A session or a server that ended meanwhile may have.
+    const state = sqlState(error);
+    const lost = error instanceof SwitchbackError && error.code === "POSTGRES_UNREACHABLE";
+    if (state !== null && !lost && !/^(53|57|58|XX)/.test(state)) throw error;
+    throw new InDoubt(`PostgreSQL did not say whether it committed: ${(error as Error).message}`);
+  }
+}
+
+async function setRoute(
+  client: pg.Client,
+  writes: GateRecord["writes"],
+  epoch: number,
+  [from, fromEpoch]: readonly [GateRecord["writes"], number],
+): Promise<void> {
+  const { rowCount } = await client.query(
+    `UPDATE switchback.route SET writes = $1, epoch = $2, changed_at = clock_timestamp()
+      WHERE writes = $3 AND epoch = $4`,
+    [writes, epoch, from, fromEpoch],
+  );
+  if (rowCount !== 1) {
+    throw new SwitchbackError(
+      "POSITION_CONFLICT",
+      `the route is not ${from} under epoch ${fromEpoch} any more`,
+    );
+  }
+}

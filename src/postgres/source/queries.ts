@@ -1,0 +1,159 @@
+// The statements that read rows by their logged keys, built from a table's mapping, and the form in which their
+// values travel. A logged key is text; cast to its column's own type it finds the row through the key's index.
+//
+// A read is bounded in bytes before any large value is fetched: what a value will be as text is known from its
+// stored size.
+import { Refusal } from "../../codec/codec.js";
+import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
+import type { EncodedRow } from "../../protocol/contract.js";
+import { quote } from "../../schema/model.js";
+import { targetName } from "../target/merge.js";
+
+/** Text of rows held in memory at a time; one row may be larger. */
+export const BYTES_MAX = 8 * 2 ** 20;
+/**
+ * A row with more text than this is not read: a string of JavaScript's holds 512 Mi characters, and a row of more
+ * than 1 GiB PostgreSQL does not send.
+ */
+export const TEXT_MAX = 500 * 2 ** 20;
+/** Rows of a batch. */
+const BATCH_ROWS = 2_000;
+/** What a row weighs at least, so that a batch has both limits in one sum. */
+const WEIGHT_MIN = Math.ceil(BYTES_MAX / BATCH_ROWS);
+
+/** How a table is read by key. */
+export interface Reading {
+  readonly id: number;
+  readonly mapping: TableMapping;
+  /** The key columns' own types, as SQL. */
+  readonly keyTypes: readonly string[];
+}
+
+/**
+ * One row a distinct key of the JSON array $1: whether a row is there, the key, the row's columns. Fewer rows than
+ * keys, each with the count of all, when the rows together pass BYTES_MAX; a single one may be as large as TEXT_MAX.
+ */
+export function readFew(reading: Reading): string {
+  const { mapping } = reading;
+  const keys = mapping.key.map((_, i) => `k${i}`);
+  const columns = mapping.columns.map((_, i) => `c${i}`);
+  return `SELECT x.total, x.present, ${[...keys, ...columns].map((name) => `x.${name}`).join(", ")} FROM (
+    SELECT count(*) OVER () AS total, t.tableoid IS NOT NULL AS present, ${keys.map((name) => `d.${name}`).join(", ")}, ${selected(mapping)},
+           sum(${weight(mapping)}) OVER (ROWS UNBOUNDED PRECEDING) AS weight
+      FROM (SELECT DISTINCT ${typedKey(reading, (i) => `j.key ->> ${i}`)} FROM json_array_elements($1::json) AS j(key)) AS d
+      LEFT JOIN ${targetName(mapping)} AS t ON ${matched(reading, "d")}) AS x
+   WHERE x.weight <= ${BYTES_MAX} OR (x.total = 1 AND x.weight <= ${TEXT_MAX})`;
+}
+
+/** Where the taken changes of a wide window wait, all tables together. */
+export const TAKEN = "pg_temp.switchback_taken";
+
+/**
+ * Makes the list of a table's distinct keys, each with whether its row is there, whether it is too large to be read,
+ * and the batch that it belongs to.
+ */
+export function listKeys(reading: Reading): string {
+  const { mapping, id } = reading;
+  const keys = mapping.key.map((_, i) => `k${i}`).join(", ");
+  return `CREATE TEMP TABLE ${listName(id)} ON COMMIT DROP AS
+    SELECT ${keys}, present, weight > ${TEXT_MAX} AS large,
+           (sum(greatest(weight, ${WEIGHT_MIN})) OVER (PARTITION BY present, weight > ${TEXT_MAX} ORDER BY ${keys} ROWS UNBOUNDED PRECEDING) / ${BYTES_MAX})::bigint AS batch
+      FROM (SELECT d.*, t.tableoid IS NOT NULL AS present, ${weight(mapping)} AS weight
+              FROM (SELECT DISTINCT ${typedKey(reading, (i) => `a.key[${i + 1}]`)} FROM ${TAKEN} AS a WHERE a.t = ${id}) AS d
+              LEFT JOIN ${targetName(mapping)} AS t ON ${matched(reading, "d")}) AS weighed;
+    CREATE INDEX ON ${listName(id)} (present, batch);
+    ANALYZE ${listName(id)}`;
+}
+
+/** The batches of a table's list that hold any rows, or any keys of rows that are gone. */
+export function batchesOf(reading: Reading, present: boolean): string {
+  return `SELECT DISTINCT batch FROM ${listName(reading.id)} WHERE present = ${present} AND NOT large ORDER BY batch`;
+}
+
+/** How many of the keys in the JSON array $1 are not among the changes that wait in the log. */
+export function countStrange(reading: Reading): string {
+  return `SELECT count(*) AS strange FROM (
+    SELECT ${typedKey(reading, (i) => `j.key ->> ${i}`)} FROM json_array_elements($1::json) AS j(key)
+    EXCEPT SELECT ${typedKey(reading, (i) => `c.key[${i + 1}]`)} FROM switchback.change AS c WHERE c.t = ${reading.id}) AS x`;
+}
+
+/** The rows of batch $1. */
+export function readBatch(reading: Reading): string {
+  return `SELECT ${selected(reading.mapping)} FROM ${listName(reading.id)} AS d
+    JOIN ${targetName(reading.mapping)} AS t ON ${matched(reading, "d")} WHERE d.present AND NOT d.large AND d.batch = $1`;
+}
+
+/** The keys of rows that are too large to be read. */
+export function readLarge(reading: Reading): string {
+  const keys = reading.mapping.key.map((_, i) => `d.k${i}`).join(", ");
+  return `SELECT ${keys} FROM ${listName(reading.id)} AS d WHERE d.large`;
+}
+
+/** The keys of batch $1 whose rows are gone. */
+export function readGone(reading: Reading): string {
+  const keys = reading.mapping.key.map((_, i) => `d.k${i}`).join(", ");
+  return `SELECT ${keys} FROM ${listName(reading.id)} AS d WHERE NOT d.present AND d.batch = $1`;
+}
+
+/**
+ * Values as PostgreSQL prints them, in the interchange form: of several texts for one value (1.50 and 1.5, 1e+15 and
+ * 1000000000000000, char(n) with and without its blanks) the one that the codec's `encode` gives. What the codec
+ * does not hold stays as it is printed, for the target to refuse.
+ */
+export function interchanged(columns: readonly ColumnMapping[], row: (string | null)[]): EncodedRow {
+  for (const [i, column] of columns.entries()) {
+    if (SEVERAL_TEXTS.test(column.codec.name)) row[i] = canonical(column, row[i] ?? null);
+  }
+  return row;
+}
+
+const SEVERAL_TEXTS = /^(numeric|double precision|real|char)$/;
+
+function canonical({ codec }: ColumnMapping, text: string | null): string | null {
+  const value = codec.decode(text);
+  if (value instanceof Refusal) return text;
+  const encoded = codec.encode(value);
+  return encoded instanceof Refusal ? text : encoded;
+}
+
+function listName(id: number): string {
+  return `pg_temp.switchback_keys_${id}`;
+}
+
+function selected(mapping: TableMapping): string {
+  return mapping.columns.map(({ target }, i) => `t.${quote(target)} AS c${i}`).join(", ");
+}
+
+function typedKey({ keyTypes }: Reading, text: (i: number) => string): string {
+  return keyTypes.map((type, i) => `(${text(i)})::${type} AS k${i}`).join(", ");
+}
+
+/**
+ * The join by key. A collation may call two texts equal that are not the same, as after 'Bob' became 'bob': the
+ * index finds them, and the second comparison tells them apart.
+ */
+function matched({ mapping, keyTypes }: Reading, alias: string): string {
+  const tests = mapping.key.flatMap(({ target }, i) => {
+    const [own, other] = [`t.${quote(target)}`, `${alias}.k${i}`];
+    const textual = /^(text|character varying)$/.test(keyTypes[i] ?? "");
+    return [`${own} = ${other}`, ...(textual ? [`${own} COLLATE "C" = ${other} COLLATE "C"`] : [])];
+  });
+  return tests.join(" AND ");
+}
+
+/** How many bytes a row's values have as text, about; large values are not fetched for it. */
+function weight(mapping: TableMapping): string {
+  const sizes = mapping.columns.flatMap(({ target, codec }) => {
+    const own = `t.${quote(target)}`;
+    if (/^(text|varchar|char|json)$/.test(codec.name)) return [`coalesce(octet_length(${own}::text), 0)`];
+    if (codec.name === "bytea") return [`2 * coalesce(octet_length(${own}), 0)`];
+    if (codec.name === "numeric") return [`3 * coalesce(pg_column_size(${own}), 0)`];
+    // A small document cannot be large as text; a stored size says little once it is compressed.
+    if (codec.type === "jsonb") {
+      return [`CASE WHEN pg_column_size(${own}) > 1900 THEN octet_length(${own}::text) ELSE 2000 END`];
+    }
+    return [];
+  });
+  const fixed = 32 * (mapping.columns.length - sizes.length);
+  return `(${[String(fixed), ...sizes].join(" + ")})::bigint`;
+}

@@ -1,0 +1,124 @@
+// The quarantine in PostgreSQL's records: rows go in by their keys, leave when their keys are touched, and keep the
+// time since when they are refused again for the same reason. Also its keys, a batch at a time, to be tried again.
+import type pg from "pg";
+import { Refusal } from "../../codec/codec.js";
+import type { TableMapping } from "../../mapping/mapping.js";
+import { decodeKey, encodeRow, keyText, parseKeyText } from "../../mapping/row-format.js";
+import type { EncodedRow, KeysByTable, RefusedRow } from "../../protocol/contract.js";
+import { countMismatch } from "./counts.js";
+
+/** $1 source, $2 table, $3 key texts. */
+export const LEAVE = `DELETE FROM switchback.quarantine WHERE source = $1 AND table_name = $2 AND key = ANY ($3)
+  RETURNING key, column_name AS column, reason, since::text AS since`;
+const ENTER = `INSERT INTO switchback.quarantine (source, table_name, key, column_name, reason, since)
+  SELECT $1, $2, x.key, x.column_name, x.reason, coalesce(x.since::timestamptz, now())
+    FROM json_to_recordset($3::json) AS x(key text, column_name text, reason text, since text)`;
+
+interface Entry {
+  readonly key: string;
+  readonly column: string | null;
+  readonly reason: string;
+  readonly since: string;
+}
+
+/** What left the quarantine within the same transaction, by key text. */
+export type Left = ReadonlyMap<string, Entry>;
+
+export async function leave(
+  client: pg.ClientBase,
+  source: string,
+  table: string,
+  keys: readonly string[],
+): Promise<{ readonly count: number; readonly left: Left }> {
+  const { rows } = await client.query<Entry>(LEAVE, [source, table, keys]);
+  return { count: rows.length, left: new Map(rows.map((row) => [row.key, row])) };
+}
+
+/** Records refused rows; those that `left`, or leave here, and are refused for the same reason are marked as known. */
+export async function enter(
+  client: pg.ClientBase,
+  source: string,
+  mapping: TableMapping,
+  refused: readonly RefusedRow[],
+  left: Left = new Map(),
+): Promise<RefusedRow[]> {
+  if (refused.length === 0) return [];
+  const { name } = mapping.table;
+  const also = await leave(
+    client,
+    source,
+    name,
+    refused.map(({ key }) => key),
+  );
+  const since = ({ key, column, reason }: RefusedRow) => {
+    const before = also.left.get(key) ?? left.get(key);
+    return before?.column === column && before.reason === reason ? before.since : null;
+  };
+  const rows = refused.map((row) => {
+    const { key, column, reason } = row;
+    return { key, column_name: column, reason, since: since(row) };
+  });
+  const { rowCount } = await client.query(ENTER, [source, name, JSON.stringify(rows)]);
+  if (rowCount !== refused.length)
+    throw countMismatch(mapping, `quarantine took ${rowCount} of ${refused.length} rows`);
+  return refused.map((row, i) => (rows[i]?.since ? { ...row, again: true } : row));
+}
+
+/** A place among the quarantined rows, in the order of their index. */
+export interface FileIdentity {
+  readonly table: string;
+  readonly digest: string;
+}
+
+export interface QuarantinedKeys {
+  readonly keys: KeysByTable;
+  /** The last row that was looked at; null when there was none. */
+  readonly last: FileIdentity | null;
+}
+
+export interface Wanted {
+  readonly source: string;
+  readonly mappingOf: (table: string) => TableMapping | undefined;
+  readonly after: FileIdentity | null;
+  readonly most: number;
+  /** False for rows that PostgreSQL refused; true for those that a codec refused as well. */
+  readonly codecs: boolean;
+}
+
+/** The keys of quarantined rows behind a place. Those that cannot be read back exactly are left out. */
+export async function quarantinedKeys(client: pg.ClientBase, wanted: Wanted): Promise<QuarantinedKeys> {
+  const { source, after, most, codecs } = wanted;
+  const { rows } = await client.query<FileIdentity & { key: string }>(
+    `SELECT table_name AS table, md5(key) AS digest, key FROM switchback.quarantine
+      WHERE source = $1 AND (table_name, md5(key)) > ($2, $3) AND (column_name IS NULL OR $4)
+      ORDER BY table_name, md5(key) LIMIT $5`,
+    [source, after?.table ?? "", after?.digest ?? "", codecs, most],
+  );
+  const keys = new Map<string, EncodedRow[]>();
+  for (const { table, key } of rows) {
+    const mapping = wanted.mappingOf(table);
+    const read = mapping && readBack(mapping, key);
+    if (!read) continue;
+    // A window names the row as SQLite stores its key; the record must have that name to leave.
+    if (read.text !== key)
+      await client.query(
+        "UPDATE switchback.quarantine SET key = $4 WHERE source = $1 AND table_name = $2 AND key = $3",
+        [source, table, key, read.text],
+      );
+    const mine = keys.get(table);
+    if (mine) mine.push(read.key);
+    else keys.set(table, [read.key]);
+  }
+  return { keys, last: rows.at(-1) ?? null };
+}
+
+/** A key text in the interchange form, and as the source names it; null where another key would be read again. */
+function readBack(mapping: TableMapping, text: string): { key: EncodedRow; text: string } | null {
+  const parsed = parseKeyText(mapping, text);
+  if (parsed === null || parsed.includes(null)) return null;
+  const { row } = encodeRow(mapping.key, parsed);
+  if (row === null) return null;
+  const decoded = decodeKey(mapping, row);
+  if (decoded instanceof Refusal || keyText(decoded) !== keyText(parsed)) return null;
+  return { key: row, text: keyText(parsed) };
+}

@@ -1,0 +1,379 @@
+// PostgreSQL as a target: moves the copy from one exact position to the next, and adds ranges. Each is one
+// transaction that also records what it did, and each holds or moves the position for this sidecar only, so
+// that no crash, retry or second sidecar can apply anything twice.
+import type pg from "pg";
+import type { PostgresConfig } from "../../config/config.js";
+import { SwitchbackError } from "../../errors.js";
+import type { TableMapping } from "../../mapping/mapping.js";
+import type {
+  Applied,
+  CopiedRange,
+  EncodedRow,
+  HistoryTarget,
+  Position,
+  Range,
+  Reading,
+  RefusedRow,
+  TableWindow,
+  Tally,
+  Window,
+} from "../../protocol/contract.js";
+import { cancelStatements, connectPostgres, isDataError, postgresError } from "../connection.js";
+import { undisturbed } from "../trigger-check.js";
+import { copyInto, csvOf, valuesOf } from "./copy.js";
+import { openTally } from "./count.js";
+import { countMismatch, isMiscount, miscount, RangeTally } from "./counts.js";
+import { readFacts } from "./index-facts.js";
+import { savedColumns } from "./kept-columns.js";
+import { copyTarget, narrowStatements, type TargetFacts } from "./merge.js";
+import {
+  enter,
+  LEAVE,
+  type Left,
+  leave,
+  type QuarantinedKeys,
+  quarantinedKeys,
+  type Wanted,
+} from "./quarantine.js";
+import { type Written, writeRowByRow } from "./row-by-row.js";
+import { deleteStaged, mergeCsv, writeStaged } from "./staged-merge.js";
+import { Confirmed } from "./unique-rivals.js";
+
+const ADVANCE = "SELECT switchback.advance($1, $2, $3, $4, $5)";
+const HOLD = "SELECT switchback.hold($1, $2, $3)";
+/** Joins of a few hundred thousand staged rows stay in memory; an index lookup beats reading a whole large table. */
+const WIDE_SETTINGS = "SET LOCAL work_mem = '64MB'; SET LOCAL random_page_cost = 1.1";
+const RECORD =
+  "UPDATE switchback.range SET rows = $4 WHERE source = $1 AND table_name = $2 AND number = $3 AND rows IS NULL";
+
+export class PostgresTarget implements HistoryTarget {
+  private facts = new Map<string, TargetFacts>();
+  private mappings = new Map<string, TableMapping>();
+  private readonly idle: pg.Client[];
+  /** The transaction that windows are part of, while a flip has one open. */
+  private joined: { readonly client: pg.Client; readonly tables: Set<string> } | null = null;
+  private stages = 0;
+  private confirmed = new Confirmed(null);
+
+  private constructor(
+    private readonly config: PostgresConfig,
+    private readonly source: string,
+    private readonly owner: string,
+    /** Sends a whole narrow window without waiting for answers in between. */
+    private readonly narrow: pg.Client,
+    private readonly wide: pg.Client,
+    private readonly copiers: readonly pg.Client[],
+  ) {
+    this.idle = [...copiers];
+  }
+
+  static async open(
+    config: PostgresConfig,
+    source: string,
+    owner: string,
+    writers: number,
+  ): Promise<PostgresTarget> {
+    const opened: pg.Client[] = [];
+    const connect = async (role: string, pipelined: boolean) => {
+      const client = await connectPostgres(config, {
+        name: `switchback ${role} ${source}`,
+        pipeline: pipelined,
+      });
+      opened.push(client);
+      return client;
+    };
+    try {
+      const [narrow, wide] = [await connect("apply", true), await connect("apply", false)];
+      const copiers: pg.Client[] = [];
+      for (let i = 0; i < writers; i++) copiers.push(await connect("copy", false));
+      return new PostgresTarget(config, source, owner, narrow, wide, copiers);
+    } catch (error) {
+      await Promise.allSettled(opened.map((client) => client.end()));
+      throw error;
+    }
+  }
+
+  get writers(): number {
+    return this.copiers.length;
+  }
+
+  /** A session for statements outside of windows. */
+  get client(): pg.Client {
+    return this.wide;
+  }
+
+  /** Learns the tables' mappings, and reads what their targets look like now. */
+  async follow(mappings: readonly TableMapping[]): Promise<void> {
+    this.mappings = new Map(mappings.map((mapping) => [mapping.table.name, mapping]));
+    const facts = new Map<string, TargetFacts>();
+    for (const schema of new Set(mappings.map((mapping) => mapping.schema))) {
+      const mine = mappings.filter((mapping) => mapping.schema === schema);
+      for (const [name, fact] of await readFacts(this.wide, schema, mine))
+        facts.set(`${schema}.${name}`, fact);
+    }
+    for (const [table, saved] of await savedColumns(this.wide, this.source)) {
+      const mapping = this.mappings.get(table);
+      const fact = mapping && facts.get(`${mapping.schema}.${mapping.target}`);
+      if (fact) facts.set(`${mapping.schema}.${mapping.target}`, { ...fact, saved });
+    }
+    this.facts = facts;
+  }
+
+  /** The sessions that copied, free again once the copy is over; they are closed with the target. */
+  get free(): readonly pg.Client[] {
+    return this.copiers;
+  }
+
+  /** Ends whatever statement is under way, from a session of its own; the statement fails and its transaction with it. */
+  cancel(): Promise<void> {
+    return cancelStatements(this.config, [this.narrow, this.wide, ...this.copiers]);
+  }
+
+  async close(): Promise<void> {
+    await Promise.allSettled([this.narrow, this.wide, ...this.copiers].map((client) => client.end()));
+  }
+
+  /** From now on windows are applied within this transaction of somebody else's, who commits; `tables` gathers theirs. */
+  join(client: pg.Client, tables: Set<string>): void {
+    this.joined = { client, tables };
+  }
+
+  leave(): void {
+    this.joined = null;
+  }
+
+  async apply(window: Window): Promise<Applied> {
+    const applied = await this.applyOnce(window);
+    this.confirmed = new Confirmed(window);
+    return applied;
+  }
+
+  private async applyOnce(window: Window): Promise<Applied> {
+    try {
+      if (this.joined) {
+        for (const { table } of window.tables) this.joined.tables.add(table);
+        const applied = await this.move(this.joined.client, window, false);
+        const [row] = applied.refused;
+        if (row) throw new SwitchbackError("QUARANTINED", `${row.table} ${row.key}: ${row.reason}`);
+        return applied;
+      }
+      const narrow = window.tables.every(
+        ({ rows, gone, refused }) => rows.kind === "values" && gone.kind === "values" && refused.length === 0,
+      );
+      try {
+        return narrow ? await this.applyNarrow(window) : await this.applyWide(window, false);
+      } catch (error) {
+        // What made a statement miss rows may be gone by now; the other session has prepared nothing under it.
+        if (isMiscount(error)) return await this.applyWide(window, false);
+        if (!isDataError(error)) throw error;
+        // Some row is at fault: the same window again, row by row where a batch fails.
+        return await this.applyWide(window, true);
+      }
+    } catch (error) {
+      throw this.explained(error);
+    }
+  }
+
+  /** Keys of quarantined rows of tables that are followed. */
+  quarantinedKeys(wanted: Pick<Wanted, "after" | "most" | "codecs">): Promise<QuarantinedKeys> {
+    const mappingOf = (table: string) => this.mappings.get(table);
+    return quarantinedKeys(this.wide, { ...wanted, source: this.source, mappingOf });
+  }
+
+  async copy(range: Range, position: Position, read: () => Reading): Promise<CopiedRange> {
+    const client = this.idle.pop();
+    if (!client) throw new Error("more copies at once than the target has writers");
+    const mapping = this.mapping(range.table);
+    try {
+      try {
+        return await this.add(client, range, position, read(), async (csv) => {
+          const facts = this.factsOf(mapping);
+          const written = facts.saved
+            ? await mergeCsv(client, mapping, facts, this.stage("range"), csv)
+            : await copyInto(client, copyTarget(mapping), csv);
+          return { written, refused: [] };
+        });
+      } catch (error) {
+        if (!isDataError(error)) throw error;
+        // Some row is at fault: the range again, row by row.
+        return await this.add(client, range, position, read(), (csv) => this.writeEach(client, mapping, csv));
+      }
+    } catch (error) {
+      throw this.explained(error);
+    } finally {
+      this.idle.push(client);
+    }
+  }
+
+  /** Statistics for the application's own queries, from a session that copied. */
+  async analyze(tables: readonly string[]): Promise<void> {
+    await this.copiers[0]?.query(tables.map((table) => `ANALYZE ${table}`).join("; "));
+  }
+
+  async tally(position: Position): Promise<Tally> {
+    const client = this.idle.pop();
+    if (!client) throw new Error("every writer is busy");
+    return openTally({
+      ...{ client, config: this.config, source: this.source, position },
+      mappingOf: (table) => this.mapping(table),
+      done: () => this.idle.push(client),
+    });
+  }
+
+  /** One range, one transaction: the rows, what was refused, and the record that the range is there. */
+  private async add(
+    client: pg.Client,
+    range: Range,
+    position: Position,
+    reading: Reading,
+    write: (csv: AsyncIterable<Uint8Array>) => Promise<Written>,
+  ): Promise<CopiedRange> {
+    const mapping = this.mapping(range.table);
+    const tally = new RangeTally(mapping, range);
+    try {
+      await client.query("BEGIN");
+      await client.query(HOLD, [this.source, this.owner, position]);
+      await client.query(undisturbed([mapping]));
+      const outcome = await write(tally.csv(reading));
+      tally.check(outcome);
+      this.confirmed.assertNoOther(new Map([[range.table, outcome.rivals ?? []]]), position);
+      const refusals = [...tally.refused, ...outcome.refused];
+      const refused = await enter(client, this.source, mapping, refusals);
+      const { rowCount } = await client.query(RECORD, [
+        this.source,
+        range.table,
+        range.number,
+        outcome.written,
+      ]);
+      if (rowCount !== 1) throw countMismatch(mapping, `range ${range.number} is recorded already`);
+      await client.query("COMMIT");
+      return { rows: outcome.written, refused };
+    } catch (error) {
+      await client.query("ROLLBACK").catch(() => {});
+      throw error;
+    }
+  }
+
+  /** Few changes: every statement is sent at once, and PostgreSQL answers them in one go. */
+  private async applyNarrow(window: Window): Promise<Applied> {
+    const client = this.narrow;
+    const sent: Promise<unknown>[] = [
+      client.query("BEGIN"),
+      client.query(this.advance(window)),
+      client.query(this.undisturbed(window)),
+    ];
+    const mends: { table: string; result: Promise<pg.QueryResult> }[] = [];
+    for (const table of window.tables) {
+      for (const statement of this.statements(table)) sent.push(client.query(statement));
+      if (table.touched.length > 0) {
+        const result = client.query(LEAVE, [this.source, table.table, table.touched]);
+        mends.push({ table: table.table, result });
+        sent.push(result);
+      }
+    }
+    const commit = client.query("COMMIT");
+    const results = await Promise.allSettled([...sent, commit]);
+    const failed = results.find((result) => result.status === "rejected");
+    if (failed) throw failed.reason;
+    // A COMMIT after a failed statement is answered with ROLLBACK and no error.
+    const { command } = await commit;
+    if (command !== "COMMIT")
+      throw new SwitchbackError("POSTGRES_TRANSIENT", `a window ended with ${command}`);
+    const mended = new Map<string, number>();
+    for (const { table, result } of mends) mended.set(table, (await result).rowCount ?? 0);
+    return { refused: [], mended };
+  }
+
+  /** Many changes, or a window with rows at fault: batches are staged and merged, one table after another. */
+  private async applyWide(window: Window, each: boolean): Promise<Applied> {
+    await this.wide.query("BEGIN");
+    try {
+      await this.wide.query(WIDE_SETTINGS);
+      const applied = await this.move(this.wide, window, each);
+      await this.wide.query("COMMIT");
+      return applied;
+    } catch (error) {
+      await this.wide.query("ROLLBACK").catch(() => {});
+      throw error;
+    }
+  }
+
+  /** Moves the position and every table within a transaction that is open; with `each`, rows at fault are set aside. */
+  private async move(client: pg.Client, window: Window, each: boolean): Promise<Applied> {
+    const refused: RefusedRow[] = [];
+    const mended = new Map<string, number>();
+    const rivals = new Map<string, readonly EncodedRow[]>();
+    await client.query(this.advance(window));
+    await client.query(this.undisturbed(window));
+    for (const table of window.tables) {
+      const mapping = this.mapping(table.table);
+      let left: Left = new Map();
+      if (table.touched.length > 0) {
+        const touched = await leave(client, this.source, table.table, table.touched);
+        mended.set(table.table, touched.count);
+        left = touched.left;
+      }
+      refused.push(...(await enter(client, this.source, mapping, table.refused, left)));
+      if (!each && table.rows.kind === "values" && table.gone.kind === "values") {
+        for (const statement of this.statements(table)) await client.query(statement);
+        continue;
+      }
+      await deleteStaged(client, mapping, this.stage("gone"), table.gone);
+      if (each) {
+        const outcome = await this.writeEach(client, mapping, csvOf(table.rows));
+        refused.push(...(await enter(client, this.source, mapping, outcome.refused, left)));
+        rivals.set(table.table, outcome.rivals ?? []);
+      } else {
+        await writeStaged(client, mapping, this.factsOf(mapping), this.stage("rows"), table.rows);
+      }
+    }
+    new Confirmed(window).assertNoOther(rivals, window.to);
+    return { refused, mended };
+  }
+
+  private writeEach(
+    client: pg.Client,
+    mapping: TableMapping,
+    csv: AsyncIterable<Uint8Array>,
+  ): Promise<Written> {
+    return writeRowByRow(client, mapping, this.factsOf(mapping), this.stage("each"), csv);
+  }
+
+  /** A name for a temporary table. */
+  private stage(what: string): string {
+    return `switchback_${what}_${this.stages++}`;
+  }
+
+  private explained(error: unknown): unknown {
+    return isMiscount(error) ? miscount(error, this.source) : postgresError(error);
+  }
+
+  private advance(window: Window): pg.QueryConfig {
+    return {
+      name: "switchback_advance",
+      text: ADVANCE,
+      values: [this.source, this.owner, window.from, window.to, window.mark],
+    };
+  }
+
+  private undisturbed({ tables }: Window): pg.QueryConfig {
+    return undisturbed(tables.map(({ table }) => this.mapping(table)));
+  }
+
+  private mapping(table: string): TableMapping {
+    const mapping = this.mappings.get(table);
+    if (!mapping) throw new Error(`table ${table} has no mapping`);
+    return mapping;
+  }
+
+  private statements(table: TableWindow): pg.QueryConfig[] {
+    const mapping = this.mapping(table.table);
+    return narrowStatements(mapping, this.factsOf(mapping), valuesOf(table.rows), valuesOf(table.gone));
+  }
+
+  private factsOf(mapping: TableMapping): TargetFacts {
+    const facts = this.facts.get(`${mapping.schema}.${mapping.target}`);
+    if (!facts) throw new Error(`the target of ${mapping.table.name} was not looked at`);
+    return facts;
+  }
+}

@@ -1,0 +1,117 @@
+// What must hold of the followed tables: the triggers that see and refuse the application's writes are all in place,
+// because without them a write before the fence would be missed, and one after it accepted; no policy hides rows from
+// the sidecar's role; and while SQLite has the writes, nothing of others' on the tables meets what the sidecar writes.
+import type pg from "pg";
+import { SwitchbackError } from "../errors.js";
+import type { TableMapping } from "../mapping/mapping.js";
+import { lostCapture } from "./capture.js";
+import { postgresError, sqlState } from "./connection.js";
+import { type FollowedTable, Records } from "./records.js";
+import { targetName } from "./target/merge.js";
+
+/** @throws SwitchbackError COPY_UNKNOWN, naming a table; POSTGRES_* */
+export async function assertGuarded(client: pg.ClientBase, tables: readonly FollowedTable[]): Promise<void> {
+  const lost = await lostCapture(client, tables);
+  const unfenced = await new Records(client).unfenced(tables.map(({ mapping }) => mapping));
+  const table = lost[0] ?? unfenced[0]?.table.name;
+  if (table === undefined) return;
+  throw new SwitchbackError("COPY_UNKNOWN", `the triggers on ${table} in PostgreSQL are not in place`, {
+    table,
+  });
+}
+
+/**
+ * The statement that every transaction which writes to these tables runs before it does: it fails with SB003 where
+ * something of others' would meet the writes, and until the transaction ends nothing of the kind can come.
+ */
+export function undisturbed(mappings: readonly TableMapping[]): pg.QueryConfig {
+  return {
+    name: "switchback_undisturbed",
+    text: "SELECT switchback.undisturbed($1)",
+    values: [mappings.map(targetName)],
+  };
+}
+
+/**
+ * The same outside of a window, and soon: on a table that somebody has locked, the next window will meet what is there.
+ * @throws SwitchbackError TARGET_DISTURBED, POSTGRES_ROW_SECURITY, POSTGRES_*
+ */
+export async function assertUndisturbed(
+  client: pg.ClientBase,
+  mappings: readonly TableMapping[],
+): Promise<void> {
+  await assertSeesAll(client, mappings);
+  try {
+    await client.query("BEGIN; SET LOCAL lock_timeout = 100");
+    await client.query(undisturbed(mappings));
+  } catch (error) {
+    if (sqlState(error) !== "55P03") throw postgresError(error);
+  } finally {
+    await client.query("ROLLBACK").catch(() => {});
+  }
+}
+
+/** The same as an answer. */
+export async function isDisturbed(
+  client: pg.ClientBase,
+  mappings: readonly TableMapping[],
+): Promise<boolean> {
+  try {
+    await assertUndisturbed(client, mappings);
+    return false;
+  } catch (error) {
+    if (error instanceof SwitchbackError && error.code === "TARGET_DISTURBED") return true;
+    throw error;
+  }
+}
+
+/** True when a capture trigger on one of the tables is awake. */
+export async function isCapturing(
+  client: pg.ClientBase,
+  mappings: readonly TableMapping[],
+): Promise<boolean> {
+  const { rowCount } = await client.query(
+    `SELECT 1 FROM pg_catalog.pg_trigger
+      WHERE tgname LIKE 'switchback\\_capture\\_%' AND tgenabled <> 'D'
+        AND tgrelid IN (SELECT to_regclass(x) FROM unnest($1::text[]) AS x) LIMIT 1`,
+    [mappings.map(targetName)],
+  );
+  return rowCount === 1;
+}
+
+const POLICIES = `
+  SELECT c.oid::regclass::text AS place, current_user AS role, x.n,
+         coalesce((SELECT json_agg(p.polname ORDER BY p.polname) FROM pg_catalog.pg_policy AS p WHERE p.polrelid = c.oid), '[]') AS policies
+    FROM unnest($1::text[]) WITH ORDINALITY AS x(name, n)
+    JOIN pg_catalog.pg_class AS c ON c.oid = to_regclass(x.name)
+   WHERE c.relrowsecurity AND row_security_active(c.oid) ORDER BY x.n LIMIT 1`;
+
+/** @throws SwitchbackError POSTGRES_ROW_SECURITY, naming a table and its policies; POSTGRES_* */
+export async function assertSeesAll(client: pg.ClientBase, mappings: readonly TableMapping[]): Promise<void> {
+  try {
+    const { rows } = await client.query<{ place: string; role: string; n: string; policies: string[] }>(
+      POLICIES,
+      [mappings.map(targetName)],
+    );
+    const [found] = rows;
+    if (!found) return;
+    const table = mappings[Number(found.n) - 1]?.table.name ?? "";
+    throw new SwitchbackError("POSTGRES_ROW_SECURITY", rowSecurity(found.place, found.role, found.policies), {
+      table,
+    });
+  } catch (error) {
+    throw postgresError(error);
+  }
+}
+
+/** What row-level security does to a table that it applies to, in words. */
+export function rowSecurity(place: string, role: string, policies: readonly string[]): string {
+  const [some, hide] =
+    policies.length === 0
+      ? ["without a policy", "would hide all rows"]
+      : [
+          `with the ${policies.length === 1 ? "policy" : "policies"} ${policies.map((name) => `"${name}"`).join(", ")}`,
+          "may hide rows",
+        ];
+  return `row-level security of ${place} (${some}) applies to the role ${role} and ${hide} from it`;
+}

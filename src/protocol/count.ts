@@ -1,0 +1,163 @@
+// Counts both stores at one position, so that a copy is called exact because its rows were counted and not because
+// nothing failed. It knows neither engine. Both sides hold on to the position while they count, and changes are
+// followed meanwhile.
+import { SwitchbackError } from "../errors.js";
+import type { HistorySource, HistoryTarget, Position, Snapshot, Tally } from "./contract.js";
+
+/** Where an open read blocks the application, tables of so many rows together are counted, some ten milliseconds. */
+const BRIEF_ROWS = 1_000_000;
+
+export interface TableCount {
+  readonly table: string;
+  readonly source: number;
+  readonly target: number;
+  readonly quarantined: number;
+}
+
+export interface Counts {
+  readonly position: Position;
+  readonly tables: readonly TableCount[];
+  /** Tables too large to be counted while the application waits for the read to end. */
+  readonly passedOver: readonly string[];
+}
+
+/** A count under way. */
+export interface Counting {
+  readonly result: Promise<Counts>;
+  /** Gives it up; resolves when both stores are let go. */
+  cancel(): Promise<void>;
+}
+
+/** What a link can do for a count: bring the target to a snapshot's position. */
+export interface Meeting {
+  readonly tables: ReadonlyMap<string, { readonly rows: number }>;
+  /** Applies everything up to the snapshot; `read` is called when that is read and not yet applied. */
+  meet(snapshot: Snapshot, read: () => Promise<void>): Promise<void>;
+}
+
+/** Begins to count; resolves once both stores hold on to one position, and following may go on. */
+export async function beginCount(
+  meeting: Meeting,
+  source: HistorySource,
+  target: HistoryTarget,
+): Promise<Counting> {
+  const { tables, passedOver } = countable(meeting, source.briefReads);
+  const snapshot = await source.snapshot(Math.min(source.maxReaders, target.writers));
+  try {
+    let early: ReadonlyMap<string, number> | null = null;
+    await meeting.meet(snapshot, async () => {
+      if (!source.briefReads) return;
+      early = await snapshot.count(tables);
+      await snapshot.release();
+    });
+    const tally = await target.tally(snapshot.position);
+    const both = early ?? snapshot.count(tables);
+    const result = counted(snapshot, tally, tables, both).then((found) => ({
+      position: snapshot.position,
+      tables: found,
+      passedOver,
+    }));
+    // Whoever asks for the result hears of its failure.
+    result.catch(() => {});
+    const cancel = async () => {
+      await tally.cancel().catch(() => {});
+      await result.catch(() => {});
+    };
+    return { result, cancel };
+  } catch (error) {
+    await snapshot.release();
+    throw error;
+  }
+}
+
+/** A count that found the stores unlike is made again this often, until they agree. */
+const RECOUNT_EVERY_MS = 10_000;
+
+/** Counts beside the windows, one count at a time. */
+export class Counter {
+  private counting: Counting | null = null;
+  private endedMs = 0;
+  private unlike = false;
+
+  /** `counted` hears of every count; `ended` as well of one that was given up, as at a stop or a flip. */
+  constructor(
+    private readonly counted: (counts: Counts) => void,
+    private readonly ended: () => void,
+  ) {}
+
+  /** Resolves once following may go on. */
+  async begin(count: () => Promise<Counting>): Promise<void> {
+    if (this.counting) return;
+    this.counting = await count();
+    const ended = () => {
+      this.counting = null;
+      this.endedMs = performance.now();
+      this.ended();
+    };
+    this.counting.result
+      .then((counts) => {
+        this.unlike = disagreements(counts).length > 0;
+        this.counted(counts);
+      })
+      .then(ended, ended);
+  }
+
+  /** Counts once more where the last count found the stores unlike a while ago. */
+  async again(count: () => Promise<Counting>): Promise<void> {
+    if (this.unlike && performance.now() - this.endedMs > RECOUNT_EVERY_MS) await this.begin(count);
+  }
+
+  async cancel(): Promise<void> {
+    await this.counting?.cancel();
+  }
+}
+
+/** The same counts. @throws COUNT_MISMATCH */
+export function assertAgree(counts: Counts, source: string): Counts {
+  const [wrong] = disagreements(counts);
+  if (!wrong) return counts;
+  const where = { source, table: wrong.table };
+  throw new SwitchbackError("COUNT_MISMATCH", disagreement(wrong, counts.position), where);
+}
+
+/** Tables whose rows are not all either in the copy or in quarantine. */
+export function disagreements({ tables }: Counts): readonly TableCount[] {
+  return tables.filter(({ source, target, quarantined }) => source !== target + quarantined);
+}
+
+/** What is wrong with a table's count, in words. */
+export function disagreement({ table, source, target, quarantined }: TableCount, position: Position): string {
+  return `${table}: ${source} rows in the source at position ${position}, but ${target} in the copy and ${quarantined} in quarantine`;
+}
+
+function countable(meeting: Meeting, brief: boolean): { tables: string[]; passedOver: string[] } {
+  const [tables, passedOver]: string[][] = [[], []];
+  let rows = 0;
+  for (const [name, table] of meeting.tables) {
+    const fits = !brief || rows + table.rows <= BRIEF_ROWS;
+    if (fits) rows += table.rows;
+    (fits ? tables : passedOver)?.push(name);
+  }
+  return { tables: tables ?? [], passedOver: passedOver ?? [] };
+}
+
+async function counted(
+  snapshot: Snapshot,
+  tally: Tally,
+  tables: readonly string[],
+  source: ReadonlyMap<string, number> | Promise<ReadonlyMap<string, number>>,
+): Promise<TableCount[]> {
+  const [rows, held] = await Promise.allSettled([source, tally.count(tables)]);
+  await Promise.allSettled([tally.close(), snapshot.release()]);
+  if (rows.status === "rejected") throw rows.reason;
+  if (held.status === "rejected") throw held.reason;
+  return tables.map((table) => {
+    const there = held.value.get(table);
+    return {
+      table,
+      source: rows.value.get(table) ?? Number.NaN,
+      target: there?.rows ?? Number.NaN,
+      quarantined: there?.quarantined ?? Number.NaN,
+    };
+  });
+}

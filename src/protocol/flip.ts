@@ -1,0 +1,102 @@
+// The flip: moves the writes from one store to the other, in either direction, and knows neither engine.
+//
+//   approach ── reserve ── close the old gate ── drain every link ── decide ── open the new gate ── publish
+//         no pause    │◄───────────────────────── pause ────────────────────────────►│
+//
+// One of the two stores decides: the commit of its step is the flip, and until then everything can be taken
+// back. So the decider's step comes first: arriving there, it opens and decides in one transaction; leaving it,
+// it records the decision and then the other store opens. Until the decision a failure, the deadline or the
+// operator's change of mind leads to a retreat: the old gate opens again. A decision whose outcome is unknown is
+// nobody's to guess: both gates stay closed and InDoubt is thrown (recovery.ts goes on from the records).
+import { untilAborted } from "../retry.js";
+import { type Gate, type IdCeilings, InDoubt } from "./contract.js";
+
+export interface Drainable {
+  approach(signal: AbortSignal): Promise<void>;
+  drain(signal: AbortSignal): Promise<void>;
+}
+
+export interface FlipPlan {
+  /** The store that has the writes, under `epoch`. */
+  readonly from: Gate;
+  readonly to: Gate;
+  readonly epoch: number;
+  /** Every link from `from` to `to`; nobody else may be moving them. */
+  readonly links: readonly Drainable[];
+  /** Aborted at the deadline or when the flip is no longer wanted; its reason is the answer. */
+  readonly signal: AbortSignal;
+  /** Tells the world; must not wait for a disk. */
+  readonly publish: (state: "paused" | "flipped" | "retreated") => void;
+  /** Told once the writes have moved: what follows is a record, which may have to wait for the store that was left. */
+  readonly moved?: (pauseMs: number) => void;
+}
+
+export type FlipResult =
+  | { readonly flipped: true; readonly epoch: number; readonly pauseMs: number }
+  | {
+      readonly flipped: false;
+      readonly reason: string;
+      readonly pauseMs: number;
+      /** Resolves once the links stand still: work that was given up may still be going on. */
+      readonly still?: Promise<unknown>;
+    };
+
+/**
+ * @throws InDoubt when the decision's outcome is unknown; whatever kept the old gate from opening again, or a
+ *   decided flip from being finished. In each case only the stores' records say how to go on.
+ */
+export async function flip(plan: FlipPlan): Promise<FlipResult> {
+  const { from, to, epoch, signal } = plan;
+  const next = epoch + 1;
+  let closedAtMs: number | null = null;
+  let marks: IdCeilings = new Map();
+  let doing = "applying what there was";
+  const works: Promise<void>[] = [];
+  const links = (work: (link: Drainable) => Promise<void>) => {
+    const started = plan.links.map(work);
+    works.push(...started);
+    return Promise.all(started.map((one) => untilAborted(signal, one)));
+  };
+  const sinceClosedMs = () => (closedAtMs === null ? 0 : performance.now() - closedAtMs);
+  try {
+    await links((link) => link.approach(signal));
+    doing = "making the other store ready";
+    await untilAborted(signal, to.reserve(signal));
+    // Once more, in what was reserved: what had gathered meanwhile, and a cold session, belong before the pause.
+    await links((link) => link.approach(signal));
+    doing = "closing the store";
+    closedAtMs = await untilAborted(signal, from.close(next, signal));
+    doing = "carrying over the last changes";
+    const draining = links((link) => link.drain(signal));
+    // Told, and asked, while the stores are at work.
+    const marking = untilAborted(signal, from.marks());
+    plan.publish("paused");
+    [, marks] = await Promise.all([draining, marking]);
+    doing = "deciding";
+    await decide(plan, next, marks);
+  } catch (error) {
+    to.abandon();
+    if (error instanceof InDoubt) throw error;
+    await from.reopen(epoch);
+    const pauseMs = sinceClosedMs();
+    plan.publish("retreated");
+    const still = Promise.allSettled(works);
+    return { flipped: false, reason: `${reasonOf(error)}, while ${doing}`, pauseMs, still };
+  }
+  if (!to.decides) await to.open(next, marks);
+  plan.publish("flipped");
+  const pauseMs = sinceClosedMs();
+  plan.moved?.(pauseMs);
+  if (to.decides) await from.left(next);
+  return { flipped: true, epoch: next, pauseMs };
+}
+
+/** The decider's step: once it resolves, the flip has happened. */
+async function decide({ from, to, signal }: FlipPlan, epoch: number, marks: IdCeilings): Promise<void> {
+  if (to.decides) await to.open(epoch, marks, signal);
+  else await from.left(epoch, signal);
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

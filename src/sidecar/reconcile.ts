@@ -1,0 +1,295 @@
+// Makes the records of both stores agree with the file as it is now: which tables are followed, how they are
+// mapped, which must be copied, and that capture is in place for exactly those. Run at every start and whenever
+// the file's tables change.
+//
+// Order matters to crashes: the target is told that a table must be copied anew before capture is repaired, so
+// that an end in between finds the repair still to be done.
+import type pg from "pg";
+import type { SourceConfig } from "../config/config.js";
+import { ERRORS, type ErrorCode, SwitchbackError } from "../errors.js";
+import type { Finding } from "../findings.js";
+import { decideMappings } from "../mapping/decide.js";
+import type { TableMapping } from "../mapping/mapping.js";
+import { leaveTable, type Start, startTable } from "../postgres/ddl/lifecycle.js";
+import { toleratedIn } from "../postgres/ddl/shape.js";
+import { buildTargetSchema, inspectTarget, type TargetTable } from "../postgres/ddl/tables.js";
+import type { FollowedTable, Records, SourceRecord } from "../postgres/records.js";
+import { type Position, SourceChanged } from "../protocol/contract.js";
+import type { Oddity, Schema } from "../schema/model.js";
+import { forgottenTo, isOurStep, readCapture, schemaVersion } from "../sqlite/capture/install.js";
+import type { SqliteSource } from "../sqlite/source/source.js";
+import { forgetCarried } from "../sqlite/target/applied-windows.js";
+import { setEpoch } from "../sqlite/target/copy-record.js";
+import type { Problem } from "../status.js";
+import { lookAtShapes, putRight, refuseUnfit } from "./reconcile-tables.js";
+
+export interface Reconciled {
+  readonly position: Position;
+  readonly mark: string | null;
+  readonly followed: readonly FollowedTable[];
+  readonly mappings: readonly TableMapping[];
+  readonly targets: readonly TargetTable[];
+  readonly findings: readonly Finding[];
+  readonly oddities: readonly Oddity[];
+  /** What stands in the way of a flip. */
+  readonly problems: readonly Problem[];
+  /** What was wrong and is being put right: news, not a hindrance. */
+  readonly healed: readonly Problem[];
+}
+
+export interface Sides {
+  readonly config: SourceConfig;
+  readonly file: SqliteSource;
+  readonly records: Records;
+  readonly client: pg.ClientBase;
+  readonly owner: string;
+}
+
+/**
+ * @throws SwitchbackError for everything that the operator must decide; nothing is changed before those checks
+ * @throws SourceChanged when the file's tables changed meanwhile
+ */
+export async function reconcile(sides: Sides): Promise<Reconciled> {
+  const { schema, version } = sides.file.schema();
+  try {
+    return await reconcileAt(sides, schema, version);
+  } catch (error) {
+    // A table that is read and was dropped meanwhile: whatever SQLite says, the next look sees it as it is.
+    if (isSqliteError(error) && sides.file.look(schemaVersion) !== version) throw new SourceChanged();
+    throw error;
+  }
+}
+
+function isSqliteError(error: unknown): boolean {
+  const code = (e: unknown) => String((e as { code?: unknown } | null)?.code);
+  return code(error) === "SQLITE_ERROR" || code((error as Error | null)?.cause) === "SQLITE_ERROR";
+}
+
+async function reconcileAt(sides: Sides, schema: Schema, version: number): Promise<Reconciled> {
+  const { config, file, records } = sides;
+  const known = new Map((await records.followed(config.name)).map((table) => [table.name, table]));
+  const record = await records.source(config.name);
+  checkIdentity(sides, record, known);
+  const settled = settledMappings(schema, known, config);
+  const present = { ...config, tables: withoutDropped(config, schema, known) };
+  const { mappings, findings } = file.look((db) => decideMappings(db, schema, present, settled));
+  refuseBlockers(findings, config.name);
+  const { tables, oddities } = buildTargetSchema(mappings);
+  const shapes = await lookAtShapes(sides, tables, oddities, known);
+  const start = (table: TargetTable): Start => ({
+    source: config.name,
+    settings: settingsOf(config, table.mapping.table.name),
+    estimated: file.estimateOf(table.mapping.table),
+    ranges: file.rangesOf(table.mapping.table),
+    shape: shapes.want.get(table.mapping.table.name) ?? null,
+    tolerated: toleratedIn(table, oddities),
+  });
+  const problems: Problem[] = [];
+  const arriving = tables.filter(({ mapping }) => !known.has(mapping.table.name));
+  const states = await inspectArrivals(sides, arriving, shapes.leaving);
+  const changed = tables.filter(
+    ({ mapping }) => known.has(mapping.table.name) && !settled.has(mapping.table.name),
+  );
+  if (config.target === "adopt") await inspectChanged(sides, changed);
+
+  const lost = file.missedTables(mappings.filter((mapping) => known.has(mapping.table.name)));
+  const missed = new Set(missedChanges(file, record));
+  for (const name of missed) lost.add(name);
+  const healed = await putRight(sides, {
+    ...{ tables, known, lost, missed, shapes, start },
+    changed: new Set(changed.map(({ mapping }) => mapping.table.name)),
+    moved:
+      record !== null && record.version >= 0 && !file.look((db) => isOurStep(db, record.version, version)),
+    position: record?.position ?? 0,
+  });
+
+  const captured = file.capture(mappings, version);
+  if (!record) {
+    // A file that joins later starts under the epoch that the others have reached, and as nobody's copy.
+    const { epoch } = await records.route();
+    file.look((db) => setEpoch(db, epoch));
+    file.look(forgetCarried);
+  }
+  const claimed = await records.claim(
+    { name: config.name, identity: captured.identity, file: config.sqlite, schema: config.schema },
+    sides.owner,
+  );
+  for (const table of arriving) {
+    const found = states.get(table.mapping.table.name) === "exists";
+    await startTable(
+      records,
+      table,
+      config.target === "adopt" ? "adopt" : found ? "found" : "make",
+      start(table),
+    );
+  }
+  for (const before of known.values()) {
+    if (mappings.some((mapping) => mapping.table.name === before.name)) continue;
+    const gone = await leave(sides, schema, before);
+    if (gone) problems.push(gone);
+  }
+  await records.setVersion(config.name, captured.version);
+  for (const mapping of await records.unfenced(mappings)) {
+    await records.transaction(() => records.fence(mapping));
+    healed.push(
+      problem("FENCE_LOST", `the fence of ${mapping.table.name} was gone`, config.name, mapping.table.name),
+    );
+  }
+  const followed = (await records.followed(config.name)).filter((table) =>
+    mappings.some((m) => m.table.name === table.name),
+  );
+  return {
+    position: claimed.position,
+    mark: claimed.mark,
+    followed,
+    mappings,
+    targets: tables,
+    findings,
+    oddities,
+    problems,
+    healed,
+  };
+}
+
+/** Everything in the configuration that decides how a table is mapped, as text: when it changes, so may the mapping. */
+export function settingsOf(config: SourceConfig, table: string): string {
+  return JSON.stringify([config.schema, config.target, config.lengths, config.tables[table] ?? null]);
+}
+
+/** The configured tables, but for those that were followed and are gone: they are a problem of their own. */
+function withoutDropped(
+  config: SourceConfig,
+  schema: Schema,
+  known: ReadonlyMap<string, FollowedTable>,
+): SourceConfig["tables"] {
+  const there = new Set(schema.tables.map(({ name }) => name));
+  return Object.fromEntries(
+    Object.entries(config.tables).filter(([name]) => there.has(name) || !known.has(name)),
+  );
+}
+
+function checkIdentity(
+  { config, file }: Sides,
+  record: SourceRecord | null,
+  known: ReadonlyMap<string, FollowedTable>,
+): void {
+  if (!record) return;
+  const where = { source: config.name, file: config.sqlite };
+  const identity = file.recordedIdentity();
+  if (identity !== record.identity) {
+    const what = identity === null ? "has no change log" : "is another file";
+    throw new SwitchbackError(
+      "TARGET_FOREIGN",
+      `${config.sqlite} ${what}, but source ${config.name} in this database was copied from ${record.file}`,
+      where,
+    );
+  }
+  const newest = file.position();
+  const rewound = (what: string) => new SwitchbackError("SQLITE_REWOUND", `${config.sqlite}: ${what}`, where);
+  if (newest < record.position) {
+    throw rewound(`the change log ends at ${newest}, but ${record.position} was already applied`);
+  }
+  const forgotten = file.look(forgottenTo);
+  const holds = [...known.values()].some(({ ranges }) => ranges.some(({ rows }) => rows !== null));
+  if (forgotten > record.position && holds) {
+    throw new SwitchbackError(
+      "LOG_TAMPERED",
+      `${config.sqlite}: the change log begins after ${forgotten}, but PostgreSQL holds the changes up to ${record.position} only, as after restoring a backup of PostgreSQL`,
+      where,
+    );
+  }
+  if (record.position > 0 && record.mark !== null && file.markAt(record.position) !== record.mark) {
+    throw rewound(
+      `the change log at ${record.position} is not the one that was applied, as after a restored backup or a power cut`,
+    );
+  }
+}
+
+/**
+ * Tables whose capture was lost and mended after the position that the target has: it has been copied anew since,
+ * but this target is older than that.
+ */
+function missedChanges(file: SqliteSource, record: SourceRecord | null): string[] {
+  const since = file.look(readCapture)?.since ?? new Map<string, Position>();
+  return [...since].filter(([, from]) => record && record.position < from).map(([name]) => name);
+}
+
+/** Mappings that stay as they were decided: the table's DDL and its configuration are the same. */
+function settledMappings(
+  schema: Schema,
+  known: ReadonlyMap<string, FollowedTable>,
+  config: SourceConfig,
+): Map<string, TableMapping> {
+  const settled = new Map<string, TableMapping>();
+  for (const table of schema.tables) {
+    const before = known.get(table.name);
+    if (!before || before.ddl !== table.sql || before.settings !== settingsOf(config, table.name)) continue;
+    // The key stays too: a NULL that turned up in it since is a row for quarantine, not another key.
+    settled.set(table.name, { ...before.mapping, table: { ...table, key: before.mapping.table.key } });
+  }
+  return settled;
+}
+
+async function inspectArrivals(sides: Sides, arriving: readonly TargetTable[], leaving: ReadonlySet<string>) {
+  if (arriving.length === 0) return new Map<string, string>();
+  const { findings, tables } = await inspectTarget(
+    sides.client,
+    arriving,
+    sides.config.target,
+    sides.config.name,
+    leaving,
+  );
+  refuseBlockers(findings, sides.config.name);
+  return tables;
+}
+
+async function inspectChanged(sides: Sides, changed: readonly TargetTable[]): Promise<void> {
+  if (changed.length === 0) return;
+  const { findings } = await inspectTarget(sides.client, changed, "adopt", sides.config.name);
+  refuseUnfit(findings, sides.config.name);
+}
+
+const BLOCKER_CODES: Readonly<Record<string, ErrorCode>> = {
+  "target-not-empty": "TARGET_NOT_EMPTY",
+  "postgres-rights": "POSTGRES_RIGHTS",
+  "postgres-version": "POSTGRES_VERSION",
+  "target-row-security": "POSTGRES_ROW_SECURITY",
+};
+
+/** All blockers in one error: the first decides its code, every one is a line. */
+function refuseBlockers(findings: readonly Finding[], source: string): void {
+  const blockers = findings.filter((finding) => finding.severity === "blocker");
+  const first = blockers[0];
+  if (!first) return;
+  const isTarget = first.code.startsWith("target-") || first.code.startsWith("postgres-");
+  const code = BLOCKER_CODES[first.code] ?? (isTarget ? "TARGET_MISMATCH" : "BLOCKED");
+  const lines = blockers.map(({ table, column, message }) => {
+    const place = [table, column].filter((part) => part !== undefined).join(".");
+    return place === "" ? message : `${place}: ${message}`;
+  });
+  throw new SwitchbackError(code, [...new Set(lines)].join("; "), {
+    source,
+    ...(first.table === undefined ? {} : { table: first.table }),
+  });
+}
+
+/** A followed table that is no longer mapped: excluded now, or dropped in SQLite. */
+async function leave(sides: Sides, schema: Schema, before: FollowedTable): Promise<Problem | null> {
+  const { records, config } = sides;
+  const excluded = schema.tables.some((table) => table.name === before.name);
+  if (excluded || !(await records.tableExists(before.mapping))) {
+    await leaveTable(records, config.name, before);
+    return null;
+  }
+  const copy = `${before.mapping.schema}.${before.mapping.target}`;
+  return problem(
+    "TABLE_DROPPED",
+    `the table ${before.name} was dropped in SQLite; ${copy} still holds its rows`,
+    config.name,
+    before.name,
+  );
+}
+
+export function problem(code: ErrorCode, message: string, source: string, table?: string): Problem {
+  return { code, message, hint: ERRORS[code].hint, source, ...(table === undefined ? {} : { table }) };
+}

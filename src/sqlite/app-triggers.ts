@@ -1,0 +1,50 @@
+// The application's own triggers, at rest: kept word for word in a table of ours while the file is only a copy,
+// because what they would do was already done where the writes are. The caller holds a write transaction.
+import type Database from "better-sqlite3";
+import { quote } from "../schema/model.js";
+import { putOnTop } from "./capture/trigger-order.js";
+
+/** The tables, in lower case, that triggers of others than us stand on. */
+export function triggeredTables(db: Database.Database): Set<string> {
+  const names = db
+    .prepare(
+      "SELECT lower(tbl_name) FROM sqlite_schema WHERE type = 'trigger' AND name NOT GLOB '_switchback_*'",
+    )
+    .pluck()
+    .all() as string[];
+  return new Set(names);
+}
+
+/** Takes the application's triggers on these tables away, in their order. */
+export function suspendTriggers(db: Database.Database, tables: readonly string[]): void {
+  const captured = new Set(tables.map((name) => name.toLowerCase()));
+  const triggers = db
+    .prepare(
+      "SELECT name, tbl_name, sql FROM sqlite_schema WHERE type = 'trigger' AND name NOT GLOB '_switchback_*' ORDER BY rowid",
+    )
+    .all() as { name: string; tbl_name: string; sql: string }[];
+  for (const { name, tbl_name, sql: ddl } of triggers) {
+    if (!captured.has(tbl_name.toLowerCase())) continue;
+    db.prepare("INSERT INTO _switchback_resting (name, ddl) VALUES (?, ?)").run(name, ddl);
+    db.exec(`DROP TRIGGER ${quote(name)}`);
+  }
+}
+
+/**
+ * Brings back, word for word and in their order, the triggers that rest; those that came meanwhile stay. Capture keeps
+ * its place above them.
+ */
+export function restoreTriggers(db: Database.Database): void {
+  const resting = db.prepare("SELECT name, ddl FROM _switchback_resting ORDER BY n").all() as {
+    name: string;
+    ddl: string;
+  }[];
+  for (const { name, ddl } of resting) {
+    const there = db
+      .prepare("SELECT 1 FROM sqlite_schema WHERE type = 'trigger' AND name = ? COLLATE NOCASE")
+      .get(name);
+    if (!there) db.exec(ddl);
+  }
+  db.exec("DELETE FROM _switchback_resting");
+  putOnTop(db);
+}

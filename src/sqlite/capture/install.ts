@@ -1,0 +1,297 @@
+// Capture's installation: which tables are captured, under which numbers, whether their triggers are all there and
+// up to date, and the record of our own changes to the schema. The triggers' text is triggers.ts.
+import { randomUUID } from "node:crypto";
+import type Database from "better-sqlite3";
+import { type Position, SourceChanged } from "../../protocol/contract.js";
+import { keyExpressions, quote, type Table } from "../../schema/model.js";
+import { sql } from "../../sql-files.js";
+import { restoreTriggers } from "../app-triggers.js";
+import { dropTableFence } from "../fence.js";
+import { isCurrent, migrate } from "../migrate.js";
+import { isRecorded, type RecordedPair, recordPair } from "../pair.js";
+import { formerTriggers } from "./former-triggers.js";
+import { outranked, silenced } from "./trigger-order.js";
+import { captureTriggers, logKeyColumns, type Trigger } from "./triggers.js";
+
+export interface Captured {
+  /** The log's number of each captured table. */
+  readonly ids: ReadonlyMap<string, number>;
+  /** The position from which on the log holds every change of a table: an older copy of it lacks some. */
+  readonly since: ReadonlyMap<string, Position>;
+  /** Tables whose triggers were not all there: what they missed is unknown, so they must be copied anew. */
+  readonly fresh: readonly string[];
+  readonly identity: string;
+  /** The file's schema version with everything installed; another one means that somebody changed it. */
+  readonly version: number;
+}
+
+/**
+ * Installs what is missing, in one write transaction, and nothing at all when everything is there, so that a
+ * restart takes no write lock. Triggers of tables that are no longer in `tables` are removed. `version` is the
+ * file's schema version when `tables` were read; when it has moved since, SourceChanged is thrown.
+ */
+export function installCapture(
+  db: Database.Database,
+  tables: readonly Table[],
+  version: number,
+  /** The database that the file belongs to from now on. */
+  pair: RecordedPair | null = null,
+): Captured {
+  const present = readCapture(db);
+  const complete =
+    present &&
+    outdatedTriggers(db, tables, present.ids).size === 0 &&
+    missingTriggers(db, tables, present.ids).size === 0 &&
+    present.ids.size === tables.length;
+  if (complete && isCurrent(db) && (pair === null || isRecorded(db, pair))) {
+    return { ...present, fresh: [], version };
+  }
+  return db
+    .transaction(() => {
+      if (schemaVersion(db) !== version) throw new SourceChanged();
+      migrate(db);
+      if (pair !== null) recordPair(db, pair);
+      const width = Math.max(1, ...tables.map((table) => keyExpressions(table).length));
+      const have = db.pragma("table_info(_switchback_log)") as { name: string }[];
+      for (const column of logKeyColumns(width)) {
+        if (!have.some(({ name }) => name === column))
+          db.exec(`ALTER TABLE _switchback_log ADD COLUMN ${column}`);
+      }
+      db.prepare(
+        "INSERT INTO _switchback_identity SELECT ? WHERE NOT EXISTS (SELECT 1 FROM _switchback_identity)",
+      ).run(randomUUID());
+      const known = readCapture(db)?.ids ?? new Map<string, number>();
+      for (const [name, id] of known) {
+        if (tables.some((table) => table.name === name)) continue;
+        dropTriggers(db, id);
+        dropTableFence(db, id);
+        db.prepare("DELETE FROM _switchback_table WHERE id = ?").run(id);
+      }
+      const fresh = [...missedTables(db, tables, known)].filter((name) =>
+        tables.some((one) => one.name === name),
+      );
+      const outdated = outdatedTriggers(db, tables, known);
+      const since = present && fresh.length > 0 ? boundaryRow(db) : 0;
+      for (const table of tables.filter(({ name }) => outdated.has(name) || fresh.includes(name))) {
+        const id = known.get(table.name) ?? nextId(db);
+        dropTriggers(db, id);
+        const from = fresh.includes(table.name) ? since : (present?.since.get(table.name) ?? 0);
+        db.prepare("INSERT OR REPLACE INTO _switchback_table (id, name, ddl, since) VALUES (?, ?, ?, ?)").run(
+          id,
+          table.name,
+          table.sql,
+          from,
+        );
+        for (const trigger of captureTriggers(table, id)) db.exec(trigger.sql);
+      }
+      db.exec("DROP TABLE _switchback_newest; CREATE TABLE _switchback_newest (one INTEGER PRIMARY KEY)");
+      const now = readCapture(db);
+      if (!now) throw new Error("capture was installed but cannot be read back");
+      return { ...now, fresh, version: schemaVersion(db) };
+    })
+    .immediate();
+}
+
+/**
+ * Logs a row about no table, so that what was missed up to here lies before a position of its own: a copy that has
+ * come as far has been told of it.
+ */
+function boundaryRow(db: Database.Database): Position {
+  return Number(db.prepare("INSERT INTO _switchback_log (t) VALUES (0)").run().lastInsertRowid);
+}
+
+/** The newest position whose change the log has forgotten; 0 while it has all. */
+export function forgottenTo(db: Database.Database): Position {
+  return Number(db.prepare("SELECT coalesce(min(seq) - 1, 0) FROM _switchback_log").pluck().get());
+}
+
+/** Moves with every change to the file's tables, indexes and triggers, and with VACUUM. */
+export function schemaVersion(db: Database.Database): number {
+  return Number(db.pragma("schema_version", { simple: true }));
+}
+
+/**
+ * Records a change of ours to the schema, beside the ones just before it, so that its step of the schema version
+ * is not taken for a stranger's.
+ */
+export function recordStep(db: Database.Database, before: number, after: number): void {
+  const [last] = db.prepare("SELECT before, after FROM _switchback_version").all() as {
+    before: bigint;
+    after: bigint;
+  }[];
+  const from = last && Number(last.after) === before ? last.before : before;
+  db.exec("DELETE FROM _switchback_version");
+  db.prepare("INSERT INTO _switchback_version VALUES (?, ?)").run(from, after);
+}
+
+/** Records the schema as it is now as known, whoever made it so. */
+export function recordSchema(db: Database.Database): void {
+  const version = schemaVersion(db);
+  recordStep(db, version, version);
+}
+
+/** True when nobody else has changed the schema since a step of ours, or `recordSchema`, was last recorded. */
+export function isKnownSchema(db: Database.Database): boolean {
+  const known = db.prepare("SELECT after FROM _switchback_version").pluck().get();
+  return known !== undefined && Number(known) === schemaVersion(db);
+}
+
+/** True when every change of the schema from version `from` to `to` was one of ours. */
+export function isOurStep(db: Database.Database, from: number, to: number): boolean {
+  if (from === to) return true;
+  const known = db.prepare("SELECT 1 FROM sqlite_schema WHERE name = '_switchback_version'").get();
+  if (!known) return false;
+  return (
+    db
+      .prepare("SELECT 1 FROM _switchback_version WHERE before <= ? AND ? < after AND after = ?")
+      .get(from, from, to) !== undefined
+  );
+}
+
+/** What capture finds in the file; null when it was never installed. */
+export function readCapture(db: Database.Database): Omit<Captured, "fresh" | "version"> | null {
+  const installed = db
+    .prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = '_switchback_identity'")
+    .get();
+  if (!installed) return null;
+  const identity = db.prepare("SELECT identity FROM _switchback_identity").pluck().get();
+  if (typeof identity !== "string") return null;
+  const rows = db.prepare("SELECT id, name, since FROM _switchback_table ORDER BY id").all() as {
+    id: number;
+    name: string;
+    since: number;
+  }[];
+  return {
+    ids: new Map(rows.map(({ id, name }) => [name, Number(id)])),
+    since: new Map(rows.map(({ name, since }) => [name, Number(since)])),
+    identity,
+  };
+}
+
+/**
+ * The tables whose triggers do not capture everything: one is gone, or lacks a statement that today's indexes
+ * ask for, or the table was made again and they were put back. What such a table missed is unknown.
+ */
+export function missingTriggers(
+  db: Database.Database,
+  tables: readonly Table[],
+  ids: ReadonlyMap<string, number>,
+): Set<string> {
+  const installed = installedTriggers(db);
+  const remade = remadeTables(db);
+  const covered = ({ name, statements }: Trigger) =>
+    statements.every((statement) => installed.get(name)?.includes(statement) ?? false);
+  const lost = tables.filter(({ name, ...table }) => {
+    const id = ids.get(name);
+    if (id === undefined || remade.has(name)) return true;
+    const whole = { name, ...table };
+    // What an earlier version installed is replaced, and missed nothing that could be known.
+    return !captureTriggers(whole, id).every(covered) && !formerTriggers(whole, id).every(covered);
+  });
+  return new Set(lost.map(({ name }) => name));
+}
+
+/** Those, and the tables where a trigger of the application's may have kept ours from seeing a new row. */
+export function missedTables(
+  db: Database.Database,
+  tables: readonly Table[],
+  ids: ReadonlyMap<string, number>,
+): Set<string> {
+  const missed = missingTriggers(db, tables, ids);
+  const mute = silenced(db, ids.values());
+  for (const [name, id] of ids) if (mute.has(id)) missed.add(name);
+  return missed;
+}
+
+/**
+ * The tables that were made after capture was installed. One that was captured and is among them was dropped and
+ * made again: its rows went from one to the other unseen, even where its DDL and our triggers were put back.
+ */
+function remadeTables(db: Database.Database): Set<string> {
+  const names = db
+    .prepare(
+      `SELECT t.name FROM sqlite_schema t JOIN sqlite_schema newest ON newest.name = '_switchback_newest'
+        WHERE t.type = 'table' AND t.rowid > newest.rowid`,
+    )
+    .pluck()
+    .all() as string[];
+  return new Set(names.filter((name) => !/^(_switchback|sqlite)_/i.test(name)));
+}
+
+/**
+ * Replaces triggers of an earlier version in a file that is only a copy, where nothing else is amiss: neither they nor
+ * the schema were changed by others. The caller holds a write transaction.
+ */
+export function upgradeTriggers(db: Database.Database, tables: readonly Table[]): void {
+  const ids = readCapture(db)?.ids ?? new Map<string, number>();
+  if (missingTriggers(db, tables, ids).size > 0) return;
+  const outdated = outdatedTriggers(db, tables, ids);
+  for (const table of tables) {
+    const id = ids.get(table.name);
+    if (id === undefined || !outdated.has(table.name)) continue;
+    dropTriggers(db, id);
+    for (const trigger of captureTriggers(table, id)) db.exec(trigger.sql);
+  }
+}
+
+/** True when `upgradeTriggers` has nothing to do. */
+export function areTriggersCurrent(db: Database.Database, tables: readonly Table[]): boolean {
+  return outdatedTriggers(db, tables, readCapture(db)?.ids ?? new Map()).size === 0;
+}
+
+/**
+ * The tables whose triggers are not letter by letter what capture would install today, or not above the others'.
+ * Besides the above, those that touch more than needed: a trigger that outlives its index would keep the index's
+ * column from being dropped.
+ */
+function outdatedTriggers(
+  db: Database.Database,
+  tables: readonly Table[],
+  ids: ReadonlyMap<string, number>,
+): Set<string> {
+  const installed = installedTriggers(db);
+  const low = outranked(db, ids.values());
+  const outdated = tables.filter((table) => {
+    const id = ids.get(table.name);
+    if (id === undefined || low.has(id)) return true;
+    const wanted = captureTriggers(table, id);
+    const present = [...installed.keys()].filter((name) => name.startsWith(`_switchback_${id}_`));
+    return (
+      present.length !== wanted.length || wanted.some(({ name, sql: text }) => installed.get(name) !== text)
+    );
+  });
+  return new Set(outdated.map(({ name }) => name));
+}
+
+function installedTriggers(db: Database.Database): Map<string, string> {
+  const rows = db
+    .prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND name GLOB '_switchback_*'")
+    .all() as { name: string; sql: string }[];
+  return new Map(rows.map((row) => [row.name, row.sql]));
+}
+
+function dropTriggers(db: Database.Database, id: number): void {
+  const names = db
+    .prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger' AND name GLOB ?")
+    .pluck()
+    .all(`_switchback_${id}_*`) as string[];
+  for (const name of names) db.exec(`DROP TRIGGER ${quote(name)}`);
+}
+
+function nextId(db: Database.Database): number {
+  return Number(db.prepare("SELECT coalesce(max(id), 0) + 1 FROM _switchback_table").pluck().get());
+}
+
+/** Removes every trace of switchback from the file. */
+export function removeCapture(db: Database.Database): void {
+  db.transaction(() => {
+    const triggers = db
+      .prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger' AND name GLOB '_switchback_*'")
+      .pluck()
+      .all() as string[];
+    for (const name of triggers) db.exec(`DROP TRIGGER ${quote(name)}`);
+    migrate(db);
+    restoreTriggers(db);
+    db.exec(sql("sqlite/uninstall"));
+  }).immediate();
+}

@@ -1,0 +1,128 @@
+// The text of the capture triggers, which append the touched keys to the change log. Bodies run inside the
+// application's own SQLite, whatever its version: INSERT … SELECT, WHERE, column references, and what the table's own
+// defaults, generated columns and indexes call. A touched key is only a hint to re-read, so touching too many is
+// harmless and missing one is not.
+//
+// Updates and deletions are captured BEFORE they happen: an AFTER trigger of somebody else, a TEMP trigger above all,
+// may run first and end the statement with the row changed (RAISE IGNORE or FAIL). Only an insert is captured AFTER
+// it happened, because until then nobody knows an automatic id; capture.ts keeps that trigger above the others.
+//
+// REPLACE evicts rows without firing DELETE triggers, so every unique constraint that is not the key itself
+// also has BEFORE triggers, which touch the keys of the rows that the write could evict.
+import { type Index, keyExpressions, quote, type Table } from "../../schema/model.js";
+import { Arrival } from "./written-row.js";
+
+export interface Trigger {
+  readonly name: string;
+  readonly sql: string;
+  /** What the trigger must at least contain to capture everything. */
+  readonly statements: readonly string[];
+}
+
+/** The log's columns for a key of `width` columns: k1 … kn. */
+export function logKeyColumns(width: number): string[] {
+  return Array.from({ length: width }, (_, i) => `k${i + 1}`);
+}
+
+/** The name of the trigger that has to run before any other that runs after an insert. */
+export function insertTrigger(id: number): string {
+  return `_switchback_${id}_insert`;
+}
+
+/** Every trigger that captures `table` under the log's number `id`. */
+export function captureTriggers(table: Table, id: number): Trigger[] {
+  const keys = keyExpressions(table);
+  const target = `_switchback_log (t, ${logKeyColumns(keys.length).join(", ")})`;
+  const on = `ON ${quote(table.name)}`;
+  const touch = (values: readonly string[]) =>
+    `INSERT INTO ${target} VALUES (${[id, ...values].join(", ")});`;
+  const trigger = (suffix: string, when: string, ...statements: string[]): Trigger => {
+    const name = `_switchback_${id}_${suffix}`;
+    const text = `CREATE TRIGGER ${quote(name)} ${when} BEGIN ${statements.join(" ")} END`;
+    return { name, sql: text, statements: [when, ...statements] };
+  };
+  const old = keys.map((key) => `OLD.${key}`);
+  const arrival = new Arrival(table);
+  const next =
+    table.key.kind === "rowid"
+      ? keys.map((key) => `NEW.${key}`)
+      : table.key.columns.map((name) => arrival.value(name));
+  // Compared byte for byte: 'Bob' → 'bob' is another key even where the column's collation says it is not. 1 → 1.0
+  // and 0 → -0.0 are the same key, as they are to SQLite.
+  const moved = keys.map((_, i) => `${old[i]} COLLATE BINARY IS NOT ${next[i]}`).join(" OR ");
+  const triggers = [
+    trigger("insert", `AFTER INSERT ${on}`, touch(keys.map((key) => `NEW.${key}`))),
+    trigger("update", `BEFORE UPDATE ${on}`, touch(old)),
+    trigger("rekey", `BEFORE UPDATE ${on} WHEN ${moved}`, touch(next)),
+    trigger("delete", `BEFORE DELETE ${on}`, touch(old)),
+  ];
+  const victim = (where: string) =>
+    `INSERT INTO ${target} SELECT ${id}, ${keys.join(", ")} FROM ${quote(table.name)} WHERE ${where};`;
+  const [onInsert, onUpdate] = evictions(table, arrival);
+  if (onInsert.length > 0) {
+    triggers.push(trigger("evict_insert", `BEFORE INSERT ${on}`, ...onInsert.map(victim)));
+    triggers.push(trigger("evict_update", `BEFORE UPDATE ${on}`, ...onUpdate.map(victim)));
+  }
+  return triggers;
+}
+
+/** SQL over the table's present rows: true for those that an INSERT, or an UPDATE, may evict. */
+function evictions(table: Table, arrival: Arrival): readonly [string[], string[]] {
+  const indexes = table.indexes.filter((index) => index.unique && !isTheKey(table, index));
+  const onInsert = indexes.map((index) => conflict(arrival, index));
+  const numbered = arrival.withNextId();
+  if (numbered) {
+    for (const index of indexes.filter((one) => arrival.computesFromId(one)))
+      onInsert.push(`NEW.${quote(table.integerPrimaryKey ?? "")} IS -1 AND ${conflict(numbered, index)}`);
+  }
+  const onUpdate = indexes.map((index) => `${changed(arrival, index)}${conflict(arrival, index)}`);
+  if (hasHiddenRowid(table)) {
+    // A writer may name the rowid itself: REPLACE INTO t(rowid, …) evicts whatever row stands there.
+    const rowid = table.rowidAlias ?? "rowid";
+    onInsert.push(`${rowid} = NEW.${rowid}`);
+    onUpdate.push(`NEW.${rowid} IS NOT OLD.${rowid} AND ${rowid} = NEW.${rowid}`);
+  }
+  return [onInsert, onUpdate];
+}
+
+/** True when the index only repeats the key byte for byte, so that a row it evicts has the very key being written. */
+export function isTheKey(table: Table, index: Index): boolean {
+  if (table.key.kind !== "columns" || index.where !== null) return false;
+  const columns = index.terms.map((term) => term.column);
+  const same =
+    columns.length === table.key.columns.length && table.key.columns.every((name) => columns.includes(name));
+  return same && index.terms.every((term) => term.collation.toUpperCase() === "BINARY");
+}
+
+/** True when the table has a rowid that is not its key. */
+export function hasHiddenRowid(table: Table): boolean {
+  return (
+    !table.withoutRowid &&
+    table.rowidAlias !== null &&
+    table.key.kind === "columns" &&
+    table.integerPrimaryKey === null
+  );
+}
+
+/** SQL over the table's present rows: true for those that the arriving row would collide with in this index. */
+function conflict(arrival: Arrival, index: Index): string {
+  const equal = index.terms.map((term) => {
+    const operand = term.column === null ? `(${term.expression})` : quote(term.column);
+    return `${operand} COLLATE ${quote(term.collation)} = ${arrival.term(term, index.where)}`;
+  });
+  // A partial index's predicate is repeated so that the lookup can use the index; that the arriving row might not
+  // satisfy it only touches a key too many.
+  return [...equal, ...(index.where === null ? [] : [`(${index.where})`])].join(" AND ");
+}
+
+/** A cheap test that spares the lookup when an update leaves the index's columns alone. */
+function changed(arrival: Arrival, index: Index): string {
+  // An expression or a predicate may depend on any column, and SQLite may compute a column again: always look.
+  const spared = index.terms.every(({ column }) => column !== null && !arrival.recomputes(column));
+  if (index.where !== null || !spared) return "";
+  // Byte for byte: the column's own collation need not be the index's.
+  const tests = index.terms.map(
+    ({ column }) => `NEW.${quote(column ?? "")} COLLATE BINARY IS NOT OLD.${quote(column ?? "")}`,
+  );
+  return `(${tests.join(" OR ")}) AND `;
+}

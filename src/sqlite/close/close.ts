@@ -1,0 +1,80 @@
+// Closes a file that must not be written to, whatever it is: the copy that was kept, a backup that was put back, or a
+// file from before switchback came. It also tells whether a file is closed.
+import type Database from "better-sqlite3";
+import { installCapture, readCapture, schemaVersion } from "../capture/install.js";
+import { openSqlite } from "../connection.js";
+import { FENCE, isFencePrepared, prepareFence } from "../fence.js";
+import { migrate, recordsVersion } from "../migrate.js";
+import { readFileRecord } from "../pair.js";
+import { readSchema } from "../schema.js";
+import { durableCommits, withWriteLock } from "../transaction.js";
+
+export interface DoorFound {
+  readonly closed: boolean;
+  /** Null where switchback has no records. */
+  readonly epoch: number | null;
+  /** Switchback's id of the database that the file belongs to; null where the file does not say. */
+  readonly pair: string | null;
+}
+
+export function findDoor(db: Database.Database): DoorFound {
+  if (recordsVersion(db) === 0) return { closed: false, epoch: null, pair: null };
+  const { closed, epoch } = db
+    .prepare(
+      `SELECT EXISTS (SELECT 1 FROM _switchback_fenced)
+              AND EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'trigger' AND name = ?) AS closed,
+              epoch FROM _switchback_route`,
+    )
+    .get(FENCE) as { closed: bigint; epoch: bigint };
+  return { closed: closed === 1n, epoch: Number(epoch), pair: readFileRecord(db).pair?.id ?? null };
+}
+
+export interface ShutOrder {
+  readonly file: string;
+  /** The epoch under which the other store has the writes. */
+  readonly epoch: number;
+  /** Switchback's id of the database that has them. */
+  readonly pair: string | null;
+  /** The tables that must take no writes, besides those that the file itself records. */
+  readonly tables: readonly string[];
+  /** False: a file without switchback's records is left alone. */
+  readonly bare: boolean;
+}
+
+export type Judged = "closed" | "open" | "bare";
+
+/**
+ * `open` is a door that must be closed. A later epoch, or another database, opened the others: they are closed as far
+ * as this epoch goes. `bare` is a file without records.
+ */
+export function judge(door: DoorFound, { epoch, pair }: Pick<ShutOrder, "epoch" | "pair">): Judged {
+  if (door.epoch === null) return "bare";
+  if (door.closed || door.epoch > epoch) return "closed";
+  return door.pair === null || pair === null || door.pair === pair ? "open" : "closed";
+}
+
+/** Closes the file if it is open, or bare where the order says so. Resolves to what it was. */
+export async function shutFile(order: ShutOrder, signal: AbortSignal): Promise<Judged> {
+  const db = openSqlite(order.file, { readonly: false });
+  try {
+    durableCommits(db);
+    return await withWriteLock(db, signal, () => {
+      const found = judge(findDoor(db), order);
+      if (found === "open" || (found === "bare" && order.bare)) shut(db, order.epoch, order.tables);
+      return found;
+    });
+  } finally {
+    db.close();
+  }
+}
+
+/** Run inside a write transaction. Tables without triggers get them: only what is captured meets the fence. */
+export function shut(db: Database.Database, epoch: number, tables: readonly string[]): void {
+  const recorded = [...(readCapture(db)?.ids.keys() ?? [])];
+  const names = new Set([...tables, ...recorded]);
+  const captured = readSchema(db).tables.filter(({ name }) => names.has(name));
+  installCapture(db, captured, schemaVersion(db));
+  migrate(db);
+  if (!isFencePrepared(db, epoch)) prepareFence(db, epoch);
+  db.exec("INSERT OR IGNORE INTO _switchback_fenced VALUES (1)");
+}

@@ -1,0 +1,73 @@
+// The triggers that refuse writes while the file's door is closed. Every captured write inserts into the change log,
+// so one trigger on the log, which names the epoch, refuses them all. An INSERT is logged only after it happened,
+// where others may have ended the statement, so each table has a trigger besides that tries the log before; it does
+// nothing while the door is open.
+import type Database from "better-sqlite3";
+import { quote } from "../schema/model.js";
+
+/** The trigger on the change log. */
+export const FENCE = "_switchback_fence";
+
+interface Wanted {
+  readonly name: string;
+  readonly sql: string;
+}
+
+/** True when every trigger of the fence is there, for that epoch. */
+export function isFencePrepared(db: Database.Database, epoch: number): boolean {
+  const present = new Map(
+    db
+      .prepare(
+        "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND name GLOB '_switchback_fence*'",
+      )
+      .raw()
+      .all() as [string, string][],
+  );
+  return wanted(db, epoch).every(({ name, sql }) => present.get(name) === sql);
+}
+
+/** Makes the fence, which stays open. The caller holds a write transaction. */
+export function prepareFence(db: Database.Database, epoch: number): void {
+  for (const { name, sql } of wanted(db, epoch)) {
+    db.exec(`DROP TRIGGER IF EXISTS ${name}`);
+    db.exec(sql);
+  }
+}
+
+/** Gives a closed file of an earlier version the triggers before an INSERT; its log's own stays as it is. */
+export function prepareTableFences(db: Database.Database): void {
+  for (const { name, sql } of wanted(db, 0)) {
+    if (name === FENCE) continue;
+    db.exec(`DROP TRIGGER IF EXISTS ${name}`);
+    db.exec(sql);
+  }
+}
+
+/** Takes the fence of a table away that is no longer captured. */
+export function dropTableFence(db: Database.Database, id: number): void {
+  db.exec(`DROP TRIGGER IF EXISTS ${tableFence(id)}`);
+}
+
+function wanted(db: Database.Database, epoch: number): Wanted[] {
+  const tables = db
+    .prepare(
+      `SELECT c.id, s.name FROM _switchback_table AS c JOIN sqlite_schema AS s ON s.type = 'table' AND s.name = c.name COLLATE NOCASE
+        ORDER BY c.id`,
+    )
+    .all() as { id: bigint | number; name: string }[];
+  const all = tables.map(({ id, name }) => ({
+    name: tableFence(Number(id)),
+    sql:
+      `CREATE TRIGGER ${tableFence(Number(id))} BEFORE INSERT ON ${quote(name)} ` +
+      "WHEN EXISTS (SELECT 1 FROM _switchback_fenced) BEGIN INSERT INTO _switchback_log (t) VALUES (0); END",
+  }));
+  const log =
+    `CREATE TRIGGER ${FENCE} BEFORE INSERT ON _switchback_log BEGIN ` +
+    "SELECT RAISE(IGNORE) FROM _switchback_applying; " +
+    `SELECT RAISE(ABORT, 'switchback: writes have moved to PostgreSQL (epoch ${epoch})') FROM _switchback_fenced; END`;
+  return [...all, { name: FENCE, sql: log }];
+}
+
+function tableFence(id: number): string {
+  return `${FENCE}_${id}`;
+}

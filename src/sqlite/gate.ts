@@ -1,0 +1,309 @@
+// The SQLite files' door for the application's writes, all files of one target together.
+//
+// The fence's triggers (fence.ts) are made beforehand; what closes the door is a row, so that closing and opening change no schema and
+// keep no application waiting for it to be parsed again. The row's table is read by every write, the message
+// names the epoch that closes it. Our own writes pass: see _switchback_applying in sql/sqlite/migrations/0001_records.sql.
+//
+// A door has an owner: whoever closed it, or took it over to recover (`_switchback_position`). A sidecar that was
+// frozen or cut off while another took over finds its door in other hands and leaves it alone.
+//
+// While the writes are in the other store, the application's own triggers on captured tables rest, word for
+// word, in a table of ours: what they would do was already done where the write was made.
+import { open as openFile } from "node:fs/promises";
+import type Database from "better-sqlite3";
+import { SwitchbackError } from "../errors.js";
+import { type Gate, type IdCeilings, type Position, SourceChanged } from "../protocol/contract.js";
+import type { Table } from "../schema/model.js";
+import { restoreTriggers, suspendTriggers } from "./app-triggers.js";
+import { raiseIdCeiling } from "./autoincrement.js";
+import {
+  areTriggersCurrent,
+  isKnownSchema,
+  recordSchema,
+  recordStep,
+  schemaVersion,
+  upgradeTriggers,
+} from "./capture/install.js";
+import { shut } from "./close/close.js";
+import { openSqlite, sqliteError } from "./connection.js";
+import { isFencePrepared, prepareFence, prepareTableFences } from "./fence.js";
+import { isCurrent, migrate } from "./migrate.js";
+import { isRecorded, leaveCopies, type RecordedPair, recordPair } from "./pair.js";
+import type { SqliteSource } from "./source/source.js";
+import { durableCommits, withWriteLock } from "./transaction.js";
+
+/** Opening again and recording are never given up; this long they may wait for a lock before they say so. */
+const PATIENCE_MS = 30_000;
+
+/** What a file records about its door. */
+export interface FileGate {
+  readonly closed: boolean;
+  readonly epoch: number;
+  /** How far the file has come as a copy of the other store. */
+  readonly position: Position;
+}
+
+interface File {
+  readonly source: SqliteSource;
+  readonly db: Database.Database;
+}
+
+export class SqliteGate implements Gate {
+  readonly decides = false;
+  private readonly files: readonly File[];
+
+  constructor(
+    sources: readonly SqliteSource[],
+    private readonly owner: string,
+  ) {
+    this.files = sources.map((source) => {
+      const db = openSqlite(source.file, { readonly: false });
+      // A door that a power cut could open or close again would be none.
+      durableCommits(db);
+      return { source, db };
+    });
+  }
+
+  doors(): FileGate[] {
+    return this.files.map((file) => guard(file, () => readGate(file.db)));
+  }
+
+  /** Takes closed doors over from whoever closed them; must come before the other store's record is read. */
+  async claim(): Promise<void> {
+    for (const file of this.files) {
+      // An open door has no owner, and the application is spared a commit of ours.
+      if (!guard(file, () => readGate(file.db)).closed) continue;
+      await this.one(file, patience(), ({ db }) => {
+        db.prepare("UPDATE _switchback_position SET owner = ?").run(this.owner);
+      });
+    }
+  }
+
+  /**
+   * Brings the files' records to the present version, whoever has the writes, and the triggers of a file that is a
+   * copy, of the named tables; where SQLite has the writes capture sees to its own. Only for files of this pair.
+   * @throws SwitchbackError RECORDS_NEWER
+   */
+  async upgrade(tables: ReadonlyMap<string, readonly Table[]> = new Map()): Promise<void> {
+    for (const file of this.files) {
+      const captured = tables.get(file.source.name) ?? [];
+      if (guard(file, () => isUpgraded(file.db, captured))) continue;
+      await this.one(file, patience(), ({ db, source }) => {
+        const { closed } = readGate(db);
+        // While the file is a copy, a change of its schema that nobody knows yet must stay unknown.
+        if (closed && !isKnownSchema(db)) migrate(db);
+        else
+          changeSchema(db, source, () => {
+            migrate(db);
+            if (!closed) return;
+            upgradeTriggers(db, captured);
+            prepareTableFences(db);
+          });
+      });
+    }
+  }
+
+  /** Records which database the files belong to and, when told, an epoch that they have not reached. */
+  async belong(pair: RecordedPair, epoch = 0): Promise<void> {
+    for (const file of this.files) {
+      if (guard(file, () => isRecorded(file.db, pair) && readGate(file.db).epoch >= epoch)) continue;
+      await this.one(file, patience(), ({ db }) => {
+        recordPair(db, pair);
+        db.prepare("UPDATE _switchback_route SET epoch = ? WHERE epoch < ?").run(epoch, epoch);
+      });
+    }
+  }
+
+  /** Every copy of the files is given up: see pair.ts. */
+  async leaveCopies(): Promise<void> {
+    await this.each(patience(), ({ db }) => leaveCopies(db));
+  }
+
+  async prepare(epoch: number): Promise<void> {
+    await this.each(patience(), ({ db, source }) => {
+      if (isFencePrepared(db, epoch)) return;
+      changeSchema(db, source, () => {
+        migrate(db);
+        prepareFence(db, epoch);
+      });
+    });
+  }
+
+  /**
+   * Waits until the files can be written to, so that the other store is not let go while somebody here holds a
+   * lock. What the application has not made durable yet is, so that the next commit has less to wait for.
+   */
+  async reserve(signal: AbortSignal): Promise<void> {
+    await this.each(signal, ({ db, source }) => {
+      source.place.assertSame();
+      // What VACUUM or DDL did to the copy must be looked at first.
+      if (!isKnownSchema(db)) throw changedSchema(source);
+    });
+    for (const { source } of this.files) {
+      const wal = await openFile(`${source.file}-wal`, "r+").catch(() => null);
+      await wal?.datasync().catch(() => {});
+      await wal?.close();
+    }
+  }
+
+  abandon(): void {
+    // Nothing was taken.
+  }
+
+  async close(epoch: number, signal: AbortSignal): Promise<number> {
+    let since = Number.POSITIVE_INFINITY;
+    await this.each(signal, ({ db, source }) => {
+      since = Math.min(since, performance.now());
+      if (!source.accepts(schemaVersion(db))) throw new SourceChanged();
+      const door = readGate(db);
+      if (door.closed || door.epoch !== epoch - 1) throw lostDoor(source);
+      db.exec("INSERT INTO _switchback_fenced VALUES (1)");
+      db.prepare("UPDATE _switchback_position SET owner = ?").run(this.owner);
+      db.exec("UPDATE _switchback_route SET writes = 'paused'");
+    });
+    return since;
+  }
+
+  /** Closes at once whatever the file's state: for a file that must not be written to. */
+  async shut(index: number, epoch: number): Promise<void> {
+    const file = this.files[index];
+    if (!file) return;
+    await withWriteLock(file.db, patience(), () => shut(file.db, epoch, []));
+  }
+
+  async reopen(epoch: number): Promise<void> {
+    await this.each(patience(), ({ db, source }) => {
+      const door = readGate(db);
+      if (!door.closed) return;
+      this.assertOwner(db, source);
+      if (door.epoch !== epoch) throw lostDoor(source);
+      db.exec("DELETE FROM _switchback_fenced");
+      setRoute(db, "sqlite", epoch);
+    });
+  }
+
+  async marks(): Promise<IdCeilings> {
+    return new Map(this.files.map((file) => [file.source.name, guard(file, () => readIdCeilings(file))]));
+  }
+
+  async open(epoch: number, marks: IdCeilings): Promise<void> {
+    await this.each(patience(), ({ db, source }) => {
+      this.assertOwner(db, source);
+      changeSchema(db, source, () => restoreTriggers(db));
+      const mine = marks.get(source.name) ?? new Map<string, bigint>();
+      for (const table of source.captures.filter(({ autoincrement }) => autoincrement)) {
+        const mark = mine.get(table.name);
+        if (mark !== undefined) raiseIdCeiling(db, table.name, mark);
+      }
+      setRoute(db, "sqlite", epoch);
+      db.exec("DELETE FROM _switchback_fenced");
+    });
+  }
+
+  async left(epoch: number): Promise<void> {
+    await this.each(patience(), ({ db, source }) => {
+      this.assertOwner(db, source);
+      changeSchema(db, source, () =>
+        suspendTriggers(
+          db,
+          source.captures.map(({ name }) => name),
+        ),
+      );
+      recordSchema(db);
+      setRoute(db, "postgres", epoch);
+    });
+  }
+
+  dispose(): void {
+    for (const { db } of this.files) db.close();
+  }
+
+  private async each(signal: AbortSignal, work: (file: File) => void): Promise<void> {
+    for (const file of this.files) await this.one(file, signal, work);
+  }
+
+  private async one(file: File, signal: AbortSignal, work: (file: File) => void): Promise<void> {
+    try {
+      await withWriteLock(file.db, signal, () => work(file));
+    } catch (error) {
+      if (error instanceof SourceChanged) throw error;
+      const where = { source: file.source.name, file: file.source.file };
+      if (signal.aborted) throw new SwitchbackError("SQLITE_BUSY", (error as Error).message, where);
+      throw sqliteError(error, where);
+    }
+  }
+
+  private assertOwner(db: Database.Database, source: SqliteSource): void {
+    const mine = db.prepare("SELECT 1 FROM _switchback_position WHERE owner = ?").get(this.owner);
+    if (mine === undefined || !readGate(db).closed) throw lostDoor(source);
+  }
+}
+
+function lostDoor({ name, file }: SqliteSource): SwitchbackError {
+  return new SwitchbackError("POSITION_CONFLICT", `another sidecar has taken over ${file}`, {
+    source: name,
+    file,
+  });
+}
+
+function changedSchema({ name, file }: SqliteSource): SwitchbackError {
+  return new SwitchbackError("SCHEMA_CHANGED", `${file} was vacuumed or given another schema meanwhile`, {
+    source: name,
+    file,
+  });
+}
+
+function patience(): AbortSignal {
+  const stop = new AbortController();
+  setTimeout(() => stop.abort(new Error(`gave up after ${PATIENCE_MS / 1_000} s`)), PATIENCE_MS).unref();
+  return stop.signal;
+}
+
+function guard<T>({ source }: File, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw sqliteError(error, { source: source.name, file: source.file });
+  }
+}
+
+/** True when nothing is to be done; an open file's triggers are capture's business. */
+function isUpgraded(db: Database.Database, tables: readonly Table[]): boolean {
+  if (!isCurrent(db)) return false;
+  return !readGate(db).closed || !isKnownSchema(db) || areTriggersCurrent(db, tables);
+}
+
+function readGate(db: Database.Database): FileGate {
+  const row = db
+    .prepare(
+      `SELECT EXISTS (SELECT 1 FROM _switchback_fenced) AS closed, epoch,
+              (SELECT position FROM _switchback_position) AS position
+         FROM _switchback_route`,
+    )
+    .get() as { closed: bigint; epoch: bigint; position: bigint };
+  return { closed: row.closed === 1n, epoch: Number(row.epoch), position: Number(row.position) };
+}
+
+function setRoute(db: Database.Database, writes: string, epoch: number): void {
+  db.prepare("UPDATE _switchback_route SET writes = ?, epoch = ?").run(writes, epoch);
+}
+
+/** Runs a change of ours to the schema so that it is known for ours, also after a crash. */
+function changeSchema(db: Database.Database, source: SqliteSource, work: () => void): void {
+  const before = schemaVersion(db);
+  work();
+  const after = schemaVersion(db);
+  if (after === before) return;
+  recordStep(db, before, after);
+  if (source.accepts(before)) source.accept(after);
+}
+
+function readIdCeilings({ source, db }: File): Map<string, bigint> {
+  const counted = source.captures.filter(({ autoincrement }) => autoincrement).map(({ name }) => name);
+  if (counted.length === 0) return new Map();
+  const rows = db.prepare("SELECT name, seq FROM sqlite_sequence").all() as { name: string; seq: unknown }[];
+  // Anybody may write anything into sqlite_sequence; what is no number says nothing.
+  return new Map(
+    rows.flatMap(({ name, seq }) => (typeof seq === "bigint" && counted.includes(name) ? [[name, seq]] : [])),
+  );
+}

@@ -1,0 +1,156 @@
+// A reader in its own thread: one connection, one read transaction at a time, ranges of rows out. The thread
+// only reads; it never writes to the file. Flow control is by credits: at most `CREDITS` chunks are on their
+// way at any moment, so that memory stays bounded when PostgreSQL is slower than SQLite.
+//
+// Every request has an id, and every reply names the request that it answers. A reading may be given up while its
+// chunks are on their way; credits and a cancellation name their reading too, so that none of them reaches the next.
+import { parentPort, workerData } from "node:worker_threads";
+import type Database from "better-sqlite3";
+import { mappingFromJson, type TableMapping } from "../../mapping/mapping.js";
+import type { Chunk, Counted, Range, RefusedRow } from "../../protocol/contract.js";
+import { openSqlite } from "../connection.js";
+import { readRange } from "./range-reader.js";
+import { countKeyed } from "./ranges.js";
+
+export interface WorkerData {
+  readonly file: string;
+  /** Mappings as JSON text, by table name. */
+  readonly mappings: Readonly<Record<string, string>>;
+}
+
+export type Request = { readonly id: number } & (
+  | { readonly kind: "begin" }
+  | { readonly kind: "end" }
+  | { readonly kind: "count"; readonly table: string }
+  | { readonly kind: "read"; readonly range: Range }
+  | { readonly kind: "credit" }
+  | { readonly kind: "cancel" }
+);
+
+export type Reply = { readonly id: number } & (
+  | { readonly kind: "begun"; readonly position: number }
+  | { readonly kind: "ended" }
+  | { readonly kind: "tallied"; readonly rows: number }
+  | {
+      readonly kind: "chunk";
+      readonly csv: Uint8Array;
+      readonly rows: number;
+      readonly refused: readonly RefusedRow[];
+    }
+  | { readonly kind: "done"; readonly counted: Counted }
+  | { readonly kind: "failed"; readonly message: string; readonly code: string | null }
+);
+
+/** Chunks of half a megabyte: four a reader keep both sides busy. */
+export const CREDITS = 4;
+
+const port = parentPort;
+if (port) serve(port, workerData as WorkerData);
+
+/** The one reading under way. */
+interface Underway {
+  readonly id: number;
+  readonly chunks: Generator<Chunk, Counted>;
+  credits: number;
+}
+
+function serve(port: NonNullable<typeof parentPort>, data: WorkerData): void {
+  let opened: Database.Database | null = null;
+  let reading: Underway | null = null;
+  const send = (reply: Reply, transfer: ArrayBuffer[] = []) => port.postMessage(reply, transfer);
+
+  const giveUp = () => {
+    reading?.chunks.return({ rows: 0, refused: 0 });
+    reading = null;
+  };
+
+  const pump = () => {
+    while (reading && reading.credits > 0) {
+      const { id, chunks } = reading;
+      const next = chunks.next();
+      if (next.done) {
+        reading = null;
+        send({ id, kind: "done", counted: next.value });
+        return;
+      }
+      reading.credits--;
+      const { csv, rows, refused } = next.value;
+      // Handed over, not copied, where the chunk has its memory to itself.
+      const alone = csv.byteOffset === 0 && csv.byteLength === csv.buffer.byteLength;
+      const own = alone ? new Uint8Array(csv.buffer) : new Uint8Array(csv);
+      send({ id, kind: "chunk", csv: own, rows, refused }, [own.buffer as ArrayBuffer]);
+    }
+  };
+
+  const answer = (db: Database.Database, request: Request) => {
+    const { id } = request;
+    switch (request.kind) {
+      case "begin":
+        giveUp();
+        send({ id, kind: "begun", position: begin(db) });
+        return;
+      case "end":
+        giveUp();
+        if (db.inTransaction) db.exec("ROLLBACK");
+        send({ id, kind: "ended" });
+        return;
+      case "count":
+        giveUp();
+        send({ id, kind: "tallied", rows: countKeyed(db, mappingOf(data, request.table).table) });
+        return;
+      case "read":
+        giveUp();
+        reading = {
+          id,
+          chunks: readRange(db, mappingOf(data, request.range.table), request.range),
+          credits: CREDITS,
+        };
+        pump();
+        return;
+      case "credit":
+        if (reading?.id !== id) return;
+        reading.credits++;
+        pump();
+        return;
+      case "cancel":
+        if (reading?.id === id) giveUp();
+        return;
+    }
+  };
+
+  port.on("message", (request: Request) => {
+    try {
+      opened ??= open(data.file);
+      answer(opened, request);
+    } catch (error) {
+      reading = null;
+      const code = (error as { code?: unknown }).code;
+      send({
+        id: request.id,
+        kind: "failed",
+        message: (error as Error).message,
+        code: typeof code === "string" ? code : null,
+      });
+    }
+  });
+}
+
+function mappingOf(data: WorkerData, table: string): TableMapping {
+  const json = data.mappings[table];
+  if (json === undefined) throw new Error(`no mapping for table ${table}`);
+  return mappingFromJson(JSON.parse(json));
+}
+
+function open(file: string): Database.Database {
+  const db = openSqlite(file, { readonly: true });
+  // Every page is read once, in order: a cache would only cost memory.
+  db.pragma("cache_size = -2000");
+  return db;
+}
+
+/** Starts a read transaction and reads the log's end in it, which makes the transaction real. */
+export function begin(db: Database.Database): number {
+  if (db.inTransaction) db.exec("ROLLBACK");
+  db.exec("BEGIN");
+  return Number(db.prepare("SELECT coalesce(max(seq), 0) FROM _switchback_log").pluck().get());
+}

@@ -1,0 +1,209 @@
+// A snapshot: several reader threads and the main connection, all in read transactions that see one position.
+// Nobody locks anything to get there. Each begins on its own and reads the log's end; those that are behind
+// begin again until all agree. Equal positions mean equal captured content, because every captured write
+// moves the position.
+import { Worker } from "node:worker_threads";
+import Database from "better-sqlite3";
+import type { Position, Range, Reading, Scope, Snapshot, Window } from "../../protocol/contract.js";
+import { begin, type Reply, type Request, type WorkerData } from "./reader-worker.js";
+
+/** Attempts to meet at one position before giving up; each takes well under a millisecond. */
+const ATTEMPTS = 2_000;
+
+/** A request with one reply. */
+type Question =
+  | { readonly kind: "begin" }
+  | { readonly kind: "end" }
+  | { readonly kind: "count"; readonly table: string };
+
+/** One request and the replies to it; whatever answers another request never gets here. */
+class Exchange {
+  private readonly inbox: Reply[] = [];
+  private wake: (() => void) | null = null;
+  private failure: Error | null = null;
+
+  constructor(readonly id: number) {}
+
+  deliver(reply: Reply): void {
+    this.inbox.push(reply);
+    this.wake?.();
+  }
+
+  /** No reply will come any more; whoever waits for one is told why. */
+  fail(error: Error): void {
+    this.failure ??= error;
+    this.wake?.();
+  }
+
+  async next(): Promise<Reply> {
+    for (;;) {
+      const reply = this.inbox.shift();
+      if (reply) {
+        if (reply.kind === "failed")
+          throw new Database.SqliteError(reply.message, reply.code ?? "SQLITE_ERROR");
+        return reply;
+      }
+      if (this.failure) throw this.failure;
+      await new Promise<void>((resolve) => {
+        this.wake = resolve;
+      });
+      this.wake = null;
+    }
+  }
+}
+
+/**
+ * A thread that reads; requests are answered in order, one at a time. A request that is given up is over for this
+ * side at once: replies to it that are still on their way are dropped as they arrive.
+ */
+export class Reader {
+  private readonly worker: Worker;
+  private exchange = new Exchange(0);
+  private failure: Error | null = null;
+
+  constructor(data: WorkerData) {
+    this.worker = new Worker(new URL("./reader-worker.js", import.meta.url), {
+      workerData: data,
+      // A reader holds a few chunks and nothing else; left alone it would reserve ten times that.
+      resourceLimits: { maxYoungGenerationSizeMb: 8 },
+    });
+    this.worker.unref();
+    this.worker.on("message", (reply: Reply) => {
+      if (reply.id === this.exchange.id) this.exchange.deliver(reply);
+    });
+    this.worker.on("error", (error) => this.fail(error as Error));
+    this.worker.on("exit", () => this.fail(new Error("a reader thread ended")));
+  }
+
+  private fail(error: Error): void {
+    this.failure ??= error;
+    this.exchange.fail(this.failure);
+  }
+
+  private post(request: Request): void {
+    this.worker.postMessage(request);
+  }
+
+  /** Begins a new exchange; the one before it is over. */
+  private open(): Exchange {
+    this.exchange.fail(new Error("a reader was asked for something else"));
+    this.exchange = new Exchange(this.exchange.id + 1);
+    if (this.failure) this.exchange.fail(this.failure);
+    return this.exchange;
+  }
+
+  private async ask<K extends Reply["kind"]>(
+    question: Question,
+    answer: K,
+  ): Promise<Extract<Reply, { kind: K }>> {
+    const exchange = this.open();
+    this.post({ id: exchange.id, ...question });
+    const reply = await exchange.next();
+    if (reply.kind !== answer) throw new Error(`a reader answered ${reply.kind} to ${question.kind}`);
+    return reply as Extract<Reply, { kind: K }>;
+  }
+
+  async begin(): Promise<Position> {
+    return (await this.ask({ kind: "begin" }, "begun")).position;
+  }
+
+  async end(): Promise<void> {
+    await this.ask({ kind: "end" }, "ended");
+  }
+
+  async count(table: string): Promise<number> {
+    return (await this.ask({ kind: "count", table }, "tallied")).rows;
+  }
+
+  async *read(range: Range): Reading {
+    const exchange = this.open();
+    const { id } = exchange;
+    this.post({ id, kind: "read", range });
+    let finished = false;
+    try {
+      for (;;) {
+        const reply = await exchange.next();
+        if (reply.kind === "done") {
+          finished = true;
+          return reply.counted;
+        }
+        if (reply.kind !== "chunk") throw new Error(`a reader answered ${reply.kind} to read`);
+        yield { csv: reply.csv, rows: reply.rows, refused: reply.refused };
+        this.post({ id, kind: "credit" });
+      }
+    } finally {
+      if (!finished) this.post({ id, kind: "cancel" });
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.worker.terminate();
+  }
+}
+
+/** Brings the main connection and `readers` to one position and hands out the snapshot. */
+export async function pin(
+  db: Database.Database,
+  readers: readonly Reader[],
+  window: (after: Position, to: Position, scope: Scope) => Promise<Window>,
+): Promise<Snapshot> {
+  const positions = await Promise.all(readers.map((reader) => reader.begin()));
+  let own = begin(db);
+  for (let attempt = 0; ; attempt++) {
+    const newest = Math.max(own, ...positions);
+    const behind = readers.map((_, i) => i).filter((i) => (positions[i] ?? 0) < newest);
+    if (behind.length === 0 && own === newest) break;
+    if (attempt === ATTEMPTS) {
+      db.exec("ROLLBACK");
+      throw new Database.SqliteError("the readers could not meet at one position", "SQLITE_BUSY");
+    }
+    await Promise.all(
+      behind.map(async (i) => {
+        const reader = readers[i];
+        if (reader) positions[i] = await reader.begin();
+      }),
+    );
+    if (own < newest) own = begin(db);
+  }
+  let released = false;
+  let main = true;
+  const letMainGo = () => {
+    if (main && db.inTransaction) db.exec("ROLLBACK");
+    main = false;
+  };
+  return {
+    position: own,
+    readers: readers.length,
+    window: (after, scope) => window(after, own, scope),
+    read(reader, range) {
+      const chosen = readers[reader];
+      if (!chosen) throw new Error(`there is no reader ${reader}`);
+      return chosen.read(range);
+    },
+    count(tables) {
+      letMainGo();
+      return countAll(readers, tables);
+    },
+    async release() {
+      if (released) return;
+      released = true;
+      letMainGo();
+      await Promise.all(readers.map((reader) => reader.end()));
+    },
+  };
+}
+
+/** Each reader takes the next table as soon as it is done with one. */
+async function countAll(
+  readers: readonly Reader[],
+  tables: readonly string[],
+): Promise<ReadonlyMap<string, number>> {
+  const waiting = [...tables];
+  const counts = new Map<string, number>();
+  const work = async (reader: Reader) => {
+    for (let table = waiting.shift(); table !== undefined; table = waiting.shift())
+      counts.set(table, await reader.count(table));
+  };
+  await Promise.all(readers.map(work));
+  return counts;
+}

@@ -1,0 +1,398 @@
+// SQLite as a source. Two connections: `writer` polls, installs and prunes; `reader` reads windows and pins
+// snapshots and never writes to the file. Every window checks, in its own read transaction, that the file is
+// still the one that was captured: its shape, its identity, a log without gaps that has not gone backwards.
+import { statSync } from "node:fs";
+import type Database from "better-sqlite3";
+import type { SqliteValue } from "../../codec/codec.js";
+import { StoredText } from "../../codec/stored-text.js";
+import { type ErrorCode, SwitchbackError } from "../../errors.js";
+import { mappingToJson, type TableMapping } from "../../mapping/mapping.js";
+import {
+  type HistorySource,
+  type Position,
+  type Range,
+  type Scope,
+  type Snapshot,
+  SourceChanged,
+  type Window,
+} from "../../protocol/contract.js";
+import type { Schema, Table } from "../../schema/model.js";
+import {
+  type Captured,
+  installCapture,
+  missedTables,
+  missingTriggers,
+  readCapture,
+  schemaVersion,
+} from "../capture/install.js";
+import { logKeyColumns } from "../capture/triggers.js";
+import { ChangePoller } from "../change-poller.js";
+import { openSqlite, sqliteError } from "../connection.js";
+import { FileIdentity } from "../file-identity.js";
+import type { RecordedPair } from "../pair.js";
+import { readSchema } from "../schema.js";
+import { durableCommits, relaxedCommits, waitFor } from "../transaction.js";
+import { cutRanges, estimateRows } from "./ranges.js";
+import { begin } from "./reader-worker.js";
+import { pin, Reader } from "./snapshot.js";
+import { type Followed, markAt, readWindow } from "./window.js";
+
+/** Rows in one range: a second's work at most, so that little is lost to a crash and snapshots rotate in time. */
+const RANGE_ROWS = 50_000;
+/** The same where an open read blocks the application's commits: some ten milliseconds of reading. */
+const BRIEF_RANGE_ROWS = 4_000;
+/** A snapshot is let go when the application's WAL has grown to this because of it. */
+const WAL_BYTES = 256 * 1024 * 1024;
+/** Deleting this many log rows holds the write lock for about a millisecond. */
+const PRUNE_ROWS = 2_000;
+/** Looking at the path costs microseconds; twice a second is soon enough to notice another file there. */
+const STAT_MS = 500;
+const PATIENCE_MS = 250;
+/** A look at the whole file, and installing capture, happen once: each lock that is not had begins all of it again. */
+const START_PATIENCE_MS = 10_000;
+
+/** Two lookups at the ends of the log: both in one aggregate would read every row of it. */
+const LOG_ROWS = `SELECT coalesce((SELECT max(seq) FROM _switchback_log) - (SELECT min(seq) FROM _switchback_log) + 1, 0)`;
+
+export class SqliteSource implements HistorySource {
+  readonly briefReads: boolean;
+  /** For whoever opens the path anew. */
+  readonly place: FileIdentity;
+  /** The database that the file belongs to, as found at the start. */
+  pair: RecordedPair | null = null;
+  private readonly reader: Database.Database;
+  private readonly writer: Database.Database;
+  private readonly watch: ChangePoller;
+  private followed: Followed[] = [];
+  private readers: Reader[] = [];
+  private accepted = new Set<number>();
+  private statedAtMs = 0;
+  private captured: Captured | null = null;
+  private marked: { readonly position: Position; readonly mark: string } | null = null;
+
+  constructor(
+    readonly name: string,
+    readonly file: string,
+    private readonly workers: number,
+  ) {
+    this.place = new FileIdentity({ source: name, file });
+    this.writer = openSqlite(file, { readonly: false });
+    this.reader = openSqlite(file, { readonly: false });
+    // PostgreSQL's records build on what is installed and touched here.
+    durableCommits(this.writer);
+    this.briefReads = this.guard(() => this.writer.pragma("journal_mode", { simple: true }) !== "wal");
+    this.watch = this.guard(() => new ChangePoller(this.writer, file));
+    waitFor(PATIENCE_MS, this.writer, this.reader);
+  }
+
+  get maxReaders(): number {
+    return this.briefReads ? 1 : this.workers;
+  }
+
+  get identity(): string {
+    if (!this.captured) throw new Error("capture is not installed");
+    return this.captured.identity;
+  }
+
+  /** Whatever others ask of the file, and write of their own in it, goes through here, so that no error is raw. */
+  look<T>(work: (db: Database.Database) => T): T {
+    return this.guard(() => work(this.writer));
+  }
+
+  /** Work that must not fail for a lock that comes and goes. */
+  async patiently<T>(work: () => Promise<T>): Promise<T> {
+    waitFor(START_PATIENCE_MS, this.writer, this.reader);
+    try {
+      return await work();
+    } finally {
+      waitFor(PATIENCE_MS, this.writer, this.reader);
+    }
+  }
+
+  /** The file's tables, and the schema version they were read at. */
+  schema(): { schema: Schema; version: number } {
+    return this.guard(() => {
+      for (;;) {
+        const version = schemaVersion(this.writer);
+        try {
+          const schema = readSchema(this.writer);
+          if (schemaVersion(this.writer) === version) return { schema, version };
+        } catch (error) {
+          // A table that went away while it was read.
+          if (schemaVersion(this.writer) === version) throw error;
+        }
+      }
+    });
+  }
+
+  /** The identity in the file, or null when capture was never installed. */
+  recordedIdentity(): string | null {
+    return this.guard(() => readCapture(this.writer)?.identity ?? null);
+  }
+
+  /** The tables whose triggers are not all there, or were kept from running: what they missed is unknown. */
+  missedTables(mappings: readonly TableMapping[]): Set<string> {
+    const tables = mappings.map((mapping) => mapping.table);
+    return this.guard(() => missedTables(this.writer, tables, readCapture(this.writer)?.ids ?? new Map()));
+  }
+
+  /** Captures exactly the mapped tables and follows them. @throws SourceChanged when they are no longer as read */
+  capture(mappings: readonly TableMapping[], version: number): Captured {
+    return this.guard(() => {
+      const tables = mappings.map((mapping) => mapping.table);
+      const captured = installCapture(this.writer, tables, version, this.pair);
+      this.captured = captured;
+      this.followed = mappings.map((mapping) => ({
+        mapping,
+        id: captured.ids.get(mapping.table.name) ?? -1,
+      }));
+      this.accepted = new Set([captured.version]);
+      return captured;
+    });
+  }
+
+  get captures(): readonly Table[] {
+    return this.followed.map(({ mapping }) => mapping.table);
+  }
+
+  /** True when tables and triggers are as captured at this schema version. */
+  accepts(version: number): boolean {
+    return this.accepted.has(version);
+  }
+
+  /** A change of our own made the schema this version. */
+  accept(version: number): void {
+    this.accepted.add(version);
+  }
+
+  /**
+   * Reads what capture finds, without installing anything: for looking on beside the sidecar that follows, and
+   * while the file is only a copy. @throws CAPTURE_LOST when it is not all there
+   */
+  attach(mappings: readonly TableMapping[]): void {
+    const tables = mappings.map((mapping) => mapping.table);
+    const known = this.guard(() => readCapture(this.writer)?.ids ?? new Map<string, number>());
+    const [first] = this.guard(() => missingTriggers(this.writer, tables, known));
+    if (first !== undefined) {
+      throw this.unlike("CAPTURE_LOST", `the triggers of ${first} are not in place`);
+    }
+    this.know(mappings);
+  }
+
+  /** The same for a file whose triggers may be gone. @throws CAPTURE_LOST when nothing was ever installed */
+  know(mappings: readonly TableMapping[]): void {
+    this.guard(() => {
+      const version = schemaVersion(this.writer);
+      const found = readCapture(this.writer);
+      if (!found) throw this.unlike("CAPTURE_LOST", "no change log is installed");
+      this.captured = { ...found, fresh: [], version };
+      this.accepted = new Set([version]);
+      this.followed = mappings.map((mapping) => ({ mapping, id: found.ids.get(mapping.table.name) ?? -1 }));
+    });
+  }
+
+  /**
+   * Logs keys as if their rows had been written, so that whoever follows reads them again: a touched key is
+   * only a hint. Returns the position that covers them.
+   */
+  touch(table: string, keys: readonly (readonly SqliteValue[])[]): Position {
+    return this.guard(() => {
+      const followed = this.followed.find(({ mapping }) => mapping.table.name === table);
+      if (!followed) throw new Error(`table ${table} is not followed`);
+      const width = keys[0]?.length ?? 1;
+      const columns = logKeyColumns(width);
+      const text = StoredText.of(this.writer);
+      const insert = this.writer.prepare(
+        `INSERT INTO _switchback_log (t, ${columns.join(", ")}) VALUES (?, ${columns.map(() => text.slot).join(", ")})`,
+      );
+      this.writer.transaction(() => {
+        for (const key of keys) insert.run(BigInt(followed.id), ...text.bind(key));
+      })();
+      return this.position();
+    });
+  }
+
+  position(): Position {
+    return this.guard(() =>
+      Number(this.writer.prepare("SELECT coalesce(max(seq), 0) FROM _switchback_log").pluck().get()),
+    );
+  }
+
+  /** How far the file has come as a copy of the other store. */
+  copied(): Position {
+    return this.guard(() =>
+      Number(this.writer.prepare("SELECT position FROM _switchback_position").pluck().get() ?? 0),
+    );
+  }
+
+  async newest(): Promise<Position> {
+    return this.position();
+  }
+
+  async window(after: Position, scope: Scope): Promise<Window | null> {
+    return this.guard(async () => {
+      this.checkFile();
+      try {
+        const to = begin(this.reader);
+        this.checkShape(after, to);
+        if (to === after && !scope.doubted) return null;
+        return await this.read(after, to, scope);
+      } finally {
+        if (this.reader.inTransaction) this.reader.exec("ROLLBACK");
+      }
+    });
+  }
+
+  async snapshot(readers: number): Promise<Snapshot> {
+    return this.guard(async () => {
+      this.checkFile();
+      this.openReaders(readers);
+      const snapshot = await pin(this.reader, this.readers.slice(0, readers), (after, to, scope) =>
+        this.read(after, to, scope),
+      );
+      try {
+        this.checkShape(0, snapshot.position);
+      } catch (error) {
+        await snapshot.release();
+        throw error;
+      }
+      return snapshot;
+    });
+  }
+
+  /** Splits a table into ranges that together cover every row, now and later. */
+  rangesOf(table: Table): Range[] {
+    const rowsPerRange = this.briefReads ? BRIEF_RANGE_ROWS : RANGE_ROWS;
+    return this.guard(() => cutRanges(this.writer, table, this.estimateOf(table), rowsPerRange));
+  }
+
+  estimateOf(table: Table): number {
+    return this.guard(() => estimateRows(this.writer, table));
+  }
+
+  strained(): boolean {
+    return this.walBytes() > WAL_BYTES;
+  }
+
+  walBytes(): number {
+    return statSync(`${this.file}-wal`, { throwIfNoEntry: false })?.size ?? 0;
+  }
+
+  /** Rows in the change log, whether applied or not. The log has no gaps, so its ends tell. */
+  logRows(): number {
+    return this.guard(() => Number(this.writer.prepare(LOG_ROWS).pluck().get()));
+  }
+
+  async wait(ms: number, signal: AbortSignal): Promise<void> {
+    await this.guard(() => this.watch.changed(ms, signal));
+  }
+
+  get quietMs(): number {
+    return this.watch.quietMs;
+  }
+
+  prune(to: Position): number {
+    return this.guard(() => {
+      // The newest row always stays: an emptied log would start again at 1.
+      const oldest = Number(
+        this.writer.prepare("SELECT coalesce(min(seq), 0) FROM _switchback_log").pluck().get(),
+      );
+      const end = Math.min(to, oldest + PRUNE_ROWS - 1);
+      const forget = this.writer.prepare(
+        "DELETE FROM _switchback_log WHERE seq <= ? AND seq < (SELECT max(seq) FROM _switchback_log)",
+      );
+      return relaxedCommits(this.writer, () => forget.run(end).changes);
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.watch.close();
+    await this.closeReaders();
+    if (this.reader.open) this.reader.close();
+    if (this.writer.open) this.writer.close();
+  }
+
+  /** Ends the reader threads; they are started again when a snapshot needs them. */
+  async closeReaders(): Promise<void> {
+    const readers = this.readers;
+    this.readers = [];
+    await Promise.all(readers.map((reader) => reader.close()));
+  }
+
+  private openReaders(count: number): void {
+    const mappings = Object.fromEntries(
+      this.followed.map(({ mapping }) => [mapping.table.name, JSON.stringify(mappingToJson(mapping))]),
+    );
+    while (this.readers.length < count) this.readers.push(new Reader({ file: this.file, mappings }));
+  }
+
+  markAt(position: Position): string {
+    return this.guard(() => markAt(this.writer, position));
+  }
+
+  /** The log's end at a position that was applied, for the next window to compare with. */
+  remember(position: Position, mark: string | null): void {
+    this.marked = mark === null ? null : { position, mark };
+  }
+
+  private read(after: Position, to: Position, scope: Scope): Promise<Window> {
+    // Where an open read blocks the application, the window is read without pause.
+    const breathe = this.briefReads
+      ? async () => {}
+      : () => new Promise<void>((resolve) => setImmediate(resolve));
+    return readWindow(this.reader, this.followed, scope, after, to, breathe);
+  }
+
+  /** Within a read transaction: is this still the file, and the shape, that was captured? */
+  private checkShape(after: Position, to: Position): void {
+    if (!this.accepted.has(schemaVersion(this.reader))) {
+      const found = readCapture(this.reader)?.identity;
+      if (found !== this.identity)
+        throw this.unlike("SQLITE_REPLACED", "it is not the file that was captured: its identity is another");
+      throw new SourceChanged();
+    }
+    if (to < after)
+      throw this.unlike("SQLITE_REWOUND", `the change log ends at ${to}, but ${after} was already applied`);
+    if (after > 0 && this.marked?.position === after && markAt(this.reader, after) !== this.marked.mark) {
+      throw this.unlike(
+        "SQLITE_REWOUND",
+        `the change log at ${after} is not the one that was applied, as after a restored backup or a power cut`,
+      );
+    }
+    const logged = this.reader
+      .prepare("SELECT count(*) FROM _switchback_log WHERE seq > ? AND seq <= ?")
+      .pluck()
+      .get(after, to);
+    if (after > 0 && Number(logged) !== to - after) {
+      throw this.unlike(
+        "LOG_TAMPERED",
+        `the change log has ${logged} rows between ${after} and ${to}, not ${to - after}`,
+      );
+    }
+  }
+
+  private checkFile(): void {
+    const now = performance.now();
+    if (now - this.statedAtMs < STAT_MS) return;
+    this.statedAtMs = now;
+    this.place.assertSame();
+  }
+
+  private unlike(code: ErrorCode, what: string): SwitchbackError {
+    return new SwitchbackError(code, `${this.file}: ${what}`, { source: this.name, file: this.file });
+  }
+
+  private guard<T>(work: () => T): T {
+    const fail = (error: unknown): never => {
+      throw error instanceof SourceChanged
+        ? error
+        : sqliteError(error, { source: this.name, file: this.file });
+    };
+    try {
+      const done = work();
+      return done instanceof Promise ? (done.catch(fail) as T) : done;
+    } catch (error) {
+      return fail(error);
+    }
+  }
+}

@@ -1,0 +1,40 @@
+// What a file records of itself as a copy of the other store, for whoever looks on: how far it has come, and which
+// rows it cannot hold. target.ts writes it.
+import type Database from "better-sqlite3";
+import type { Position } from "../../protocol/contract.js";
+
+/** A row that the other store holds and this one cannot. */
+export interface Quarantined {
+  readonly key: string;
+  readonly column: string | null;
+  readonly reason: string;
+}
+
+/** How many of the other store's changes were carried to the file. */
+export function copiedPosition(db: Database.Database): Position {
+  return Number(db.prepare("SELECT position FROM _switchback_position").pluck().get() ?? 0);
+}
+
+/** How many rows of the table are in quarantine, and the first of them. */
+export function quarantinedRows(
+  db: Database.Database,
+  table: string,
+  most: number,
+): { count: number; rows: Quarantined[] } {
+  const rows = db
+    .prepare(
+      `SELECT key, column_name AS "column", reason FROM _switchback_quarantine
+        WHERE table_name = ? ORDER BY rowid LIMIT ?`,
+    )
+    .all(table, most) as Quarantined[];
+  const count = db
+    .prepare("SELECT count(*) FROM _switchback_quarantine WHERE table_name = ?")
+    .pluck()
+    .get(table);
+  return { count: Number(count), rows };
+}
+
+/** Brings a file that joins later to the epoch that the others have reached. */
+export function setEpoch(db: Database.Database, epoch: number): void {
+  db.prepare("UPDATE _switchback_route SET epoch = ? WHERE epoch < ?").run(epoch, epoch);
+}

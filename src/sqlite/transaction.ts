@@ -1,0 +1,68 @@
+// Write transactions of ours: what survives a power cut, and how they get their turn beside a busy application, in
+// short tries, so that this process goes on answering meanwhile.
+import { setTimeout as sleep } from "node:timers/promises";
+import type Database from "better-sqlite3";
+
+/** One try; waiting for a lock stops everything else in this process. */
+const TRY_MS = 10;
+const PAUSE_MS = 1;
+
+/**
+ * From now on a commit on this connection outlives a power cut. With a rollback journal the commit is the journal's
+ * removal, which FULL does not wait for and EXTRA does; in WAL mode they are the same.
+ */
+export function durableCommits(db: Database.Database): void {
+  db.pragma("synchronous = EXTRA");
+}
+
+/** Waiting for a lock stops everything else in this process, so it is kept short and tried again, but at a start. */
+export function waitFor(ms: number, ...connections: readonly Database.Database[]): void {
+  for (const db of connections) if (db.open) db.pragma(`busy_timeout = ${ms}`);
+}
+
+/** Commits of a lasting connection that may be lost: in WAL mode they hold the write lock for no disk. */
+export function relaxedCommits<T>(db: Database.Database, work: () => T): T {
+  // With a rollback journal less could damage the file.
+  if (db.pragma("journal_mode", { simple: true }) !== "wal") return work();
+  db.pragma("synchronous = NORMAL");
+  try {
+    return work();
+  } finally {
+    durableCommits(db);
+  }
+}
+
+/**
+ * Runs `work` in a BEGIN IMMEDIATE transaction; `work` must not be asynchronous.
+ * @throws the signal's reason, and what it waited for, when it is aborted before the lock was had; or whatever `work` throws
+ */
+export async function withWriteLock<T>(
+  db: Database.Database,
+  signal: AbortSignal,
+  work: () => T,
+): Promise<T> {
+  const patienceMs = Number(db.pragma("busy_timeout", { simple: true }));
+  db.pragma(`busy_timeout = ${TRY_MS}`);
+  try {
+    for (let tries = 0; ; tries++) {
+      if (signal.aborted) throw tries === 0 ? signal.reason : waited(signal.reason);
+      try {
+        return db.transaction(work).immediate();
+      } catch (error) {
+        if (!isBusy(error)) throw error;
+      }
+      await sleep(PAUSE_MS);
+    }
+  } finally {
+    if (db.open) db.pragma(`busy_timeout = ${patienceMs}`);
+  }
+}
+
+function waited(reason: unknown): Error {
+  const message = reason instanceof Error ? reason.message : String(reason);
+  return new Error(`${message}: another connection holds the file's write lock`, { cause: reason });
+}
+
+function isBusy(error: unknown): boolean {
+  return /^SQLITE_BUSY/.test(String((error as { code?: unknown } | null)?.code));
+}

@@ -1,0 +1,105 @@
+// The log: pino, always to stderr, because stdout belongs to answers. JSON lines for machines, short lines for
+// a person at a terminal. It owns how a line looks and that no secret is in it; what is worth saying, and at
+// which level, is the caller's.
+import { writeSync } from "node:fs";
+import { type Logger, pino } from "pino";
+import { SwitchbackError } from "../errors.js";
+import { mask } from "./redact.js";
+
+export const LEVELS = ["trace", "debug", "info", "warn", "error", "silent"] as const;
+export type Level = (typeof LEVELS)[number];
+
+/** Where lines end up. A progress display puts its own `write` here while it draws, so that both stay whole. */
+export interface Screen {
+  write(text: string): void;
+}
+
+export function stderrScreen(): Screen {
+  return { write: (text) => writeAll(2, text) };
+}
+
+export interface LogOptions {
+  readonly level: Level;
+  /** True when a person reads: stderr is a terminal. */
+  readonly terminal: boolean;
+  readonly screen: Screen;
+}
+
+const SECRETS = ["password", "token", "url", "connectionString", "authorization"];
+
+/** The project's one logger; lines are written before the call returns, so a crash loses none. */
+export function createLog(options: LogOptions): Logger {
+  const stacks = options.level === "debug" || options.level === "trace";
+  return pino(
+    {
+      level: options.level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      serializers: { err: (error: unknown) => describe(error, stacks) },
+      redact: {
+        paths: [...SECRETS, ...SECRETS.map((name) => `*.${name}`), ...SECRETS.map((name) => `*.*.${name}`)],
+        censor: (value) => (typeof value === "string" && value.includes("://") ? mask(value) : "***"),
+      },
+    },
+    { write: (line: string) => options.screen.write(mask(options.terminal ? readable(line) : line)) },
+  );
+}
+
+/** A log that says nothing, for callers that need one. */
+export function silentLog(): Logger {
+  return pino({ level: "silent" });
+}
+
+/** What a log line says of an error: our own by code, others by name, a stack only when asked for. */
+function describe(error: unknown, stacks: boolean): unknown {
+  if (!(error instanceof Error)) return error;
+  const stack = stacks && error.stack ? { stack: error.stack } : {};
+  const cause = error.cause === undefined ? {} : { cause: describe(error.cause, stacks) };
+  if (error instanceof SwitchbackError) {
+    return {
+      code: error.code,
+      message: error.message,
+      ...error.where,
+      hint: error.kind.hint,
+      ...cause,
+      ...stack,
+    };
+  }
+  const code = "code" in error && typeof error.code === "string" ? { code: error.code } : {};
+  return { name: error.name, ...code, message: error.message, ...cause, ...stack };
+}
+
+/** `12:34:56 warn  message  key=value …` from pino's JSON line. */
+function readable(line: string): string {
+  const parsed: unknown = JSON.parse(line);
+  if (typeof parsed !== "object" || parsed === null) return line;
+  const { level, time, msg, ...rest } = parsed as Record<string, unknown>;
+  const fields = Object.entries(rest).flatMap(([key, value]) => field(key, value));
+  const text = [String(msg ?? ""), ...fields].filter((part) => part !== "").join("  ");
+  return `${String(time).slice(11, 19)} ${String(level).padEnd(5)} ${text}\n`;
+}
+
+function field(key: string, value: unknown): string[] {
+  if (key === "err" && typeof value === "object" && value !== null) {
+    const { code, name, message, hint, stack } = value as Record<string, unknown>;
+    const lines = [`${String(code ?? name ?? "Error")}: ${String(message)}`];
+    if (hint !== undefined) lines.push(`→ ${String(hint)}`);
+    if (stack !== undefined) lines.push(`\n${String(stack)}`);
+    return lines;
+  }
+  return [`${key}=${typeof value === "string" ? value : JSON.stringify(value)}`];
+}
+
+// A pipe may be full for a moment (EAGAIN) or gone (EPIPE); neither may take the sidecar down.
+function writeAll(descriptor: number, text: string): void {
+  let rest = Buffer.from(text);
+  for (let tries = 0; rest.length > 0 && tries < 1_000; tries += 1) {
+    try {
+      rest = rest.subarray(writeSync(descriptor, rest));
+    } catch (error) {
+      if (!(error instanceof Error && "code" in error && error.code === "EAGAIN")) return;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+    }
+  }
+}

@@ -1,0 +1,191 @@
+// The SQLite functions that have an exact counterpart in PostgreSQL, for text, numbers and NULL. Everything
+// that is not in this table is refused by name. Functions of the clock and of chance are in clock.ts: they may
+// stand in a default and nowhere else.
+
+import { describe, uncollated } from "./operators.js";
+import { Untranslatable } from "./parse.js";
+import {
+  asCondition,
+  asNumber,
+  asText,
+  foldCase,
+  isNumber,
+  type Kind,
+  operand,
+  type Value,
+  value,
+} from "./typed-sql.js";
+
+type Translate = (args: readonly Value[]) => Value;
+
+const FUNCTIONS: Readonly<Record<string, Translate>> = {
+  lower: (args) => fold("lower", args),
+  upper: (args) => fold("upper", args),
+  length: ([v, ...more]) => length(only(v, more)),
+  octet_length: ([v, ...more]) => call("integer", "octet_length", [kind(only(v, more), "text", "bytea")]),
+  abs: ([v, ...more]) => abs(only(v, more)),
+  coalesce: (args) => coalesce(args),
+  ifnull: (args) => coalesce(args),
+  nullif: ([a, b, ...more]) => nullIf(needed(a), only(b, more)),
+  iif: ([when, then, otherwise]) => caseOf([[needed(when), needed(then)]], otherwise ?? null),
+  if: ([when, then, otherwise]) => caseOf([[needed(when), needed(then)]], otherwise ?? null),
+  trim: (args) => trim("btrim", args),
+  ltrim: (args) => trim("ltrim", args),
+  rtrim: (args) => trim("rtrim", args),
+  replace: (args) =>
+    call(
+      "text",
+      "replace",
+      exactly(3, args).map((v) => kind(v, "text")),
+    ),
+  instr: (args) =>
+    call(
+      "integer",
+      "strpos",
+      exactly(2, args).map((v) => kind(v, "text")),
+    ),
+  substr: (args) => substring(args),
+  substring: (args) => substring(args),
+  concat: (args) => concat(args),
+  typeof: ([v, ...more]) => typeOf(only(v, more)),
+  likely: ([v, ...more]) => only(v, more),
+  unlikely: ([v, ...more]) => only(v, more),
+};
+
+export function callFunction(name: string, args: readonly Value[]): Value {
+  const translate = Object.hasOwn(FUNCTIONS, name) ? FUNCTIONS[name] : undefined;
+  if (!translate) throw new Untranslatable(`${name}() has no exact counterpart`);
+  return translate(args.map(uncollated));
+}
+
+/** CASE with conditions; the results must be of one kind. */
+export function caseOf(whens: readonly (readonly [Value, Value])[], otherwise: Value | null): Value {
+  const results = sameKind([...whens.map(([, then]) => then), ...(otherwise ? [otherwise] : [])]);
+  const branches = whens.map(([when], i) => `WHEN ${asCondition(when).sql} THEN ${results.values[i]?.sql}`);
+  const end = otherwise ? ` ELSE ${results.values.at(-1)?.sql}` : "";
+  return value(results.kind, `CASE ${branches.join(" ")}${end} END`, { atom: true });
+}
+
+function fold(way: "lower" | "upper", args: readonly Value[]): Value {
+  const [v] = exactly(1, args);
+  return foldCase(kind(needed(v), "text"), way);
+}
+
+function length(v: Value): Value {
+  return call("integer", "length", [v.kind === "bytea" ? v : asText(v)]);
+}
+
+function abs(v: Value): Value {
+  const number = asNumber(v);
+  if (!isNumber(number)) throw new Untranslatable(`abs() looks at ${describe(v)}`);
+  return call(number.kind, "abs", [number]);
+}
+
+function coalesce(args: readonly Value[]): Value {
+  if (args.length < 2) throw new Untranslatable("coalesce() needs two values");
+  const { kind: common, values } = sameKind(args);
+  return call(common, "COALESCE", values);
+}
+
+function nullIf(a: Value, b: Value): Value {
+  const { kind: common, values } = sameKind([a, b]);
+  return call(common, "NULLIF", values);
+}
+
+function trim(name: string, args: readonly Value[]): Value {
+  if (args.length < 1 || args.length > 2) throw new Untranslatable(`${name}() has other arguments here`);
+  return call(
+    "text",
+    name,
+    args.map((v) => kind(v, "text")),
+  );
+}
+
+/** From the left only: a start of 0 or below, and a negative length, mean something else in PostgreSQL. */
+function substring(args: readonly Value[]): Value {
+  const [text, start, count] = args;
+  if (args.length < 2 || args.length > 3) throw new Untranslatable("substr() has other arguments here");
+  const first = needed(start);
+  if (
+    first.kind !== "integer" ||
+    first.constant === null ||
+    first.constant.startsWith("-") ||
+    first.constant === "0"
+  ) {
+    throw new Untranslatable("substr() counts from the end, or from a computed place");
+  }
+  if (count && (count.kind !== "integer" || count.constant === null || count.constant.startsWith("-"))) {
+    throw new Untranslatable("substr() has a computed length");
+  }
+  return call("text", "substr", [kind(needed(text), "text"), first, ...(count ? [count] : [])]);
+}
+
+/** SQLite's concat() takes NULL for the empty string; PostgreSQL's does too but is not immutable. */
+function concat(args: readonly Value[]): Value {
+  const parts = args.map((v) =>
+    v.constant === null ? `COALESCE(${asText(v).sql}, '')` : operand(asText(v)),
+  );
+  return value("text", parts.join(" || "));
+}
+
+const STORAGE_CLASS: Partial<Record<Kind, string>> = {
+  integer: "integer",
+  boolean: "integer",
+  text: "text",
+  bytea: "blob",
+};
+
+/** The type of a column already says what its values are. A double may stand for an INTEGER, a date for anything. */
+function typeOf(v: Value): Value {
+  const name = STORAGE_CLASS[v.kind];
+  if (!name) throw new Untranslatable(`typeof() looks at ${describe(v)}`);
+  return value("text", `CASE WHEN ${operand(v)} IS NULL THEN 'null' ELSE '${name}' END`, { atom: true });
+}
+
+interface Unified {
+  readonly kind: Kind;
+  readonly values: readonly Value[];
+}
+
+/** NULL goes with everything, a condition with integers. */
+function sameKind(values: readonly Value[]): Unified {
+  const kinds = new Set(values.map((v) => v.kind).filter((k) => k !== "null"));
+  if (kinds.size === 2 && kinds.has("boolean") && kinds.has("integer")) {
+    return { kind: "integer", values: values.map(asNumber) };
+  }
+  const [common] = kinds;
+  if (kinds.size !== 1 || common === undefined || common === "other") {
+    throw new Untranslatable("it chooses among values of several kinds");
+  }
+  // Literals of fractions alone would make the result a numeric.
+  const typed = (v: Value): Value =>
+    v.kind === "real" && v.constant !== null
+      ? value("real", `${operand(v)}::double precision`, { atom: true })
+      : v;
+  return { kind: common, values: values.map(typed) };
+}
+
+function call(of: Kind, name: string, args: readonly Value[]): Value {
+  return value(of, `${name}(${args.map((v) => v.sql).join(", ")})`, { atom: true });
+}
+
+function kind(v: Value, ...kinds: readonly Kind[]): Value {
+  if (!kinds.includes(v.kind))
+    throw new Untranslatable(`it needs ${kinds.join(" or ")} and finds ${describe(v)}`);
+  return v;
+}
+
+function exactly(count: number, args: readonly Value[]): readonly Value[] {
+  if (args.length !== count) throw new Untranslatable("a function has another number of arguments here");
+  return args;
+}
+
+function needed(v: Value | undefined): Value {
+  if (!v) throw new Untranslatable("a function has too few arguments");
+  return v;
+}
+
+function only(v: Value | undefined, more: readonly Value[]): Value {
+  if (more.length > 0) throw new Untranslatable("a function has more arguments here");
+  return needed(v);
+}

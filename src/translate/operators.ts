@@ -1,0 +1,211 @@
+// What SQLite's operators mean in PostgreSQL, given the kinds of their operands. The rule is: the same result
+// for every value that the columns' types can hold, or a refusal that says why. It knows neither the grammar
+// (expression.ts) nor the columns (translate.ts).
+//
+// One difference is accepted: where SQLite turns an integer that passes 64 bits into a REAL, PostgreSQL raises
+// an error. A generated column or a CHECK that gets there could not have been held by its bigint either.
+import { Untranslatable } from "./parse.js";
+import {
+  asNumber,
+  foldCase,
+  integerLiteral,
+  isNumber,
+  type Kind,
+  operand,
+  type Value,
+  value,
+} from "./typed-sql.js";
+
+const COMPARISONS: Readonly<Record<string, string>> = {
+  "=": "=",
+  "==": "=",
+  "<>": "<>",
+  "!=": "<>",
+  "<": "<",
+  "<=": "<=",
+  ">": ">",
+  ">=": ">=",
+  IS: "IS NOT DISTINCT FROM",
+  "IS NOT": "IS DISTINCT FROM",
+};
+
+/** Integers up to here are exact as a double. */
+const EXACT_MAX = 2n ** 53n;
+
+export function isComparison(operator: string): boolean {
+  return operator in COMPARISONS;
+}
+
+export function compare(operator: string, left: Value, right: Value): Value {
+  const equality = !operator.includes("<") && !operator.includes(">") ? true : operator === "<>";
+  const pair = comparable(left, right, equality);
+  return value("boolean", `${pair.left} ${COMPARISONS[operator]} ${pair.right}`);
+}
+
+export function between(v: Value, low: Value, high: Value, not: boolean): Value {
+  const from = comparable(v, low, false);
+  const to = comparable(v, high, false);
+  if (from.left !== to.left) throw new Untranslatable("its bounds compare by different rules");
+  return value("boolean", `${from.left} ${not ? "NOT " : ""}BETWEEN ${from.right} AND ${to.right}`);
+}
+
+export function isIn(v: Value, list: readonly Value[], not: boolean): Value {
+  if (list.length === 0) throw new Untranslatable("it compares with an empty list or with a query");
+  if (list.some((item) => item.collation?.explicit)) throw new Untranslatable("it has COLLATE inside a list");
+  // The left side alone decides how IN compares.
+  const pairs = list.map((item) => comparable(v, { ...item, collation: null }, true));
+  const left = pairs[0]?.left ?? "";
+  if (pairs.some((pair) => pair.left !== left)) throw new Untranslatable("its list mixes kinds of values");
+  return value("boolean", `${left} ${not ? "NOT " : ""}IN (${pairs.map((pair) => pair.right).join(", ")})`);
+}
+
+interface Pair {
+  readonly left: string;
+  readonly right: string;
+}
+
+/** Both sides so that PostgreSQL compares them as SQLite does. */
+function comparable(l: Value, r: Value, equality: boolean): Pair {
+  const [left, right] = sameNumbers(l, r);
+  if (left.kind === "text" && right.kind === "text") return comparableText(left, right, equality);
+  const exact =
+    (left.kind === right.kind && left.kind !== "other") ||
+    left.kind === "null" ||
+    right.kind === "null" ||
+    (isNumber(left) && isNumber(right) && numbersCompareExactly(left, right));
+  if (!exact) throw new Untranslatable(`it compares ${describe(left)} with ${describe(right)}`);
+  if (left.kind === "null" && right.kind === "null") throw new Untranslatable("it compares NULL with NULL");
+  return { left: operand(left), right: operand(right) };
+}
+
+/** A boolean column beside 0 or 1 is compared as a boolean; beside any other number as SQLite's 0 or 1. */
+function sameNumbers(left: Value, right: Value): [Value, Value] {
+  if (left.kind === "boolean" && right.kind !== "boolean") {
+    const literal = right.kind === "integer" ? asBooleanLiteral(right) : null;
+    return left.constant === null && literal ? [left, literal] : [asNumber(left), right];
+  }
+  if (right.kind === "boolean" && left.kind !== "boolean") {
+    const [second, first] = sameNumbers(right, left);
+    return [first, second];
+  }
+  return [left, right];
+}
+
+function asBooleanLiteral(v: Value): Value | null {
+  if (v.constant !== "0" && v.constant !== "1") return null;
+  const truth = v.constant === "1" ? "true" : "false";
+  return value("boolean", truth, { atom: true, constant: truth });
+}
+
+/** A bigint beside a double would be rounded, and so would a numeric; beside a literal nothing is. */
+function numbersCompareExactly(left: Value, right: Value): boolean {
+  if (left.kind !== "real" && right.kind !== "real") return true;
+  const constant = left.constant ?? right.constant;
+  if (constant === null) return false;
+  const digits = /^-?\d+$/.test(constant) ? BigInt(constant) : 0n;
+  return digits <= EXACT_MAX && digits >= -EXACT_MAX;
+}
+
+function comparableText(left: Value, right: Value, equality: boolean): Pair {
+  // Which PostgreSQL cannot fold in a generated column, where it has no collation yet.
+  if (left.constant !== null && right.constant !== null) throw new Untranslatable("it compares two literals");
+  const collation = collationOf(left, right);
+  const shape = (v: Value): string => {
+    if (collation === "NOCASE") return foldCase(v).sql;
+    if (collation === "RTRIM") return `rtrim(${v.sql}, ' ')`;
+    return operand(v);
+  };
+  if (!["BINARY", "NOCASE", "RTRIM"].includes(collation)) {
+    throw new Untranslatable(`the collation ${collation} exists only inside the application`);
+  }
+  // SQLite orders text by its bytes; PostgreSQL by the database's locale unless told otherwise.
+  const order = equality || collation === "NOCASE" ? "" : ' COLLATE "C"';
+  return { left: shape(left) + order, right: shape(right) };
+}
+
+/** COLLATE wins over a column, the left side over the right. */
+function collationOf(left: Value, right: Value): string {
+  const explicit = [left, right].find((v) => v.collation?.explicit);
+  return (explicit ?? [left, right].find((v) => v.collation))?.collation?.name ?? "BINARY";
+}
+
+export function arithmetic(operator: string, l: Value, r: Value): Value {
+  const left = asNumber(l);
+  const right = asNumber(r);
+  if (left.kind === "numeric" || right.kind === "numeric") {
+    throw new Untranslatable(
+      "SQLite computes with binary fractions where numeric computes with decimal ones",
+    );
+  }
+  if (!isNumber(left) || !isNumber(right)) {
+    throw new Untranslatable(`it computes with ${describe(isNumber(left) ? right : left)}`);
+  }
+  const kind = left.kind === "integer" && right.kind === "integer" ? "integer" : "real";
+  if (operator === "%" && kind === "real") throw new Untranslatable("SQLite's % cuts off fractions first");
+  // Two bare literals would be computed in 32 bits.
+  const first = left.constant !== null && right.constant !== null ? widened(left) : factor(left);
+  const second = operator === "/" || operator === "%" ? divisor(right) : factor(right);
+  return value(kind, `${first} ${operator} ${second}`);
+}
+
+/** A fraction's literal is a numeric in PostgreSQL, and would make the whole computation decimal. */
+function factor(v: Value): string {
+  return v.kind === "real" && v.constant !== null ? `${operand(v)}::double precision` : operand(v);
+}
+
+function widened(v: Value): string {
+  return `${operand(v)}::${v.kind === "real" ? "double precision" : "bigint"}`;
+}
+
+/** SQLite's division by zero is NULL. */
+function divisor(v: Value): string {
+  if (v.constant !== null && Number(v.constant) !== 0) return factor(v);
+  return `NULLIF(${v.sql}, 0)`;
+}
+
+export function bits(operator: string, l: Value, r: Value): Value {
+  const [left, right] = [asNumber(l), asNumber(r)];
+  if (left.kind !== "integer" || right.kind !== "integer")
+    throw new Untranslatable(`${operator} needs integers`);
+  if (operator === "<<" || operator === ">>") {
+    throw new Untranslatable("shifts by negative or large amounts differ between the two databases");
+  }
+  return value("integer", `${operand(left)} ${operator} ${operand(right)}`);
+}
+
+export function negate(v: Value): Value {
+  const number = asNumber(v);
+  if (number.kind === "integer" && number.constant !== null) return integerLiteral(flipped(number.constant));
+  if (number.kind === "real" && number.constant !== null) {
+    return value("real", flipped(number.constant), { constant: flipped(number.constant) });
+  }
+  if (!isNumber(number)) throw new Untranslatable(`it negates ${describe(number)}`);
+  return value(number.kind, `- ${operand(number)}`);
+}
+
+function flipped(digits: string): string {
+  return digits.startsWith("-") ? digits.slice(1) : `-${digits}`;
+}
+
+/** Refuses a COLLATE where it would travel on through an operator by rules of SQLite's own. */
+export function uncollated(v: Value): Value {
+  if (v.collation?.explicit) throw new Untranslatable("it has COLLATE inside a larger expression");
+  return { ...v, collation: null };
+}
+
+const WORDS: Readonly<Record<Kind, string>> = {
+  integer: "an integer",
+  real: "a floating-point number",
+  numeric: "a decimal number",
+  text: "text",
+  boolean: "a boolean",
+  bytea: "a blob",
+  date: "a date",
+  null: "NULL",
+  other: "a column whose type in PostgreSQL is another one",
+};
+
+/** The value's kind in words for a reason. */
+export function describe(v: Value): string {
+  return WORDS[v.kind];
+}

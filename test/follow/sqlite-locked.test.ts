@@ -1,0 +1,62 @@
+// A file in rollback-journal mode whose application holds the exclusive lock most of the time, as one busy writer does.
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { loadConfig } from "#switchback/config/config.js";
+import { Sidecar } from "#switchback/sidecar/sidecar.js";
+import { silentLog } from "#switchback/telemetry/log.js";
+import { type TestDatabase, testDatabase } from "../support/servers.js";
+import { type Outside, python, type TestFile, testFile } from "../support/sqlite.js";
+
+/** Holds the lock for longer than one try of a session that waits briefly. */
+const HOG = `
+import select, sqlite3, sys, time
+db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=20)
+print("ready")
+while not select.select([sys.stdin], [], [], 0)[0]:
+    db.execute("BEGIN EXCLUSIVE")
+    db.execute("UPDATE hog SET n = n + 1")
+    time.sleep(0.35)
+    db.execute("COMMIT")
+    time.sleep(0.07)
+`;
+/** Each column is looked at by its values before its type is decided. */
+const COLUMNS = Array.from({ length: 6 }, (_, i) => `at${i} DATETIME, yes${i} BOOLEAN, short${i} VARCHAR(5)`);
+
+let file: TestFile;
+let database: TestDatabase;
+let hog: Outside;
+
+beforeEach(async () => {
+  file = testFile(
+    `CREATE TABLE hog(id INTEGER PRIMARY KEY, n INTEGER); INSERT INTO hog VALUES (1, 0);
+     CREATE TABLE t(id INTEGER PRIMARY KEY, ${COLUMNS.join(", ")});
+     INSERT INTO t(id, at0, yes0, short0) VALUES (1, '2026-01-02 03:04:05', 1, 'short')`,
+    "delete",
+  );
+  database = await testDatabase(18);
+  hog = python(HOG, [file.path]);
+  await hog.line();
+});
+afterEach(async () => {
+  hog.kill();
+  await database.drop();
+  file.remove();
+});
+
+test("a first copy reads the file in the writer's rests", async () => {
+  const yaml = join(file.folder, "switchback.yaml");
+  writeFileSync(
+    yaml,
+    JSON.stringify({ sources: [{ name: "app", sqlite: file.path }], postgres: { url: database.url } }),
+  );
+  const config = loadConfig({ config: yaml }, {}, file.folder);
+  if (!config.postgres) throw new Error("no server");
+  const sidecar = new Sidecar(config, config.postgres, silentLog(), { table() {}, phase() {}, done() {} });
+  try {
+    await sidecar.backfill(AbortSignal.timeout(50_000), true);
+  } finally {
+    await sidecar.close();
+  }
+  expect(await database.query("SELECT id, yes0 FROM t")).toEqual([{ id: "1", yes0: true }]);
+});

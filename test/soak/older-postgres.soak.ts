@@ -235,7 +235,7 @@ test("the same under a sidecar that goes on running: it halts", async () => {
   expect(home()).toContain("switchback: writes have moved to PostgreSQL (epoch 1)");
 });
 
-test("a new database for a file that had moved before: its copy begins anew", async () => {
+test("a new database for a file that had moved before: refused, and adopted on purpose its copy begins again", async () => {
   await flip("cutover");
   expect(await away()).toBe("taken");
   await flip("revert");
@@ -243,6 +243,10 @@ test("a new database for a file that had moved before: its copy begins anew", as
   const fresh = await server.database();
   const next = await Sidecar.prepare({ sqlite: file.path, url: fresh.url });
   try {
+    const refused = await next.cli(["backfill"]);
+    expect(`${refused.code} ${refused.stderr}`).toMatch(/^4 .*SOURCE_FOREIGN/);
+    const adopted = await next.cli(["backfill", "--adopt-file"]);
+    expect(adopted.code, adopted.stderr).toBe(0);
     next.start();
     await next.waitPhase("streaming");
     expect((await next.cli(["verify"])).code).toBe(0);

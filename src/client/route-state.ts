@@ -47,7 +47,7 @@ export type RouteState =
   | (Evidence & {
       readonly kind: "paused";
       readonly epoch: number;
-      /** The store that had the writes before the pause; null where nobody here saw it begin. */
+      /** The store that had the writes before the pause; null where its beginning was not seen. */
       readonly lastWriter: StoreName | null;
     });
 

@@ -80,7 +80,7 @@ export class FlipController {
     this.inDoubt = false;
   }
 
-  /** From now on nothing is flipped; whoever asks is told why. */
+  /** From now on nothing is flipped, and every request is answered with the reason. */
   halted(problem: Problem): void {
     this.life.halt(problem);
   }

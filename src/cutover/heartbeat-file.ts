@@ -131,7 +131,7 @@ export class Heartbeat {
         writeFileSync(next, `${JSON.stringify(sign)}\n`);
         renameSync(next, file);
       } catch {
-        // A full disk must not end a flip; whoever asked is told by the route. A flag's folder may be read-only.
+        // A full disk must not end a flip; the route tells what came of it. A flag's folder may be read-only.
       }
     }
   }

@@ -14,6 +14,8 @@ export default defineConfig({
           include: ["test/**/*.unit.test.ts"],
           pool: "threads",
           isolate: false,
+          // Groups run one after the other. Projects with different numbers of workers cannot share one.
+          sequence: { groupOrder: 0 },
         },
       },
       {
@@ -32,6 +34,7 @@ export default defineConfig({
           // Two cores: two files at a time keep the servers busy without starving timing-sensitive tests.
           maxWorkers: 2,
           pool: "forks",
+          sequence: { groupOrder: 1 },
         },
       },
     ],

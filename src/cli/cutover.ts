@@ -3,7 +3,7 @@
 import { DURATION, durationMs } from "../config/file.js";
 import { nameOf } from "../cutover/controller.js";
 import type { Desired } from "../cutover/flag-file.js";
-import { type Outcome, requestFlip } from "../cutover/request.js";
+import { type CutoverOutcome, requestFlip } from "../cutover/request.js";
 import { SwitchbackError } from "../errors.js";
 import { type Context, type ExitCode, requirePostgres } from "./command.js";
 
@@ -31,11 +31,11 @@ async function ask(context: Context, to: Desired, options: FlipCommandOptions): 
 }
 
 /** The contract's document. */
-export function documentOf({ there: _, ...outcome }: Outcome, sources: readonly string[]): unknown {
+export function documentOf({ there: _, ...outcome }: CutoverOutcome, sources: readonly string[]): unknown {
   return { ...outcome, sources };
 }
 
-function sentence(to: Desired, { flipped, there, epoch, pauseMs, reason }: Outcome): string {
+function sentence(to: Desired, { flipped, there, epoch, pauseMs, reason }: CutoverOutcome): string {
   if (flipped)
     return `writes go to ${nameOf(to)} (epoch ${epoch})${pauseMs === undefined ? "" : `; they paused for ${pauseMs.toFixed(1)} ms`}`;
   if (there) return `${reason} (epoch ${epoch})`;

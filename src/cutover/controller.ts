@@ -7,12 +7,12 @@ import type { Gate } from "../protocol/contract.js";
 import { type FlipResult, flip } from "../protocol/flip.js";
 import { pause, shared, untilAborted } from "../retry.js";
 import type { Problem, Route, Served } from "../status.js";
-import type { FlipResult as Counted } from "../telemetry/metrics.js";
+import type { FlipOutcome } from "../telemetry/metrics.js";
 import { type Desired, FlagWatch } from "./flag-file.js";
 import { Heartbeat } from "./heartbeat-file.js";
 
 /** Everything a flip in one direction needs of the sidecar. */
-export interface Direction<T> {
+export interface FlipDirection<T> {
   readonly to: Desired;
   /** True for the moment after a start or a flip in which the links are being set up. */
   starting(): boolean;
@@ -34,7 +34,7 @@ export interface SwitchingOptions {
   readonly route: () => Route;
   readonly serves: () => Served;
   readonly publish: (route: Omit<Route, "changedAt">, durable: boolean) => void;
-  readonly count: (result: Counted, pauseMs: number | null) => void;
+  readonly count: (result: FlipOutcome, pauseMs: number | null) => void;
 }
 
 /** A refused flip is looked at again this soon while the flag stays. */
@@ -102,7 +102,7 @@ export class FlipController {
    * Waits until the flag asks for this direction, and flips; returns once a flip was tried, when the followers go
    * home. @throws SwitchbackError FLIP_IN_DOUBT and whatever keeps the store that had the writes from reopening
    */
-  async serve<T>(direction: Direction<T>, signal: AbortSignal): Promise<void> {
+  async serve<T>(direction: FlipDirection<T>, signal: AbortSignal): Promise<void> {
     try {
       while (!signal.aborted) {
         if (!(await this.wanted(direction.to, signal))) continue;
@@ -141,7 +141,7 @@ export class FlipController {
   }
 
   /** True when the links were stopped for it. */
-  private async attempt<T>(direction: Direction<T>, signal: AbortSignal): Promise<boolean> {
+  private async attempt<T>(direction: FlipDirection<T>, signal: AbortSignal): Promise<boolean> {
     const { to } = direction;
     const stop = this.stopSignal(to, signal);
     try {
@@ -164,7 +164,7 @@ export class FlipController {
 
   /** Everything before the pause: null when a precondition does not hold, a result when it failed. */
   private async approach<T>(
-    direction: Direction<T>,
+    direction: FlipDirection<T>,
     signal: AbortSignal,
   ): Promise<{ from: Gate; to: Gate; held: readonly T[] } | (FlipResult & { flipped: false }) | null> {
     const { to } = direction;
@@ -191,7 +191,7 @@ export class FlipController {
 
   /** The flip. What it throws leaves a store closed: only the stores' records can tell how to go on. */
   private async flipped<T>(
-    direction: Direction<T>,
+    direction: FlipDirection<T>,
     { from, to, held }: { from: Gate; to: Gate; held: readonly T[] },
     signal: AbortSignal,
   ): Promise<FlipResult> {

@@ -9,7 +9,7 @@ import type { Problem, Served } from "../status.js";
 import type { Desired } from "./flag-file.js";
 import { described, sameSources } from "./served.js";
 
-export interface Answer {
+export interface FlipAnswer {
   /** Counts the answers of one sidecar. */
   readonly n: number;
   readonly to: Desired;
@@ -27,7 +27,7 @@ export interface HeartbeatRecord {
   readonly since: string;
   /** Absent in the sign of an earlier version. */
   readonly serves?: Served;
-  readonly answer: Answer | null;
+  readonly answer: FlipAnswer | null;
   /** Why it does nothing more until it is restarted; absent while it works. */
   readonly halted?: Problem;
 }
@@ -44,7 +44,7 @@ export function heartbeatFile(file: string): string {
 export class Heartbeat {
   private readonly files: readonly string[];
   private readonly since = new Date().toISOString();
-  private answered: Answer | null = null;
+  private answered: FlipAnswer | null = null;
   private halted: Problem | null = null;
   private timer: NodeJS.Timeout | null = null;
 
@@ -84,7 +84,7 @@ export class Heartbeat {
     this.timer.unref();
   }
 
-  answer(answer: Omit<Answer, "n" | "at">): void {
+  answer(answer: Omit<FlipAnswer, "n" | "at">): void {
     this.answered = { n: (this.answered?.n ?? 0) + 1, at: new Date().toISOString(), ...answer };
     this.write();
   }
@@ -94,7 +94,7 @@ export class Heartbeat {
     this.write();
   }
 
-  get last(): Answer | null {
+  get last(): FlipAnswer | null {
     return this.answered;
   }
 

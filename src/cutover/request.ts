@@ -6,7 +6,7 @@ import { pause } from "../retry.js";
 import type { Problem } from "../status.js";
 import { nameOf, WITHDRAWN } from "./controller.js";
 import { type Desired, readFlag, writeFlag } from "./flag-file.js";
-import { type Answer, readHeartbeat } from "./heartbeat-file.js";
+import { type FlipAnswer, readHeartbeat } from "./heartbeat-file.js";
 import { readRoute } from "./route-file.js";
 import { assertServes } from "./served.js";
 
@@ -21,7 +21,7 @@ export interface RequestOptions {
 }
 
 /** What `cutover --json` and `revert --json` print, and POST /cutover and /revert answer. */
-export interface Outcome {
+export interface CutoverOutcome {
   readonly flipped: boolean;
   readonly epoch: number;
   readonly pauseMs?: number;
@@ -39,7 +39,7 @@ const ARRIVED_MS = 500;
 const SETTLE_MS = 2_000;
 
 /** @throws SwitchbackError NO_SIDECAR, OTHER_SIDECAR, FLAG_READ_ONLY, FLAG_UNREADABLE */
-export async function requestFlip(options: RequestOptions): Promise<Outcome> {
+export async function requestFlip(options: RequestOptions): Promise<CutoverOutcome> {
   const { flagFile, routeFile, to, timeoutMs, signal } = options;
   const life = readHeartbeat(routeFile);
   if (!life) {
@@ -86,12 +86,12 @@ export async function requestFlip(options: RequestOptions): Promise<Outcome> {
   };
 }
 
-function refusal({ epoch, pauseMs, reason }: Omit<Answer, "n" | "at">): Outcome {
+function refusal({ epoch, pauseMs, reason }: Omit<FlipAnswer, "n" | "at">): CutoverOutcome {
   return { flipped: false, epoch, pauseMs, reason: reason ?? "it said no reason", there: false };
 }
 
 /** A halted sidecar does nothing more, so nobody has to wait. */
-function haltedAnswer({ routeFile, to }: RequestOptions, problem: Problem): Omit<Answer, "n" | "at"> {
+function haltedAnswer({ routeFile, to }: RequestOptions, problem: Problem): Omit<FlipAnswer, "n" | "at"> {
   const reason = haltedError(problem).message;
   return { to, flipped: false, epoch: readRoute(routeFile)?.epoch ?? 0, pauseMs: 0, reason };
 }
@@ -111,7 +111,7 @@ async function waitFor(
   options: RequestOptions,
   before: { readonly since: string; readonly n: number },
   ms: number,
-): Promise<Omit<Answer, "n" | "at"> | null> {
+): Promise<Omit<FlipAnswer, "n" | "at"> | null> {
   const { to, routeFile } = options;
   let arrivedMs: number | null = null;
   const until = performance.now() + ms;

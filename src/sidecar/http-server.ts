@@ -10,7 +10,7 @@ import type { Route, Status } from "../status.js";
 import { mask } from "../telemetry/redact.js";
 
 /** What an action came to: `done` false means that the answer is no, with the reason in the body. */
-export interface Outcome {
+export interface ActionResult {
   readonly done: boolean;
   readonly body: unknown;
 }
@@ -24,9 +24,9 @@ export interface Answers {
   metrics(): Promise<string>;
   /** The page at `/`; a plain list of addresses without it. */
   page?(): { readonly type: string; readonly body: string };
-  cutover?(): Promise<Outcome>;
-  revert?(): Promise<Outcome>;
-  verify?(): Promise<Outcome>;
+  cutover?(): Promise<ActionResult>;
+  revert?(): Promise<ActionResult>;
+  verify?(): Promise<ActionResult>;
 }
 
 export interface ServerOptions {
@@ -126,7 +126,7 @@ function close(server: Server): Promise<void> {
 function routesOf(answers: Answers, token: string | null): Map<string, Map<string, Handler>> {
   const expected = token === null ? null : digest(token);
   const get = (handler: Handler) => new Map([["GET", handler]]);
-  const post = (act: (() => Promise<Outcome>) | undefined) =>
+  const post = (act: (() => Promise<ActionResult>) | undefined) =>
     new Map<string, Handler>([["POST", (request) => action(request, expected, act)]]);
   return new Map([
     ["/", get(() => (answers.page ? { status: 200, ...answers.page() } : text(200, ADDRESSES)))],
@@ -173,7 +173,7 @@ function ready(answers: Answers): Reply {
 async function action(
   request: IncomingMessage,
   expected: Buffer | null,
-  act: (() => Promise<Outcome>) | undefined,
+  act: (() => Promise<ActionResult>) | undefined,
 ): Promise<Reply> {
   if (!expected)
     return problem(

@@ -18,7 +18,7 @@ import { next, type Phase, type PhaseEvent, STARTING, slowest } from "../protoco
 import { BACKOFF, type Backoff, Outage, pause, pauseMs, shared } from "../retry.js";
 import { explained } from "../sqlite/connection.js";
 import type { Problem, Route, Status } from "../status.js";
-import { createMetrics, type FlipResult as FlipOutcome, type Metrics } from "../telemetry/metrics.js";
+import { createMetrics, type FlipOutcome, type Metrics } from "../telemetry/metrics.js";
 import { type Progress, withPrefix } from "../telemetry/progress.js";
 import { VERSION } from "../version.js";
 import { ClosedDoors, guarded } from "./closed-files.js";

@@ -115,15 +115,15 @@ interface LabelValues {
   readonly phase: PhaseName;
   readonly writes: Writes;
   readonly direction: Direction;
-  readonly result: FlipResult;
+  readonly result: FlipOutcome;
 }
 
 export const DIRECTIONS = ["to_postgres", "to_sqlite"] as const;
 export type Direction = (typeof DIRECTIONS)[number];
 
 /** flipped: writes moved · retreated: they stayed where they were · refused: a precondition did not hold. */
-export const FLIP_RESULTS = ["flipped", "retreated", "refused"] as const;
-export type FlipResult = (typeof FLIP_RESULTS)[number];
+export const FLIP_OUTCOMES = ["flipped", "retreated", "refused"] as const;
+export type FlipOutcome = (typeof FLIP_OUTCOMES)[number];
 
 export type MetricName = keyof typeof METRICS;
 type OfType<T> = { [N in MetricName]: (typeof METRICS)[N]["type"] extends T ? N : never }[MetricName];
@@ -212,7 +212,7 @@ export function createMetrics(): Metrics {
     metrics.phase("starting");
     metrics.route("sqlite", 0);
     // A counter that appears only with its first event hides that event from rate().
-    for (const result of FLIP_RESULTS) metrics.add("switchback_flips_total", 0, { result });
+    for (const result of FLIP_OUTCOMES) metrics.add("switchback_flips_total", 0, { result });
     return metrics;
   };
 

@@ -7,7 +7,7 @@ import { PHASES } from "#switchback/status.js";
 import {
   createMetrics,
   DIRECTIONS,
-  FLIP_RESULTS,
+  FLIP_OUTCOMES,
   METRICS,
   type Metrics,
 } from "#switchback/telemetry/metrics.js";
@@ -175,7 +175,7 @@ test("counters start at 0, sources stand apart, a dropped table's series go", as
     ({ name, labels }) => name === "switchback_flips_total" && labels.source === "one",
   );
   expect(flips.map(({ labels, value }) => [labels.result, value])).toEqual(
-    FLIP_RESULTS.map((result) => [result, 0]),
+    FLIP_OUTCOMES.map((result) => [result, 0]),
   );
   expect(
     samples.filter(({ labels }) => labels.table === "t").map(({ labels, value }) => [labels.source, value]),

@@ -7,7 +7,7 @@ import { parseType } from "../../schema/pg-types.js";
 import type { TargetColumn, TargetTable } from "./tables.js";
 
 /** A finding without its source and table. */
-export type Answer = Omit<Finding, "source" | "table">;
+export type TableFinding = Omit<Finding, "source" | "table">;
 
 export interface ExistingColumn {
   readonly name: string;
@@ -42,10 +42,10 @@ const MISMATCH_REMEDY =
   "Drop or rename the existing table, correct the mapping, or use `target: adopt` for tables that your migrations made.";
 
 /** For `create`: the table must be as CREATE TABLE would make it. */
-export function matches(table: TargetTable, existing: Existing): Answer[] {
+export function matches(table: TargetTable, existing: Existing): TableFinding[] {
   const wrong = wrongKind(existing);
   if (wrong) return [wrong];
-  const answers: Answer[] = [];
+  const answers: TableFinding[] = [];
   const mismatch = (column: string, message: string): void => {
     answers.push({ severity: "blocker", code: "target-mismatch", column, message, remedy: MISMATCH_REMEDY });
   };
@@ -68,7 +68,7 @@ export function matches(table: TargetTable, existing: Existing): Answer[] {
 }
 
 /** For `adopt`: the table is the application's; it must hold what SQLite holds. */
-export function adopt(table: TargetTable, existing: Existing): Answer[] {
+export function adopt(table: TargetTable, existing: Existing): TableFinding[] {
   const wrong = wrongKind(existing);
   if (wrong) return [wrong];
   return [
@@ -83,9 +83,9 @@ export function adopt(table: TargetTable, existing: Existing): Answer[] {
 function adoptColumn(
   existing: Existing,
   { target: name, codec: { type }, notNull }: ColumnMapping,
-): Answer[] {
+): TableFinding[] {
   const have = existing.columns.find((column) => column.name === name);
-  const blocker = (message: string, remedy: string): Answer => ({
+  const blocker = (message: string, remedy: string): TableFinding => ({
     severity: "blocker",
     code: "target-mismatch",
     column: name,
@@ -100,7 +100,7 @@ function adoptColumn(
       ),
     ];
   }
-  const answers: Answer[] = [];
+  const answers: TableFinding[] = [];
   if (have.generated !== "") {
     answers.push(
       blocker(
@@ -156,8 +156,8 @@ export function canHold(have: string, want: string): boolean {
 }
 
 /** Columns that the mapping does not fill. */
-function extraColumns(table: TargetTable, existing: Existing): Answer[] {
-  return existing.columns.flatMap((have): Answer[] => {
+function extraColumns(table: TargetTable, existing: Existing): TableFinding[] {
+  return existing.columns.flatMap((have): TableFinding[] => {
     const mapped = table.mapping.columns.some((column) => column.target === have.name);
     if (mapped || !have.not_null || have.has_default || have.identity !== "" || have.generated !== "")
       return [];
@@ -173,11 +173,11 @@ function extraColumns(table: TargetTable, existing: Existing): Answer[] {
   });
 }
 
-function adoptKey(table: TargetTable, existing: Existing): Answer[] {
+function adoptKey(table: TargetTable, existing: Existing): TableFinding[] {
   const have = keyColumns(existing);
   const want = table.mapping.key.map((column) => column.target);
   const loose = existing.columns.filter((column) => column.loose && want.includes(column.name));
-  const answers: Answer[] = loose.map((column) => ({
+  const answers: TableFinding[] = loose.map((column) => ({
     severity: "blocker",
     code: "target-loose-key",
     column: column.name,
@@ -197,7 +197,7 @@ function adoptKey(table: TargetTable, existing: Existing): Answer[] {
   return [...answers, { severity: "blocker", code: "target-key", message: reason, remedy }];
 }
 
-function wrongKind(existing: Existing): Answer | null {
+function wrongKind(existing: Existing): TableFinding | null {
   if (existing.kind === "r" || existing.kind === "p") return null;
   return {
     severity: "blocker",
@@ -207,8 +207,8 @@ function wrongKind(existing: Existing): Answer | null {
   };
 }
 
-function ownership(existing: Existing): Answer[] {
-  const answers: Answer[] = [];
+function ownership(existing: Existing): TableFinding[] {
+  const answers: TableFinding[] = [];
   if (!existing.owned) {
     answers.push({
       severity: "blocker",
@@ -238,8 +238,8 @@ function ownership(existing: Existing): Answer[] {
   return answers;
 }
 
-function notes(existing: Existing): Answer[] {
-  const answers: Answer[] = [];
+function notes(existing: Existing): TableFinding[] {
+  const answers: TableFinding[] = [];
   if (existing.triggers.length > 0) {
     answers.push({
       severity: "note",

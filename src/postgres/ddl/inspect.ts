@@ -7,7 +7,7 @@ import { quote } from "../../schema/model.js";
 import { sql } from "../../sql-files.js";
 import { sequenceFindings } from "../sequences.js";
 import { rowSecurity } from "../trigger-check.js";
-import { type Answer, adopt, type Existing, type ExistingColumn, matches } from "./inspect-table.js";
+import { adopt, type Existing, type ExistingColumn, matches, type TableFinding } from "./inspect-table.js";
 import type { TargetTable } from "./tables.js";
 
 /** `absent`: to be created. `exists`: fits as it is. `blocked`: a finding of severity blocker says why. */
@@ -108,7 +108,7 @@ export async function inspectTarget(
   return { findings, tables: states };
 }
 
-function judge(table: TargetTable, existing: Existing, target: "create" | "adopt"): Answer[] {
+function judge(table: TargetTable, existing: Existing, target: "create" | "adopt"): TableFinding[] {
   return target === "create" ? matches(table, existing) : adopt(table, existing);
 }
 
@@ -116,13 +116,13 @@ async function inspectServer(
   client: pg.ClientBase,
   schemas: readonly string[],
   target: string,
-): Promise<Answer[]> {
+): Promise<TableFinding[]> {
   const server = (await client.query<ServerRow>(sql("postgres/schema/server"))).rows[0];
   if (!server) return [];
   const present = (
     await client.query<SchemaRow>(sql("postgres/schema/schemas"), [[...schemas, CONTROL_SCHEMA]])
   ).rows;
-  const answers: Answer[] = [];
+  const answers: TableFinding[] = [];
   const block = (code: string, message: string, remedy: string): void => {
     answers.push({ severity: "blocker", code, message, remedy });
   };
@@ -211,7 +211,7 @@ async function readExisting(
   return existing;
 }
 
-function missing({ mapping }: TargetTable): Answer {
+function missing({ mapping }: TargetTable): TableFinding {
   return {
     severity: "blocker",
     code: "target-missing",
@@ -221,7 +221,7 @@ function missing({ mapping }: TargetTable): Answer {
 }
 
 /** An existing table that fits may be used, so long as nothing in it can be overwritten. */
-async function emptiness(client: pg.ClientBase, { mapping }: TargetTable): Promise<Answer[]> {
+async function emptiness(client: pg.ClientBase, { mapping }: TargetTable): Promise<TableFinding[]> {
   const relation = `${quote(mapping.schema)}.${quote(mapping.target)}`;
   const some = await client.query(`SELECT 1 FROM ${relation} LIMIT 1`);
   if (some.rows.length === 0) return [];
@@ -242,7 +242,7 @@ async function nameClashes(
   tables: readonly TargetTable[],
   schemas: readonly string[],
   leaving: ReadonlySet<string>,
-): Promise<Answer[]> {
+): Promise<TableFinding[]> {
   const wanted = new Map<string, string>();
   for (const { mapping, primaryKey, indexes } of tables) {
     for (const { name } of [primaryKey, ...indexes])

@@ -23,9 +23,9 @@ export interface Fault {
 }
 
 /** What became of a write: `collided` when another row has one of the row's unique values at the moment. */
-export type Outcome = "written" | { readonly kind: "collided" | "refused"; readonly fault: Fault };
+export type WriteOutcome = "written" | { readonly kind: "collided" | "refused"; readonly fault: Fault };
 
-const COLLIDED: Outcome = {
+const COLLIDED: WriteOutcome = {
   kind: "collided",
   fault: { column: null, reason: "SQLite refuses it: another row holds one of its unique values" },
 };
@@ -100,7 +100,7 @@ export class RowStatements {
   }
 
   /** `values` are those of the writable columns; a null `rowid` lets SQLite choose one. */
-  insert(values: readonly SqliteValue[], rowid: bigint | null): Outcome {
+  insert(values: readonly SqliteValue[], rowid: bigint | null): WriteOutcome {
     return this.write(this.inserting, this.rowidSource === null ? values : [...values, rowid]);
   }
 
@@ -112,7 +112,7 @@ export class RowStatements {
     values: readonly SqliteValue[],
     rowid: bigint | null,
     yields: (key: readonly SqliteValue[]) => boolean,
-  ): Outcome {
+  ): WriteOutcome {
     const { table, key } = this.mapping;
     const columns = key.map((_, i) => `k${i}`).join(", ");
     const old = key.map((column) => `OLD.${column.source}`).join(", ");
@@ -141,7 +141,11 @@ export class RowStatements {
   }
 
   /** Sets the columns at `places` of `mapping.columns`, in place. */
-  update(key: readonly SqliteValue[], places: readonly number[], values: readonly SqliteValue[]): Outcome {
+  update(
+    key: readonly SqliteValue[],
+    places: readonly number[],
+    values: readonly SqliteValue[],
+  ): WriteOutcome {
     const name = places.join();
     let statement = this.updates.get(name);
     if (!statement) {
@@ -155,11 +159,11 @@ export class RowStatements {
     return this.writeWith(statement, [...this.text.bind(values), ...this.bound(key)]);
   }
 
-  private write(statement: Database.Statement<unknown[]>, values: readonly SqliteValue[]): Outcome {
+  private write(statement: Database.Statement<unknown[]>, values: readonly SqliteValue[]): WriteOutcome {
     return this.writeWith(statement, this.text.bind(values));
   }
 
-  private writeWith(statement: Database.Statement<unknown[]>, parameters: readonly unknown[]): Outcome {
+  private writeWith(statement: Database.Statement<unknown[]>, parameters: readonly unknown[]): WriteOutcome {
     try {
       const { changes } = statement.run(...parameters);
       if (changes !== 1) throw this.miscounted("write", changes);
@@ -231,7 +235,7 @@ function keyTerms(table: Table, column: ColumnMapping, slot: string): string[] {
 const OF_THE_VALUES = /malformed JSON|bad JSON path|JSON path error|integer overflow|pattern too complex/;
 
 /** What an error says of the row that was written; null when it is not about the row. */
-function outcomeOf(error: unknown, table: Table): Outcome | null {
+function outcomeOf(error: unknown, table: Table): WriteOutcome | null {
   if (!(error instanceof Database.SqliteError)) return null;
   const fault = { column: columnIn(error.message, table), reason: `SQLite refuses it: ${error.message}` };
   switch (error.code) {

@@ -11,7 +11,7 @@ import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
 import { decodeKey, encodedKeyText, encodeValue, keyIndexes, keyText } from "../../mapping/row-format.js";
 import type { EncodedRow, RefusedRow } from "../../protocol/contract.js";
 import { raiseIdCeiling } from "../autoincrement.js";
-import { type Fault, type Outcome, type PresentRow, RowStatements } from "./row-statements.js";
+import { type Fault, type PresentRow, RowStatements, type WriteOutcome } from "./row-statements.js";
 import { type DeferredRow, UniqueConflicts } from "./unique-conflicts.js";
 
 /** The rows of one table in quarantine, those of the present window included. */
@@ -161,8 +161,8 @@ export class TableReplay {
   private checked(
     key: readonly SqliteValue[],
     expected: readonly (string | null)[],
-    write: () => Outcome,
-  ): Outcome {
+    write: () => WriteOutcome,
+  ): WriteOutcome {
     if (expected.length === 0) return write();
     this.db.exec("SAVEPOINT switchback_row");
     try {

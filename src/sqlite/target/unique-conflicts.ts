@@ -7,7 +7,7 @@
 import type Database from "better-sqlite3";
 import type { SqliteValue } from "../../codec/codec.js";
 import { exactValues, StoredText } from "../../codec/stored-text.js";
-import type { Fault, Outcome } from "./row-statements.js";
+import type { Fault, WriteOutcome } from "./row-statements.js";
 
 export interface DeferredRow {
   readonly key: readonly SqliteValue[];
@@ -23,7 +23,7 @@ export interface DeferredRow {
 /** What is done to the table itself. */
 export interface Placing {
   remove(key: readonly SqliteValue[]): void;
-  insert(row: DeferredRow): Outcome;
+  insert(row: DeferredRow): WriteOutcome;
   /** Told once of each row that cannot be placed, when its older version is back. */
   refuse(key: readonly SqliteValue[], fault: Fault): void;
 }

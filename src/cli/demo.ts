@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { nameOf } from "../cutover/controller.js";
 import { count } from "../demo/ledger.js";
 import { command, type Move, SidecarProcess, TillProcess } from "../demo/processes.js";
-import { conclude, judge, NotHeld, type Proof, type Turn, whole } from "../demo/proof.js";
+import { conclude, failuresOf, NotHeld, type Proof, type Turn, whole } from "../demo/proof.js";
 import { readReceipts, tryWriting, watchBalance, watchLag } from "../demo/reader.js";
 import { makeShop } from "../demo/shop.js";
 import { openPostgresStore, openSqliteStore, type ShopStore } from "../demo/stores.js";
@@ -48,7 +48,7 @@ export async function demo(context: Context): Promise<ExitCode> {
   };
   try {
     const proof = await perform(folder, context.signal, say, closing);
-    const failures = judge(proof);
+    const failures = failuresOf(proof);
     if (context.json) context.out(JSON.stringify({ held: failures.length === 0, failures, ...proof }));
     else say(conclude(proof, failures));
     return failures.length === 0 ? 0 : 1;

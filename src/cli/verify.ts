@@ -3,9 +3,9 @@
 import { readHeartbeat } from "../cutover/heartbeat-file.js";
 import { haltedError } from "../cutover/request.js";
 import { counted } from "../findings.js";
-import { wordsOf } from "../postgres/ddl/shape-difference.js";
+import { describeDifference } from "../postgres/ddl/shape-difference.js";
 import { Sidecar } from "../sidecar/sidecar.js";
-import { type Verdict, Verification } from "../sidecar/verification.js";
+import { Verification, type VerificationResult } from "../sidecar/verification.js";
 import { type Context, type ExitCode, requirePostgres } from "./command.js";
 
 export interface VerifyCommandOptions {
@@ -16,7 +16,7 @@ export interface VerifyCommandOptions {
 export async function verify(context: Context, options: VerifyCommandOptions): Promise<ExitCode> {
   const { config, signal } = context;
   const postgres = requirePostgres(config);
-  const verdicts: Verdict[] = [];
+  const verdicts: VerificationResult[] = [];
   for (const source of config.sources) {
     context.progress.phase(`${source.name}: comparing`);
     const verification = await Verification.open({
@@ -54,7 +54,7 @@ async function catchUp({ config, log, signal }: Context): Promise<void> {
 }
 
 /** One source's verdict is the document; several stand side by side under the common answer. */
-export function verdictDocument(verdicts: readonly Verdict[]): unknown {
+export function verdictDocument(verdicts: readonly VerificationResult[]): unknown {
   const equal = verdicts.every((verdict) => verdict.equal);
   const [first] = verdicts;
   if (verdicts.length === 1 && first) return first;
@@ -67,7 +67,7 @@ export function verdictDocument(verdicts: readonly Verdict[]): unknown {
   };
 }
 
-function print(context: Context, verdicts: readonly Verdict[]): void {
+function print(context: Context, verdicts: readonly VerificationResult[]): void {
   for (const { source, equal, writes, position, inFlight, tables, shape } of verdicts) {
     const [ours, copy] = writes === "sqlite" ? ["SQLite", "PostgreSQL"] : ["PostgreSQL", "SQLite"];
     const rows = tables.reduce((sum, table) => sum + table.source, 0);
@@ -90,7 +90,7 @@ function print(context: Context, verdicts: readonly Verdict[]): void {
       for (const { kind, key, reason } of table.examples)
         context.out(`    ${kind} ${key}${reason ? `: ${reason}` : ""}`);
     }
-    for (const difference of shape) context.out(`  ${wordsOf(difference)}`);
+    for (const difference of shape) context.out(`  ${describeDifference(difference)}`);
     if (shape.length > 0)
       context.out(
         "  Restart the sidecar: it gives its tables the shape of a fresh copy. What it leaves is not its own: drop it in PostgreSQL, or add it in SQLite.",

@@ -2,7 +2,7 @@
 // on a new connection. It owns the one case in which the number proves nothing: a server that crashed may give
 // numbers of transactions that it forgot to others. It knows no pool and no route.
 import type pg from "pg";
-import { isLost, sqlState } from "./errors.js";
+import { isLost, reportedSqlState } from "./errors.js";
 import { sleep } from "./store.js";
 
 /** One life of a server: its start, and the processes that live as long as its shared memory does. */
@@ -13,7 +13,7 @@ export interface Era {
   readonly backend: number;
 }
 
-export interface InDoubt {
+export interface DoubtfulCommit {
   readonly id: string;
   readonly era: Era | undefined;
 }
@@ -42,7 +42,7 @@ function same(before: Era | undefined, now: Era): boolean {
 
 /** Asks until there is an answer, at most `waitMs`. */
 export async function resolveOutcome(
-  doubt: InDoubt,
+  doubt: DoubtfulCommit,
   connect: () => pg.Client,
   waitMs: number,
 ): Promise<"committed" | "aborted" | "unknown"> {
@@ -56,7 +56,7 @@ export async function resolveOutcome(
 }
 
 async function askOnce(
-  { id, era }: InDoubt,
+  { id, era }: DoubtfulCommit,
   client: pg.Client,
   end: boolean,
 ): Promise<"committed" | "aborted" | "unknown" | "in progress"> {
@@ -81,7 +81,7 @@ async function askOnce(
     return status === "aborted" || status === "in progress" ? status : "unknown";
   } catch (error) {
     // "transaction ID is in the future": the server crashed and never heard of it.
-    if (sqlState(error) === "22023") return "aborted";
+    if (reportedSqlState(error) === "22023") return "aborted";
     if (isLost(error)) return "in progress";
     return "unknown";
   } finally {

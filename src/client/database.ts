@@ -9,13 +9,13 @@ import {
   ConnectionError,
   closed,
   codeOf,
+  errorMessage,
   fenceEpoch,
-  judge,
+  judgeError,
   QueryError,
   type StoreName,
   TransactionError,
   typed,
-  wordsOf,
 } from "./errors.js";
 import { checked, type Health } from "./health.js";
 import { countRetry, type Metrics, noMetrics } from "./metrics.js";
@@ -44,7 +44,7 @@ const FENCE_PATIENCE_MS = { first: 10, most: 250 };
 
 /** A file that is gone, say, has no record: PostgreSQL has the writes. One that is only locked has. */
 function unlessLocked(error: unknown): null {
-  if (judge(error) === "conflict") throw error;
+  if (judgeError(error) === "conflict") throw error;
   return null;
 }
 
@@ -251,7 +251,7 @@ export class Handle {
         }
         this.metrics[name].retries += 1;
       } catch (error) {
-        const verdict = judge(error);
+        const verdict = judgeError(error);
         if (crowded) this.limit.leave(verdict === "conflict");
         if (verdict === "final") throw this.seen(name, error, sql);
         if (this.closing) throw closed();
@@ -303,12 +303,12 @@ export class Handle {
     times: number,
   ): Error {
     if (verdict === "lost") {
-      const text = `${store} was not reached within ${this.settings.waitMs} ms: ${wordsOf(error)}`;
+      const text = `${store} was not reached within ${this.settings.waitMs} ms: ${errorMessage(error)}`;
       return new ConnectionError(text, { store, cause: error instanceof ClientError ? error.cause : error });
     }
     const text = ofSqlite(error)
-      ? `waited ${this.settings.waitMs} ms for a lock: ${wordsOf(error)}`
-      : `given up after ${times} conflicts with other transactions: ${wordsOf(error)}`;
+      ? `waited ${this.settings.waitMs} ms for a lock: ${errorMessage(error)}`
+      : `given up after ${times} conflicts with other transactions: ${errorMessage(error)}`;
     return new TransactionError(text, { store, cause: error instanceof ClientError ? error.cause : error });
   }
 

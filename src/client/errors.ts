@@ -26,7 +26,7 @@ export class ClientError extends Error {
     super(mask(message), facts.cause === undefined ? undefined : { cause: facts.cause });
     this.store = facts.store;
     this.code = facts.code ?? codeOf(facts.cause);
-    this.sqlState = sqlState(facts.cause);
+    this.sqlState = reportedSqlState(facts.cause);
   }
 }
 
@@ -68,7 +68,7 @@ export class TransactionError extends ClientError {
 }
 
 /** SQLSTATE of what PostgreSQL reported. */
-export function sqlState(error: unknown): string | undefined {
+export function reportedSqlState(error: unknown): string | undefined {
   const code = codeOf(error);
   return code !== undefined && /^(?=.*\d)[0-9A-Z]{5}$/.test(code) ? code : undefined;
 }
@@ -98,8 +98,8 @@ function constraintOf(error: unknown): Constraint | undefined {
 }
 
 /** An error's own words; of several causes the first one's. */
-export function wordsOf(error: unknown): string {
-  if (error instanceof AggregateError && error.errors.length > 0) return wordsOf(error.errors[0]);
+export function errorMessage(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0) return errorMessage(error.errors[0]);
   return error instanceof Error ? error.message || String(codeOf(error)) : String(error);
 }
 
@@ -117,14 +117,14 @@ export function typed(store: StoreName, error: unknown, sql: string | null): unk
   if (error instanceof CallersOwn) return error.error;
   if (error instanceof ClientError || !(error instanceof Error)) return error;
   const facts = { store, cause: error };
-  if (isLost(error) || /^(28|3D)/.test(sqlState(error) ?? "")) {
-    return new ConnectionError(`${store}: ${wordsOf(error)}`, facts);
+  if (isLost(error) || /^(28|3D)/.test(reportedSqlState(error) ?? "")) {
+    return new ConnectionError(`${store}: ${errorMessage(error)}`, facts);
   }
   if (/^SQLITE_(CANTOPEN|NOTADB|CORRUPT|IOERR|READONLY|FULL|PERM)/.test(codeOf(error) ?? "")) {
-    return new ConnectionError(`${store}: ${wordsOf(error)}`, facts);
+    return new ConnectionError(`${store}: ${errorMessage(error)}`, facts);
   }
   const about = sql === null ? "" : ` (in ${shortened(sql)})`;
-  return new QueryError(`${store}: ${wordsOf(error)}${about}`, facts);
+  return new QueryError(`${store}: ${errorMessage(error)}${about}`, facts);
 }
 
 function shortened(sql: string): string {
@@ -151,7 +151,7 @@ export class Lost extends Error {}
  * fence: the writes have moved · conflict: again in the same store · lost: the connection, before anything could be
  * committed · final: the caller's to see.
  */
-export type Verdict = "fence" | "conflict" | "lost" | "final";
+export type ErrorVerdict = "fence" | "conflict" | "lost" | "final";
 
 const FENCE = /^switchback: writes (?:have moved to PostgreSQL|go to SQLite) \(epoch (\d+)\)/;
 const SOCKET = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOST|ENETUNREACH|ENETDOWN|EADDRNOTAVAIL)/;
@@ -159,12 +159,12 @@ const BROKEN =
   /connection (terminated|ended|timeout)|timeout e|not queryable|socket|client (was closed|has enc)/i;
 
 /** Judges what a store threw, also as the cause of an error of this library. */
-export function judge(error: unknown): Verdict {
+export function judgeError(error: unknown): ErrorVerdict {
   if (error instanceof FenceMet) return "fence";
   if (error instanceof Lost) return "lost";
   if (error instanceof ClientError) {
     const decided = error instanceof TransactionError && error.outcome === "unknown";
-    return decided || error.cause === undefined ? "final" : judge(error.cause);
+    return decided || error.cause === undefined ? "final" : judgeError(error.cause);
   }
   if (!(error instanceof Error)) return "final";
   const code = codeOf(error) ?? "";
@@ -186,7 +186,7 @@ export function fenceEpoch(error: unknown): number | null {
 /** True when the connection, not the statement, is at fault and a new one may do better. */
 export function isLost(error: unknown): boolean {
   if (error instanceof AggregateError) return error.errors.some(isLost);
-  const state = sqlState(error);
+  const state = reportedSqlState(error);
   // A pooler's refusal comes as a broken protocol, 08P01; this one will not go away.
   if (error instanceof Error && /statement pooling mode/i.test(error.message)) return false;
   // 53300: too many connections; 57P0x: the server stops, crashed or is starting.

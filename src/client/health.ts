@@ -1,7 +1,7 @@
 // The answer of healthCheck: what the route says and whether each store answers. It tries each store once and repeats
 // nothing.
 import { typed } from "./errors.js";
-import type { Route, RouteFollower } from "./route-follower.js";
+import type { KnownRoute, RouteFollower } from "./route-follower.js";
 import type { Store } from "./store.js";
 
 export interface StoreHealth {
@@ -14,7 +14,7 @@ export interface StoreHealth {
 export interface Health {
   /** The store that reads go to answers, and so does the one that writes go to. A pause is no illness. */
   readonly ok: boolean;
-  readonly route: Route | null;
+  readonly route: KnownRoute | null;
   /** Why the route's file or address cannot be read, if so. */
   readonly routeProblem?: string;
   readonly sqlite: StoreHealth;

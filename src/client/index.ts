@@ -1,7 +1,7 @@
 // The application's library, `sqlite-switchback/client`: one database handle that follows the route between SQLite
 // and PostgreSQL. This file is its surface and nothing else.
 import { Handle } from "./database.js";
-import { type ConnectOptions, settingsOf } from "./options.js";
+import { type ConnectOptions, resolveOptions } from "./options.js";
 
 export type { Handle, Prepared } from "./database.js";
 export {
@@ -23,5 +23,5 @@ export type { Row, Value } from "./values.js";
  * @throws ConnectionError code CONFIGURATION, naming everything that is wrong or missing
  */
 export function connect(options: ConnectOptions = {}): Handle {
-  return new Handle(settingsOf(options, process.env, process.cwd()));
+  return new Handle(resolveOptions(options, process.env, process.cwd()));
 }

@@ -1,5 +1,5 @@
 // What a handle counts. Plain numbers since `connect`, for the application to export as it likes.
-import type { StoreName, Verdict } from "./errors.js";
+import type { ErrorVerdict, StoreName } from "./errors.js";
 
 export interface StoreMetrics {
   /** Statements that only read, outside of transactions. */
@@ -53,14 +53,14 @@ export function noMetrics(): Metrics {
 }
 
 /** An attempt in `name` failed and will be made again. */
-export function countRetry(metrics: Metrics, name: StoreName, verdict: Verdict): void {
+export function countRetry(metrics: Metrics, name: StoreName, verdict: ErrorVerdict): void {
   metrics[name].retries += 1;
   if (verdict === "fence") metrics[name].fences += 1;
   if (verdict === "lost") metrics[name].lost += 1;
 }
 
 /** Runs `wait` and counts it as time spent waiting for the route. */
-export async function counted<T>(metrics: Metrics, wait: () => Promise<T>): Promise<T> {
+export async function countWait<T>(metrics: Metrics, wait: () => Promise<T>): Promise<T> {
   const began = performance.now();
   metrics.waits.now += 1;
   try {

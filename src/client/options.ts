@@ -51,7 +51,7 @@ export interface Settings {
 }
 
 /** @throws ConnectionError code CONFIGURATION with everything that is wrong or missing */
-export function settingsOf(options: ConnectOptions, env: Environment, cwd: string): Settings {
+export function resolveOptions(options: ConnectOptions, env: Environment, cwd: string): Settings {
   const problems: string[] = [];
   const report = (path: string, problem: string) => problems.push(`${path}: ${problem}`);
   const lookup = lookupIn(env, cwd, report);

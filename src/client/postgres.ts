@@ -9,16 +9,16 @@ import {
   ConnectionError,
   closed,
   codeOf,
+  errorMessage,
   isLost,
   Lost,
-  sqlState,
+  reportedSqlState,
   TransactionError,
-  wordsOf,
 } from "./errors.js";
 import type { Isolation } from "./options.js";
 import { forPostgres, postgresTypes } from "./postgres-values.js";
 import { translated } from "./statement.js";
-import type { Claim, Outcome, Session, Store } from "./store.js";
+import type { Claim, Session, StatementResult, Store } from "./store.js";
 import { placedValues, type Row, type Value } from "./values.js";
 
 export interface PostgresOptions {
@@ -103,7 +103,7 @@ export class PostgresStore implements Store {
       client.release();
       return rows[0] ? { writes: rows[0].writes, epoch: Number(rows[0].epoch) } : null;
     } catch (error) {
-      const absent = /^(42P01|3F000|42501)$/.test(sqlState(error) ?? "");
+      const absent = /^(42P01|3F000|42501)$/.test(reportedSqlState(error) ?? "");
       client.release(!absent);
       if (absent) return null;
       throw error;
@@ -134,7 +134,7 @@ export class PostgresStore implements Store {
     const client = await this.fromPool(this.pool).catch((error: unknown) => {
       if (error instanceof ConnectionError) throw error;
       const { host, port, database } = this.options.config;
-      const text = `PostgreSQL at ${host}:${port}/${database}: ${wordsOf(error)}`;
+      const text = `PostgreSQL at ${host}:${port}/${database}: ${errorMessage(error)}`;
       throw new ConnectionError(text, { store: "postgres", cause: error });
     });
     if (this.eras.has(client)) return client;
@@ -255,7 +255,7 @@ export class PostgresStore implements Store {
       throw new Lost("the connection was lost and the transaction with it", { cause: error });
     if (outcome === "unknown") {
       throw new TransactionError(
-        `the connection to PostgreSQL was lost during COMMIT (${wordsOf(error)}), and whether transaction ${id} was committed could not be asked within ${this.options.waitMs} ms: look before doing it again`,
+        `the connection to PostgreSQL was lost during COMMIT (${errorMessage(error)}), and whether transaction ${id} was committed could not be asked within ${this.options.waitMs} ms: look before doing it again`,
         { store: "postgres", cause: error, code: "OUTCOME_UNKNOWN", outcome: "unknown" },
       );
     }
@@ -277,13 +277,13 @@ class PostgresSession implements Session {
     private readonly id: string | null,
   ) {}
 
-  run(sql: string, values: readonly Value[]): Promise<Outcome> {
+  run(sql: string, values: readonly Value[]): Promise<StatementResult> {
     const next = this.last.then(() => this.runNow(sql, values));
     this.last = next.catch(() => {});
     return next;
   }
 
-  private async runNow(sql: string, values: readonly Value[]): Promise<Outcome> {
+  private async runNow(sql: string, values: readonly Value[]): Promise<StatementResult> {
     const { sql: text, slots, parameters, insertsInto, returning, upsert } = translated(sql, "postgres");
     const bound = forPostgres(placedValues(values, slots, parameters));
     const column =

@@ -2,12 +2,12 @@
 // the writes. What it believes is one value, and route-state.ts has the rules by which it changes. It runs no statement
 // of the caller's.
 import { readFileSync } from "node:fs";
-import { ConnectionError, closed, codeOf, type StoreName, wordsOf } from "./errors.js";
-import { counted, type Metrics } from "./metrics.js";
+import { ConnectionError, closed, codeOf, errorMessage, type StoreName } from "./errors.js";
+import { countWait, type Metrics } from "./metrics.js";
 import {
+  type KnownRoute,
   lastWriterOf,
   nextRoute,
-  type Route,
   type RouteEvent,
   type RouteState,
   routeOf,
@@ -16,9 +16,9 @@ import {
 } from "./route-state.js";
 import { type Claim, sleep } from "./store.js";
 
-export type { Route } from "./route-state.js";
+export type { KnownRoute } from "./route-state.js";
 
-export interface Asked {
+export interface RouteRecords {
   /** SQLite's own record, at once; null when it has none or cannot be read. */
   sqlite(): Claim | null;
   /** The same, but a lock is waited for. @throws when the lock stays */
@@ -46,7 +46,7 @@ export class RouteFollower {
 
   constructor(
     private readonly source: string,
-    private readonly asked: Asked,
+    private readonly asked: RouteRecords,
     private readonly metrics: Metrics,
     /** How long a call may wait altogether, for the message. */
     private readonly waitMs: number,
@@ -55,7 +55,7 @@ export class RouteFollower {
   }
 
   /** What is believed now, and why the source could not be read, if so. */
-  get state(): { readonly route: Route | null; readonly problem: string | null } {
+  get state(): { readonly route: KnownRoute | null; readonly problem: string | null } {
     return { route: routeOf(this.believed), problem: this.problem };
   }
 
@@ -120,7 +120,7 @@ export class RouteFollower {
   }
 
   private async until<T>(waitMs: number, ready: () => T | null, awaited: string): Promise<T> {
-    return counted(this.metrics, async () => {
+    return countWait(this.metrics, async () => {
       const began = performance.now();
       for (;;) {
         await sleep(POLL_MS[this.kind]);
@@ -174,7 +174,7 @@ export class RouteFollower {
       if (codeOf(error) === "ENOENT") {
         this.problem = null;
         this.note({ kind: "reported", route: { writes: "sqlite", epoch: 0 } });
-      } else this.problem = `it cannot be read (${codeOf(error) ?? wordsOf(error)})`;
+      } else this.problem = `it cannot be read (${codeOf(error) ?? errorMessage(error)})`;
     }
   }
 
@@ -185,7 +185,7 @@ export class RouteFollower {
       this.hear(await response.text());
     } catch (error) {
       const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
-      this.problem = `it cannot be asked (${wordsOf(cause)})`;
+      this.problem = `it cannot be asked (${errorMessage(cause)})`;
     }
   }
 
@@ -218,7 +218,7 @@ export class RouteFollower {
   }
 }
 
-function parsed(text: string): Route | null {
+function parsed(text: string): KnownRoute | null {
   try {
     const { writes, epoch } = JSON.parse(text) as { writes?: unknown; epoch?: unknown };
     const known = writes === "sqlite" || writes === "postgres" || writes === "paused";

@@ -16,7 +16,7 @@
 // (test/client/route-state.unit.test.ts has one test for each, and the whole table.)
 import type { StoreName } from "./errors.js";
 
-export interface Route {
+export interface KnownRoute {
   readonly writes: StoreName | "paused";
   readonly epoch: number;
 }
@@ -33,7 +33,7 @@ interface Evidence {
   /** The store whose fence contradicts the present belief. */
   readonly fenced: StoreName | null;
   /** What the source said when a fence and the other store's record showed that it was not so. */
-  readonly disproved: Route | null;
+  readonly disproved: KnownRoute | null;
 }
 
 export type RouteState =
@@ -53,7 +53,7 @@ export type RouteState =
 
 export type RouteEvent =
   /** The route file or the sidecar's HTTP answer. */
-  | { readonly kind: "reported"; readonly route: Route }
+  | { readonly kind: "reported"; readonly route: KnownRoute }
   /** A store's record of the route. */
   | { readonly kind: "claimed"; readonly by: StoreName; readonly claim: RouteClaim }
   /** A store refused a write, or said that it has the writes no more. */
@@ -84,7 +84,7 @@ export function nextRoute(state: RouteState, event: RouteEvent): RouteState {
 }
 
 /** The route that is believed; null while it is unknown. */
-export function routeOf(state: RouteState): Route | null {
+export function routeOf(state: RouteState): KnownRoute | null {
   if (state.kind === "unknown") return null;
   return { writes: state.kind === "open" ? state.store : "paused", epoch: state.epoch };
 }
@@ -100,7 +100,7 @@ export function storeFor(state: RouteState, kind: "read" | "write"): StoreName |
   return kind === "read" ? state.lastWriter : null;
 }
 
-function reported(state: RouteState, route: Route): RouteState {
+function reported(state: RouteState, route: KnownRoute): RouteState {
   const { disproved } = state;
   // For example an old file of an earlier installation: it must change before it counts again.
   if (disproved?.writes === route.writes && disproved.epoch === route.epoch) return state;
@@ -128,7 +128,7 @@ function recalled(state: RouteState, { writes, epoch }: RouteClaim): RouteState 
   return { ...noted, lastWriter: writes };
 }
 
-function moved(state: RouteState, { writes, epoch }: Route): RouteState {
+function moved(state: RouteState, { writes, epoch }: KnownRoute): RouteState {
   const { settledEpoch, disproved, fenced } = state;
   const lastWriter = lastWriterOf(state);
   if (writes === "paused") return { kind: "paused", epoch, lastWriter, settledEpoch, fenced, disproved };

@@ -3,10 +3,10 @@
 // done in steps, because better-sqlite3 would hold up the whole process while it waits. It does not know the route,
 // only the file's own record of it.
 import Database from "better-sqlite3";
-import { ConnectionError, closed, codeOf, FenceMet, judge, wordsOf } from "./errors.js";
+import { ConnectionError, closed, codeOf, errorMessage, FenceMet, judgeError } from "./errors.js";
 import { Mutex } from "./mutex.js";
 import { KEPT_CHARACTERS_MAX, translated } from "./statement.js";
-import { type Claim, type Outcome, runAlone, type Session, type Store, sleep } from "./store.js";
+import { type Claim, runAlone, type Session, type StatementResult, type Store, sleep } from "./store.js";
 import { forSqlite, fromSqlite, placedValues, type Row, safeInteger, type Value } from "./values.js";
 
 export interface SqliteOptions {
@@ -98,7 +98,7 @@ export class SqliteStore implements Store {
   }
 
   /** Adds what SQLite knows only as the connection's last number: it may stem from another statement. */
-  private withRowid(sql: string, outcome: Outcome, writer: Connection): Outcome {
+  private withRowid(sql: string, outcome: StatementResult, writer: Connection): StatementResult {
     const { insertsInto, upsert } = translated(sql, "sqlite");
     if (insertsInto === null || upsert || outcome.changes === 0 || !this.hasRowid(insertsInto, writer)) {
       return outcome;
@@ -160,8 +160,8 @@ export class SqliteStore implements Store {
         return work();
       } catch (error) {
         // A snapshot that is too old never becomes young again.
-        const durableCommits = codeOf(error) === "SQLITE_BUSY_SNAPSHOT" || judge(error) !== "conflict";
-        if (durableCommits || performance.now() > until) throw error;
+        const final = codeOf(error) === "SQLITE_BUSY_SNAPSHOT" || judgeError(error) !== "conflict";
+        if (final || performance.now() > until) throw error;
       }
       await sleep(1 + Math.random() * LOCK_POLL_MS);
     }
@@ -184,7 +184,10 @@ class Connection {
       this.database = database;
     } catch (error) {
       database?.close();
-      throw new ConnectionError(`SQLite at ${file}: ${wordsOf(error)}`, { store: "sqlite", cause: error });
+      throw new ConnectionError(`SQLite at ${file}: ${errorMessage(error)}`, {
+        store: "sqlite",
+        cause: error,
+      });
     }
   }
 
@@ -198,7 +201,7 @@ class Connection {
     return made;
   }
 
-  run(sql: string, values: readonly Value[]): Outcome {
+  run(sql: string, values: readonly Value[]): StatementResult {
     const { sql: text, slots, parameters } = translated(sql, "sqlite");
     const bound = forSqlite(placedValues(values, slots, parameters));
     const statement = this.prepared(text);

@@ -109,7 +109,7 @@ function afterNestedComment(sql: string, start: number): number {
  * Translates a statement for a store. A statement with a `$n` outside of literals is not searched for `?`, which
  * is then an operator. @throws QueryError for an empty statement
  */
-export function translate(sql: string, store: StoreName): Translated {
+export function translateStatement(sql: string, store: StoreName): Translated {
   if (typeof sql !== "string") throw new QueryError("a statement is text", { code: "STATEMENT" });
   const list = tokens(sql, store);
   while (list.at(-1)?.text === ";") list.pop();
@@ -192,14 +192,14 @@ export function translated(sql: string, store: StoreName): Translated {
   if (sql?.length > KEPT_CHARACTERS_MAX) {
     const last = long.get(store);
     if (last?.sql === sql) return last.made;
-    const made = translate(sql, store);
+    const made = translateStatement(sql, store);
     long.set(store, { sql, made });
     return made;
   }
   const key = `${store} ${sql}`;
   const known = kept.get(key);
   if (known) return known;
-  const made = translate(sql, store);
+  const made = translateStatement(sql, store);
   if (kept.size >= KEPT_MAX) kept.delete(kept.keys().next().value ?? "");
   kept.set(key, made);
   return made;

@@ -3,7 +3,7 @@
 import type { StoreName } from "./errors.js";
 import type { Row, Value } from "./values.js";
 
-export interface Outcome {
+export interface StatementResult {
   readonly rows: Row[];
   /** Rows inserted, updated or deleted by the statement itself. */
   readonly changes: number;
@@ -18,7 +18,7 @@ export interface Claim {
 
 /** One open transaction. After `commit` or `rollback` it is over, whatever they threw. */
 export interface Session {
-  run(sql: string, values: readonly Value[]): Promise<Outcome>;
+  run(sql: string, values: readonly Value[]): Promise<StatementResult>;
   /** @throws TransactionError with outcome `unknown`; Lost when it is known not to have been committed */
   commit(): Promise<void>;
   /** Never throws: what cannot be rolled back by word is rolled back by closing the connection. */
@@ -37,9 +37,13 @@ export interface Store {
 }
 
 /** One statement as a transaction of its own. */
-export async function runAlone(store: Store, sql: string, values: readonly Value[]): Promise<Outcome> {
+export async function runAlone(
+  store: Store,
+  sql: string,
+  values: readonly Value[],
+): Promise<StatementResult> {
   const session = await store.begin(true);
-  let outcome: Outcome;
+  let outcome: StatementResult;
   try {
     outcome = await session.run(sql, values);
   } catch (error) {

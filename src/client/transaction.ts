@@ -1,9 +1,9 @@
 // One open transaction as the caller sees it, the same in both stores. PostgreSQL gives up a transaction at its first
 // failed statement and SQLite does not: here the first failure ends it in both, unless the caller goes back to a
 // savepoint. It does not know which statements may be repeated; it tells the handle what happened.
-import { CallersOwn, judge, QueryError, type StoreName, TransactionError, typed } from "./errors.js";
+import { CallersOwn, judgeError, QueryError, type StoreName, TransactionError, typed } from "./errors.js";
 import { translated } from "./statement.js";
-import type { Outcome, Session } from "./store.js";
+import type { Session, StatementResult } from "./store.js";
 import type { Row, Value } from "./values.js";
 
 export interface Executed {
@@ -45,7 +45,7 @@ export class OpenTransaction implements Transaction {
     return done;
   }
 
-  private async statement(sql: string, params: readonly Value[]): Promise<Outcome> {
+  private async statement(sql: string, params: readonly Value[]): Promise<StatementResult> {
     if (!this.open)
       throw new TransactionError("the transaction is over", { store: this.store, code: "OVER" });
     const { verb } = translated(sql, this.store);
@@ -61,7 +61,7 @@ export class OpenTransaction implements Transaction {
       if (goesBack) this.wrote = false;
       else if (outcome.changes > 0) this.wrote = true;
       // A fence or a lost connection is not undone by a savepoint.
-      if (goesBack && this.failure !== null && judge(this.failure) === "final") this.failure = null;
+      if (goesBack && this.failure !== null && judgeError(this.failure) === "final") this.failure = null;
       return outcome;
     } catch (error) {
       this.failure ??= typed(this.store, error, sql);
@@ -79,7 +79,7 @@ export class OpenTransaction implements Transaction {
     } catch (error) {
       await this.rollback();
       // What makes the transaction run again counts more than what the caller made of it.
-      throw this.failure !== null && judge(this.failure) !== "final" ? this.failure : this.owned(error);
+      throw this.failure !== null && judgeError(this.failure) !== "final" ? this.failure : this.owned(error);
     }
   }
 

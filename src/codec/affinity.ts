@@ -47,7 +47,7 @@ export function sameValue(a: SqliteValue, b: SqliteValue): boolean {
 }
 
 /** A value in words, for a message: `the text "abc…"`, `the integer 12`. */
-export function describe(value: SqliteValue): string {
+export function describeValue(value: SqliteValue): string {
   if (value === null) return "NULL";
   if (typeof value === "bigint") return `the integer ${value}`;
   if (typeof value === "number") return `the real ${Object.is(value, -0) ? "-0.0" : value}`;

@@ -5,7 +5,7 @@
 // encode(decode(x)) is that text again. So whether a row still holds what PostgreSQL holds is a comparison of
 // texts.
 import type { Affinity } from "../schema/model.js";
-import { describe } from "./affinity.js";
+import { describeValue } from "./affinity.js";
 import { Refusal, type SqliteValue } from "./codec.js";
 
 export type PresentValue = bigint | number | string | Uint8Array;
@@ -18,7 +18,7 @@ export interface ColumnCodec {
 }
 
 export function refuse(value: SqliteValue, why: string): Refusal {
-  return new Refusal(`${describe(value)} ${why}`);
+  return new Refusal(`${describeValue(value)} ${why}`);
 }
 
 /** PostgreSQL holds a value that SQLite has no exact counterpart for in this column. */

@@ -4,7 +4,7 @@
 // never share one PostgreSQL value. What a type means stands in codecs/.
 import type { Affinity } from "../schema/model.js";
 import { parseType } from "../schema/pg-types.js";
-import { describe, sameValue, storedAs } from "./affinity.js";
+import { describeValue, sameValue, storedAs } from "./affinity.js";
 import { anyCodec } from "./any.js";
 import { booleanCodec } from "./boolean.js";
 import { byteaCodec } from "./bytea.js";
@@ -87,7 +87,7 @@ function encode(spec: CodecSpec, inner: ColumnCodec, value: SqliteValue): string
     return new Refusal(`longer than ${spec.bytesMax} bytes, which PostgreSQL cannot index`);
   }
   if (spec.strict && !comesBack(spec, inner, text, value)) {
-    return new Refusal(`${describe(value)} is spelled unlike the rest of a column that identifies rows`);
+    return new Refusal(`${describeValue(value)} is spelled unlike the rest of a column that identifies rows`);
   }
   return text;
 }
@@ -111,5 +111,5 @@ function decode(spec: CodecSpec, inner: ColumnCodec, text: string | null): Sqlit
   // Affinity changes the class, which is fine where the codec sees the same value in the other class.
   const wanted = inner.encode(value);
   if (typeof wanted === "string" && inner.encode(stored) === wanted) return stored;
-  return new Refusal(`SQLite would store ${describe(value)} as ${describe(stored)}`);
+  return new Refusal(`SQLite would store ${describeValue(value)} as ${describeValue(stored)}`);
 }

@@ -7,10 +7,10 @@ import { dirname, resolve } from "node:path";
 import { SwitchbackError } from "../errors.js";
 import { type Environment, lookupIn, reason, secretFile } from "./environment.js";
 import {
+  type EnvironmentLookup,
   type FileConfig,
   LISTEN,
   type Listen,
-  type Lookup,
   listenAddress,
   type Report,
   readFile,
@@ -198,7 +198,7 @@ function pathOf(value: string | undefined, folder: string): string | null {
 interface Reading {
   readonly options: ConfigOptions;
   readonly given: FileConfig;
-  readonly lookup: Lookup;
+  readonly lookup: EnvironmentLookup;
   readonly report: Report;
   readonly cwd: string;
   readonly folder: string;

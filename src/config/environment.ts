@@ -2,12 +2,12 @@
 // secrets. It owns that rule alone; which variables there are, and what they mean, is their readers' affair.
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import type { Lookup, Report } from "./file.js";
+import type { EnvironmentLookup, Report } from "./file.js";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Reads NAME or the file at NAME_FILE; an empty value counts as not set. Files are relative to `cwd`. */
-export function lookupIn(env: Environment, cwd: string, report: Report): Lookup {
+export function lookupIn(env: Environment, cwd: string, report: Report): EnvironmentLookup {
   return (name) => {
     const value = env[name] || undefined;
     const file = env[`${name}_FILE`] || undefined;

@@ -10,7 +10,7 @@ import { isSecretName, mask, maskSecret } from "../telemetry/redact.js";
 export type Report = (path: string, problem: string) => void;
 
 /** A value of the environment, or undefined where it is not set. */
-export type Lookup = (name: string) => string | undefined;
+export type EnvironmentLookup = (name: string) => string | undefined;
 
 /** A value that `read` understands (anything but undefined); `expected` says what that is. */
 function parsed<T>(expected: string, read: (value: unknown) => T | undefined) {
@@ -110,7 +110,7 @@ type Path = readonly PropertyKey[];
  */
 export function readFile(
   source: string,
-  lookup: Lookup,
+  lookup: EnvironmentLookup,
   report: Report,
   ignored: keyof FileConfig | null = null,
 ): FileConfig | null {
@@ -171,7 +171,7 @@ function readYaml(source: string, report: Report): unknown {
 }
 
 /** Replaces `${NAME}` in every text value; `$${` stands for a literal `${`. */
-function interpolate(value: unknown, path: Path, lookup: Lookup, report: Report): unknown {
+function interpolate(value: unknown, path: Path, lookup: EnvironmentLookup, report: Report): unknown {
   if (Array.isArray(value)) return value.map((item, i) => interpolate(item, [...path, i], lookup, report));
   if (typeof value === "object" && value !== null) {
     return Object.fromEntries(

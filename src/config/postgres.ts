@@ -7,7 +7,7 @@ import { resolve } from "node:path";
 import { maskSecret } from "../telemetry/redact.js";
 import type { PostgresConfig } from "./config.js";
 import { reason } from "./environment.js";
-import type { Lookup, Report } from "./file.js";
+import type { EnvironmentLookup, Report } from "./file.js";
 
 /** Whatever one place says about the server. */
 export interface PostgresParts {
@@ -80,7 +80,7 @@ function decoded(texts: readonly string[]): string[] | null {
 }
 
 /** POSTGRES_* before PG*, field by field. */
-export function fromEnvironment(lookup: Lookup, folder: string, report: Report): PostgresParts {
+export function fromEnvironment(lookup: EnvironmentLookup, folder: string, report: Report): PostgresParts {
   // Kubernetes sets POSTGRES_PORT=tcp://… for a service called postgres; that is nobody's wish.
   const ours = lookup("POSTGRES_PORT");
   const named = ours?.startsWith("tcp://") ? undefined : ours;

@@ -9,7 +9,7 @@ import { SwitchbackError } from "../errors.js";
 import { type DatabaseIdentity, forgetCopies } from "../postgres/pair.js";
 import type { Records } from "../postgres/records.js";
 import { SqliteGate } from "../sqlite/gate.js";
-import { readFileRecord } from "../sqlite/pair.js";
+import { readIdentityRecord } from "../sqlite/pair.js";
 import type { SqliteSource } from "../sqlite/source/source.js";
 import { pairOf, type Strange } from "./pair.js";
 
@@ -35,7 +35,7 @@ export async function adoptFiles({ records, here, sources, strange, owner, log }
     const pair = pairOf(here);
     const moved = (source: SqliteSource) => strange.some((one) => one.source.name === source.name);
     const doors = gate.doors();
-    if (met.every((source) => !moved(source) || source.look(readFileRecord).pair?.id === pair.id)) {
+    if (met.every((source) => !moved(source) || source.look(readIdentityRecord).pair?.id === pair.id)) {
       // The same database at another place, as after an upgrade of the server: its records still tell the rest.
       const fits =
         found.writes !== "sqlite" || doors.every(({ closed, epoch }) => closed || epoch === found.epoch);

@@ -5,7 +5,7 @@ import type { PostgresConfig } from "../config/config.js";
 import { SwitchbackError } from "../errors.js";
 import { type DatabaseIdentity, readDatabaseIdentity, recordedAs } from "../postgres/pair.js";
 import { openSqlite, sqliteError } from "../sqlite/connection.js";
-import { type FileRecord, type RecordedPair, readFileRecord } from "../sqlite/pair.js";
+import { type IdentityRecord, type RecordedPair, readIdentityRecord } from "../sqlite/pair.js";
 
 export interface PairedSource {
   readonly name: string;
@@ -16,7 +16,7 @@ export interface PairedSource {
  * Why a file does not belong to this database, or null when it does, or is new. `known`: the database records this
  * file, which is enough for a file that an earlier version installed into.
  */
-export function strangeness(file: FileRecord, here: DatabaseIdentity, known: boolean): string | null {
+export function strangeness(file: IdentityRecord, here: DatabaseIdentity, known: boolean): string | null {
   const { pair } = file;
   if (pair === null) {
     if (file.identity === null || known) return null;
@@ -78,10 +78,10 @@ function renamed({ name }: PairedSource, names: readonly string[]): string | nul
   return `this database follows it as source ${names.join(", ")}, not as ${name}`;
 }
 
-function recordOf({ name, sqlite }: PairedSource): FileRecord {
+function recordOf({ name, sqlite }: PairedSource): IdentityRecord {
   const db = openSqlite(sqlite, { readonly: true });
   try {
-    return readFileRecord(db);
+    return readIdentityRecord(db);
   } catch (error) {
     throw sqliteError(error, { source: name, file: sqlite });
   } finally {

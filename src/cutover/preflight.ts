@@ -5,8 +5,8 @@ import type { Config, PostgresConfig, SourceConfig } from "../config/config.js";
 import { connectPostgres } from "../postgres/connection.js";
 import { inWords, readUnknown } from "../postgres/copy-doubts.js";
 import { compareShapes } from "../postgres/ddl/compare-shapes.js";
-import { wordsOf } from "../postgres/ddl/shape-difference.js";
-import { Records, type Verification } from "../postgres/records.js";
+import { describeDifference } from "../postgres/ddl/shape-difference.js";
+import { Records, type VerificationRecord } from "../postgres/records.js";
 import type { Status } from "../status.js";
 
 /** Why a cutover may not be now, or null. */
@@ -81,7 +81,7 @@ async function otherShape(
   const [first] = found;
   if (!first) return null;
   const more = found.length === 1 ? "" : `, and ${found.length - 1} more: \`switchback verify\` names all`;
-  return `PostgreSQL's table is not what a fresh copy would be: ${wordsOf(first)}${more}`;
+  return `PostgreSQL's table is not what a fresh copy would be: ${describeDifference(first)}${more}`;
 }
 
 /** What a comparison has to settle first. Read here: the sidecar looks only now and then whether one has. */
@@ -110,7 +110,7 @@ function standing(status: Status, config: Config): string | null {
   return problem ? problem.message : null;
 }
 
-function notVerified(source: string, found: Verification | null, maxAgeMs: number): string | null {
+function notVerified(source: string, found: VerificationRecord | null, maxAgeMs: number): string | null {
   if (!found) return `${source} was never verified: run \`switchback verify\``;
   if (!found.equal) {
     const rows = found.different === 1 ? "1 row that differs" : `${found.different} rows that differ`;

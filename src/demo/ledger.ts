@@ -1,10 +1,10 @@
 // The books about the writes themselves: what the tills were told is committed, held against the receipts that a
 // store really holds. Nothing is taken for granted: lost and doubled are counted, number by number.
-import type { Writes } from "./work.js";
+import type { ShopStoreName } from "./work.js";
 
 /** Consecutive numbers that one store acknowledged to a till. */
 export interface Leg {
-  readonly store: Writes;
+  readonly store: ShopStoreName;
   readonly first: number;
   last: number;
   /** The longest wait between two acknowledged writes within the leg. */
@@ -13,7 +13,7 @@ export interface Leg {
 
 /** What a till prints, one line each. */
 export type WriterEvent =
-  | { readonly kind: "moved"; readonly till: number; readonly to: Writes; readonly waitMs: number }
+  | { readonly kind: "moved"; readonly till: number; readonly to: ShopStoreName; readonly waitMs: number }
   | {
       readonly kind: "end";
       readonly till: number;
@@ -63,8 +63,8 @@ export function count(reports: readonly TillReport[], receipts: Iterable<Receipt
 }
 
 /** How many writes were acknowledged in each leg, all tills together, in the order of the legs. */
-export function acknowledged(reports: readonly TillReport[]): { store: Writes; writes: number }[] {
-  const sums: { store: Writes; writes: number }[] = [];
+export function acknowledged(reports: readonly TillReport[]): { store: ShopStoreName; writes: number }[] {
+  const sums: { store: ShopStoreName; writes: number }[] = [];
   for (const { legs } of reports) {
     for (const [n, { store, first, last }] of legs.entries()) {
       const sum = sums[n] ?? { store, writes: 0 };

@@ -47,7 +47,7 @@ const STORES = [
 ] as const;
 
 /** What did not hold; empty when everything did. */
-export function judge(proof: Proof): string[] {
+export function failuresOf(proof: Proof): string[] {
   const { history, out, back, cutover, revert, equal, reports, receipts, stoppedCleanly } = proof;
   const failures: string[] = [];
   if (history.rows === 0) failures.push("no history was copied");

@@ -3,13 +3,13 @@
 // each store spells its own way. Knows nothing of where it runs.
 import { PRODUCTS } from "./shop.js";
 
-export type Writes = "sqlite" | "postgres";
+export type ShopStoreName = "sqlite" | "postgres";
 
 /** Runs one statement with `?` for its values, in the transaction under way; the rows that it returns. */
 export type Run = (text: string, ...values: unknown[]) => Promise<readonly Record<string, unknown>[]>;
 
 /** SQLite's REPLACE evicts the old row without a DELETE trigger; PostgreSQL has no such thing and keeps the row. */
-const REPLACE_CUSTOMER: Record<Writes, string> = {
+const REPLACE_CUSTOMER: Record<ShopStoreName, string> = {
   sqlite: "INSERT OR REPLACE INTO customer(email, name) VALUES (?, ?)",
   postgres:
     "INSERT INTO customer(email, name) VALUES (?, ?) ON CONFLICT (email) DO UPDATE SET name = excluded.name",
@@ -18,7 +18,7 @@ const REPLACE_CUSTOMER: Record<Writes, string> = {
 const random = (upTo: number) => 1 + Math.floor(Math.random() * upTo);
 
 /** One transaction's work, with its receipt. */
-export async function work(run: Run, store: Writes, till: number, number: number): Promise<void> {
+export async function work(run: Run, store: ShopStoreName, till: number, number: number): Promise<void> {
   if (random(3) > 1) await order(run);
   else await change(run, store);
   await run("INSERT INTO receipt(till, number) VALUES (?, ?)", till, number);
@@ -45,7 +45,7 @@ async function order(run: Run): Promise<void> {
   }
 }
 
-async function change(run: Run, store: Writes): Promise<void> {
+async function change(run: Run, store: ShopStoreName): Promise<void> {
   const n = 10_000 + random(2_000);
   const [newest] = await run("SELECT max(id) AS id FROM purchase");
   const old = random(Number(newest?.id));
@@ -73,7 +73,7 @@ async function change(run: Run, store: Writes): Promise<void> {
   }
 }
 
-async function cancel(run: Run, store: Writes, purchase: number): Promise<void> {
+async function cancel(run: Run, store: ShopStoreName, purchase: number): Promise<void> {
   // Deleting first: only one till gets the lines of an order that two cancel at once.
   const lines = await run("DELETE FROM line WHERE purchase = ? RETURNING product, quantity", purchase);
   const sorted = lines.map((line) => [Number(line.product), Number(line.quantity)] as const);

@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Leg, WriterEvent } from "./ledger.js";
 import { openPostgresStore, openSqliteStore } from "./stores.js";
-import { type Writes, work } from "./work.js";
+import { type ShopStoreName, work } from "./work.js";
 
 const PAUSE_MS = 3;
 const ROUTE_POLL_MS = 1;
@@ -29,7 +29,7 @@ process.on("SIGINT", () => {});
 
 const tell = (event: WriterEvent) => process.stdout.write(`${JSON.stringify(event)}\n`);
 
-let store: Writes = "sqlite";
+let store: ShopStoreName = "sqlite";
 let collisions = 0;
 const legs: Leg[] = [];
 let number = 1;
@@ -73,10 +73,10 @@ function acknowledge(): void {
 }
 
 /** Where the route says that writes go, once it says so. */
-async function route(): Promise<Writes> {
+async function route(): Promise<ShopStoreName> {
   for (;;) {
     await sleep(ROUTE_POLL_MS);
-    const { writes } = JSON.parse(readFileSync(routeFile, "utf8")) as { writes: Writes | "paused" };
+    const { writes } = JSON.parse(readFileSync(routeFile, "utf8")) as { writes: ShopStoreName | "paused" };
     if (writes !== "paused") return writes;
   }
 }

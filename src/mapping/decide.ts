@@ -8,7 +8,7 @@ import type { ColumnConfig, SourceConfig, TableConfig } from "../config/config.j
 import { SwitchbackError } from "../errors.js";
 import type { Finding } from "../findings.js";
 import { type Column, columnOf, quote, type Schema, type Table } from "../schema/model.js";
-import { targetName } from "../schema/pg-names.js";
+import { defaultTargetName } from "../schema/pg-names.js";
 import { parseType, TYPE_NAMES } from "../schema/pg-types.js";
 import { type ColumnTarget, translateGenerated } from "../translate/translate.js";
 import { type Choice, chooseType } from "./default-type.js";
@@ -113,7 +113,7 @@ function chosenFor(
     settings && configured
       ? configuredChoice(column, settings, evidence)
       : chooseType(column, evidence, { keepLengths: source.lengths === "keep", strict });
-  const target = settings?.name ?? targetName(column.name);
+  const target = settings?.name ?? defaultTargetName(column.name);
   return { column, choice, configured, target, spec: specOf(table, column, choice, strict) };
 }
 
@@ -141,7 +141,13 @@ function mappingOf(
     table.key.kind === "rowid"
       ? columns.slice(-1)
       : keyNames.flatMap((name) => columns.filter((column) => column.column === name));
-  return { table, schema: source.schema, target: config?.name ?? targetName(table.name), columns, key };
+  return {
+    table,
+    schema: source.schema,
+    target: config?.name ?? defaultTargetName(table.name),
+    columns,
+    key,
+  };
 }
 
 function rowidColumn(alias: string): ColumnMapping {

@@ -14,7 +14,7 @@ import { quote } from "../schema/model.js";
 import { literal } from "../schema/pg-names.js";
 import { sql } from "../sql-files.js";
 import { postgresError, sqlState } from "./connection.js";
-import { targetName } from "./target/merge.js";
+import { qualifiedName } from "./target/merge.js";
 
 /** A followed table and its number in switchback.change. */
 export interface CapturedTable {
@@ -74,22 +74,25 @@ const PRINTING_SET = [
  * all is in place. Runs transactions of its own, each of some tables, and never waits long for a lock.
  * @throws SwitchbackError POSTGRES_*
  */
-export async function installCapture(client: pg.ClientBase, tables: readonly CapturedTable[]): Promise<void> {
+export async function installPostgresCapture(
+  client: pg.ClientBase,
+  tables: readonly CapturedTable[],
+): Promise<void> {
   const missing = await unlike(client, tables, "present");
   await inBatches(client, missing, ({ id, mapping }) => [
     createFunction(id, mapping),
     ...TRIGGERS.flatMap(({ name, when }) => [
-      `CREATE OR REPLACE TRIGGER ${name} ${when.replace("%", () => targetName(mapping))}
+      `CREATE OR REPLACE TRIGGER ${name} ${when.replace("%", () => qualifiedName(mapping))}
          FOR EACH STATEMENT EXECUTE FUNCTION ${functionName(id)}()`,
       // ALWAYS, so that a session that plays a replica is captured too.
-      `ALTER TABLE ${targetName(mapping)} ENABLE ALWAYS TRIGGER ${name}`,
+      `ALTER TABLE ${qualifiedName(mapping)} ENABLE ALWAYS TRIGGER ${name}`,
     ]),
   ]);
 }
 
 /**
  * Lets the triggers rest while writes go to the other store: transition tables would only cost. Like
- * `installCapture`, it keeps no reader waiting, and no writer for long.
+ * `installPostgresCapture`, it keeps no reader waiting, and no writer for long.
  */
 export async function restCapture(client: pg.ClientBase, tables: readonly CapturedTable[]): Promise<void> {
   const states = await statesOf(client, tables);
@@ -98,7 +101,7 @@ export async function restCapture(client: pg.ClientBase, tables: readonly Captur
     return names.length === 0 ? [] : [{ id, mapping, names: names.map(([name]) => name) }];
   });
   await inBatches(client, awake, ({ mapping, names }) =>
-    names.map((name) => `ALTER TABLE ${targetName(mapping)} DISABLE TRIGGER ${quote(name)}`),
+    names.map((name) => `ALTER TABLE ${qualifiedName(mapping)} DISABLE TRIGGER ${quote(name)}`),
   );
 }
 
@@ -116,7 +119,7 @@ export async function lostCapture(
 /** Takes capture off a table, and what it logged out of the log; run inside a transaction. */
 export function removalOfCapture({ id, mapping }: CapturedTable): string {
   return [
-    ...TRIGGERS.map(({ name }) => `DROP TRIGGER IF EXISTS ${name} ON ${targetName(mapping)}`),
+    ...TRIGGERS.map(({ name }) => `DROP TRIGGER IF EXISTS ${name} ON ${qualifiedName(mapping)}`),
     `DROP FUNCTION IF EXISTS ${functionName(id)}()`,
     `DELETE FROM switchback.change WHERE t = ${id}`,
   ].join("; ");
@@ -149,7 +152,7 @@ function body(id: number, mapping: TableMapping): string {
     "BEGIN\n",
     () => `BEGIN
   IF ${foreign} THEN
-    RAISE EXCEPTION 'switchback: this function is for % only', ${literal(targetName(mapping))} USING ERRCODE = '42501';
+    RAISE EXCEPTION 'switchback: this function is for % only', ${literal(qualifiedName(mapping))} USING ERRCODE = '42501';
   END IF;
 `,
   );
@@ -167,7 +170,7 @@ function bodyWith(id: number, mapping: TableMapping, asText: (value: string) => 
       asText(`${row}.${quote(target)}`);
   const key = (row: string) => `ARRAY[${mapping.key.map(text(row)).join(", ")}]`;
   const touch = "INSERT INTO switchback.change (t, key)";
-  const place = targetName(mapping);
+  const place = qualifiedName(mapping);
   return `
 BEGIN
   IF current_setting('switchback.apply', true) = 'on' THEN
@@ -216,7 +219,7 @@ async function statesOf(
   try {
     const { rows } = await client.query<Omit<State, "triggers"> & { triggers: Record<string, string> }>(
       sql("postgres/capture-state"),
-      [tables.map(({ id }) => id), tables.map(({ mapping }) => targetName(mapping))],
+      [tables.map(({ id }) => id), tables.map(({ mapping }) => qualifiedName(mapping))],
     );
     return new Map(rows.map((row) => [row.id, { ...row, triggers: new Map(Object.entries(row.triggers)) }]));
   } catch (error) {

@@ -14,7 +14,7 @@ const VERSION_MIN = 140_000;
 /** The first release that has transaction_timeout. */
 const VERSION_TRANSACTION_TIMEOUT = 170_000;
 
-export interface ConnectOptions {
+export interface SessionOptions {
   /** Shown in pg_stat_activity, so that a second sidecar can name the first. */
   readonly name: string;
   /** Statements are sent without waiting for the one before. */
@@ -43,7 +43,7 @@ const SESSION = `
  * the log rows stay until a later, synchronous commit: so ordinary commits do not wait for the disk.
  * @throws SwitchbackError POSTGRES_* when the server cannot be reached or refuses
  */
-export async function connectPostgres(config: PostgresConfig, options: ConnectOptions): Promise<pg.Client> {
+export async function connectPostgres(config: PostgresConfig, options: SessionOptions): Promise<pg.Client> {
   const client = newClient(config, options);
   try {
     await client.connect();
@@ -94,7 +94,7 @@ function assertServer(config: PostgresConfig, version: number, readonly: boolean
   }
 }
 
-function newClient(config: PostgresConfig, options: ConnectOptions): pg.Client {
+function newClient(config: PostgresConfig, options: SessionOptions): pg.Client {
   const client = new pg.Client({
     host: config.host,
     port: config.port,

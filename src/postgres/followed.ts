@@ -4,7 +4,7 @@ import { mappingToJson, type TableMapping } from "../mapping/mapping.js";
 import type { Range } from "../protocol/contract.js";
 import type { RecordedShape } from "./ddl/shape.js";
 import type { Records } from "./records.js";
-import { targetName } from "./target/merge.js";
+import { qualifiedName } from "./target/merge.js";
 
 export interface TableRecord {
   readonly mapping: TableMapping;
@@ -62,7 +62,7 @@ function shapeText(shape: RecordedShape | null): string | null {
 export async function columnCount(records: Records, mapping: TableMapping): Promise<number> {
   const { rows } = await records.query<{ count: number }>(
     "SELECT relnatts::int AS count FROM pg_catalog.pg_class WHERE oid = to_regclass($1)",
-    [targetName(mapping)],
+    [qualifiedName(mapping)],
   );
   return rows[0]?.count ?? 0;
 }

@@ -12,12 +12,12 @@ import type { TableMapping } from "../mapping/mapping.js";
 import { type Gate, type IdCeilings, InDoubt } from "../protocol/contract.js";
 import { pause, untilAborted } from "../retry.js";
 import { sql } from "../sql-files.js";
-import { installCapture, restCapture } from "./capture.js";
+import { installPostgresCapture, restCapture } from "./capture.js";
 import { connectPostgres, postgresError, sqlState } from "./connection.js";
 import { keepForeignKeys, suspendAll, suspendedStatements } from "./ddl/constraints.js";
 import { closedFence, type FollowedTable, Records } from "./records.js";
 import { alignSequences, readIdCeilings, readSequences, type Sequence } from "./sequences.js";
-import { targetName } from "./target/merge.js";
+import { qualifiedName } from "./target/merge.js";
 import type { PostgresTarget } from "./target/target.js";
 import { assertGuarded, isCapturing, isDisturbed } from "./trigger-check.js";
 
@@ -82,7 +82,7 @@ export class PostgresGate implements Gate {
     await this.guard(async () => {
       const records = new Records(this.client);
       for (const { name, tables } of this.sources) {
-        await installCapture(this.client, tables);
+        await installPostgresCapture(this.client, tables);
         await keepForeignKeys(records, name, tables);
       }
       this.sequences = await readSequences(this.client, this.mappings());
@@ -175,7 +175,7 @@ export class PostgresGate implements Gate {
    * all the time, and answers false when some have not ended in CLOSED_MS.
    */
   private async outlast(signal: AbortSignal, everyMs: number): Promise<boolean> {
-    const tables = this.all().map(targetName);
+    const tables = this.all().map(qualifiedName);
     const writers = async () => {
       const { rows } = await this.client.query<{ writer: string }>({
         name: "switchback_writers",
@@ -292,7 +292,7 @@ export class PostgresGate implements Gate {
 
   /** Begins a transaction and, if asked to, keeps everybody from writing; resolves to when that was so. */
   private async lock(client: pg.Client, tables: boolean, signal: AbortSignal): Promise<number> {
-    const names = this.all().map(targetName);
+    const names = this.all().map(qualifiedName);
     await this.patiently(client, signal, async () => {
       if (tables && names.length > 0)
         await client.query(`LOCK TABLE ${names.join(", ")} IN SHARE ROW EXCLUSIVE MODE`);

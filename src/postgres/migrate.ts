@@ -8,7 +8,7 @@ import { sql } from "../sql-files.js";
 const INSTALL_LOCK = "8320234785195188844";
 
 /** The number of the last migration applied to this database; 0 where switchback is not installed. */
-export async function recordsVersion(client: pg.ClientBase): Promise<number> {
+export async function postgresRecordsVersion(client: pg.ClientBase): Promise<number> {
   const { rows } = await client.query<{ version: number | null }>(sql("postgres/recorded-version"));
   const version = rows[0]?.version ?? null;
   if (version !== null) return version;
@@ -22,9 +22,9 @@ export async function recordsVersion(client: pg.ClientBase): Promise<number> {
  * Applies what is pending. Run inside a transaction, under the sidecar's lock.
  * @throws SwitchbackError RECORDS_NEWER
  */
-export async function migrate(client: pg.ClientBase): Promise<void> {
+export async function migratePostgres(client: pg.ClientBase): Promise<void> {
   await client.query(`SELECT pg_advisory_xact_lock(${INSTALL_LOCK})`);
-  const version = await recordsVersion(client);
+  const version = await postgresRecordsVersion(client);
   for (const { number, name, sql: text } of pendingOf("postgres", version, "PostgreSQL")) {
     await client.query(text);
     if (number <= LOG_MIGRATION) continue;
@@ -37,7 +37,7 @@ export async function migrate(client: pg.ClientBase): Promise<void> {
  * @throws SwitchbackError RECORDS_OLDER, RECORDS_NEWER
  */
 export async function assertCurrent(client: pg.ClientBase): Promise<boolean> {
-  const version = await recordsVersion(client);
+  const version = await postgresRecordsVersion(client);
   if (version === 0) return false;
   if (pendingOf("postgres", version, "PostgreSQL").length > 0) {
     throw new SwitchbackError(

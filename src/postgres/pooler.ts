@@ -11,16 +11,16 @@ const PATIENCE_MS = 2_000;
 
 const PID = "SELECT pg_catalog.pg_backend_pid() AS pid";
 
-export interface Asked {
+export interface Queryable {
   query(text: string): Promise<{ readonly rows: readonly { readonly pid?: unknown }[] }>;
 }
 
-export interface Probe extends Asked {
+export interface Probe extends Queryable {
   end(): Promise<void>;
 }
 
 /** The server's own number of the session that answers. */
-export async function backendOf(client: Asked): Promise<number> {
+export async function backendOf(client: Queryable): Promise<number> {
   return Number((await client.query(PID)).rows[0]?.pid);
 }
 
@@ -35,7 +35,7 @@ export function isPooled(client: pg.ClientBase, backend: number): boolean {
  * @throws SwitchbackError POSTGRES_POOLED when it is so; what `open` throws
  */
 export async function assertLasting(
-  client: Asked,
+  client: Queryable,
   backend: number,
   open: () => Promise<Probe>,
   patienceMs = PATIENCE_MS,

@@ -10,10 +10,10 @@ import { removalOfCapture } from "./capture.js";
 import { postgresError } from "./connection.js";
 import { suspendedStatements } from "./ddl/constraints.js";
 import type { RecordedShape } from "./ddl/shape.js";
-import { assertCurrent, migrate, recordsVersion } from "./migrate.js";
+import { assertCurrent, migratePostgres, postgresRecordsVersion } from "./migrate.js";
 import { alignSequences, readSequences } from "./sequences.js";
 import { dropSaved } from "./target/kept-columns.js";
-import { targetName } from "./target/merge.js";
+import { qualifiedName } from "./target/merge.js";
 
 export type TableState = "copying" | "finishing" | "streaming";
 
@@ -50,7 +50,7 @@ export interface SourceRecord {
   readonly carried: string;
 }
 
-export interface Verification {
+export interface VerificationRecord {
   readonly at: string;
   readonly equal: boolean;
   readonly different: number;
@@ -79,7 +79,7 @@ export class Records {
 
   /** The number of the last migration of the records; 0 where switchback is not installed. */
   async recordsVersion(): Promise<number> {
-    return recordsVersion(this.client);
+    return postgresRecordsVersion(this.client);
   }
 
   /**
@@ -88,8 +88,8 @@ export class Records {
    */
   async install(): Promise<void> {
     await this.transaction(async () => {
-      const before = await recordsVersion(this.client);
-      await migrate(this.client);
+      const before = await postgresRecordsVersion(this.client);
+      await migratePostgres(this.client);
       if (before === 0) await this.query(closedFence((await this.route()).epoch));
       await this.query(sql("postgres/private"));
     });
@@ -170,7 +170,8 @@ export class Records {
 
   async tableExists(mapping: TableMapping): Promise<boolean> {
     return (
-      (await this.query("SELECT 1 WHERE to_regclass($1) IS NOT NULL", [targetName(mapping)])).rowCount === 1
+      (await this.query("SELECT 1 WHERE to_regclass($1) IS NOT NULL", [qualifiedName(mapping)])).rowCount ===
+      1
     );
   }
 
@@ -189,7 +190,7 @@ export class Records {
 
   /** Puts the fence on a replicated table: from its commit only the sidecar writes there. */
   async fence(mapping: TableMapping): Promise<void> {
-    const table = targetName(mapping);
+    const table = qualifiedName(mapping);
     await this.query(
       `CREATE OR REPLACE TRIGGER switchback_fence BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON ${table}
          FOR EACH STATEMENT EXECUTE FUNCTION switchback.fence()`,
@@ -201,11 +202,11 @@ export class Records {
     const { rows } = await this.query<{ place: string }>(
       `SELECT t.tgrelid::regclass::text AS place FROM pg_catalog.pg_trigger t
         WHERE t.tgname = 'switchback_fence' AND t.tgenabled IN ('O', 'A') AND t.tgrelid = ANY ($1::regclass[])`,
-      [mappings.map(targetName)],
+      [mappings.map(qualifiedName)],
     );
     const { rows: names } = await this.query<{ place: string }>(
       "SELECT name::regclass::text AS place FROM unnest($1::text[]) WITH ORDINALITY AS x(name, n) ORDER BY n",
-      [mappings.map(targetName)],
+      [mappings.map(qualifiedName)],
     );
     const fenced = new Set(rows.map(({ place }) => place));
     return mappings.filter((_, i) => !fenced.has(names[i]?.place ?? ""));
@@ -216,7 +217,7 @@ export class Records {
    * table's sequences go on after its rows; while PostgreSQL has them, all of that is as the application left it.
    */
   async release(source: string, { id, mapping }: FollowedTable, away: boolean): Promise<void> {
-    const table = targetName(mapping);
+    const table = qualifiedName(mapping);
     if (!(await this.tableExists(mapping))) return;
     await this.query(`DROP TRIGGER IF EXISTS switchback_fence ON ${table}`);
     await this.query(removalOfCapture({ id, mapping }));
@@ -282,7 +283,7 @@ export class Records {
     return rows[0]?.now ?? "";
   }
 
-  async verification(source: string): Promise<Verification | null> {
+  async verification(source: string): Promise<VerificationRecord | null> {
     const { rows } = await this.query<{ at: Date; equal: boolean; different: string }>(
       "SELECT at, equal, different FROM switchback.verification WHERE source = $1",
       [source],

@@ -6,7 +6,7 @@ import type { TableMapping } from "../mapping/mapping.js";
 import type { IdCeilings } from "../protocol/contract.js";
 import { quote } from "../schema/model.js";
 import { sql } from "../sql-files.js";
-import { targetName } from "./target/merge.js";
+import { qualifiedName } from "./target/merge.js";
 
 export interface Sequence {
   readonly source: string;
@@ -38,7 +38,7 @@ async function readRows(
   client: pg.ClientBase,
   mappings: readonly TableMapping[],
 ): Promise<readonly SequenceRow[]> {
-  return (await client.query<SequenceRow>(sql("postgres/sequences"), [mappings.map(targetName)])).rows;
+  return (await client.query<SequenceRow>(sql("postgres/sequences"), [mappings.map(qualifiedName)])).rows;
 }
 
 /** The sequences that can be set; one that the role may not set is among them, so that setting it fails aloud. */
@@ -59,7 +59,7 @@ export async function readSequences(
       {
         source,
         table: mapping.table.name,
-        target: targetName(mapping),
+        target: qualifiedName(mapping),
         column: quote(column),
         sequence,
         numbersRows: written !== undefined && written.column === mapping.table.integerPrimaryKey,

@@ -7,7 +7,7 @@ import type { TableMapping } from "../mapping/mapping.js";
 import { lostCapture } from "./capture.js";
 import { postgresError, sqlState } from "./connection.js";
 import { type FollowedTable, Records } from "./records.js";
-import { targetName } from "./target/merge.js";
+import { qualifiedName } from "./target/merge.js";
 
 /** @throws SwitchbackError COPY_UNKNOWN, naming a table; POSTGRES_* */
 export async function assertGuarded(client: pg.ClientBase, tables: readonly FollowedTable[]): Promise<void> {
@@ -28,7 +28,7 @@ export function undisturbed(mappings: readonly TableMapping[]): pg.QueryConfig {
   return {
     name: "switchback_undisturbed",
     text: "SELECT switchback.undisturbed($1)",
-    values: [mappings.map(targetName)],
+    values: [mappings.map(qualifiedName)],
   };
 }
 
@@ -74,7 +74,7 @@ export async function isCapturing(
     `SELECT 1 FROM pg_catalog.pg_trigger
       WHERE tgname LIKE 'switchback\\_capture\\_%' AND tgenabled <> 'D'
         AND tgrelid IN (SELECT to_regclass(x) FROM unnest($1::text[]) AS x) LIMIT 1`,
-    [mappings.map(targetName)],
+    [mappings.map(qualifiedName)],
   );
   return rowCount === 1;
 }
@@ -91,7 +91,7 @@ export async function assertSeesAll(client: pg.ClientBase, mappings: readonly Ta
   try {
     const { rows } = await client.query<{ place: string; role: string; n: string; policies: string[] }>(
       POLICIES,
-      [mappings.map(targetName)],
+      [mappings.map(qualifiedName)],
     );
     const [found] = rows;
     if (!found) return;

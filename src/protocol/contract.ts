@@ -38,7 +38,7 @@ export interface Counted {
 }
 
 /** A range's chunks, and at their end what the reader counted: whoever writes them checks that nothing is missing. */
-export type Reading = AsyncGenerator<Chunk, Counted, void>;
+export type RangeReading = AsyncGenerator<Chunk, Counted, void>;
 
 /** One end of a range: a row's place in the table's own order, as JSON text that only the source reads. */
 export type Bound = string;
@@ -109,7 +109,7 @@ export interface Snapshot {
    * Reads a range with one of the readers (0-based). A reader serves one range at a time: a new reading ends the one
    * before it, whether that was read to its end or given up.
    */
-  read(reader: number, range: Range): Reading;
+  read(reader: number, range: Range): RangeReading;
   /**
    * Counts the tables' rows with the readers, but for rows that no target can hold because their key has a NULL. From
    * then on the snapshot is the readers' alone: the source may give later windows meanwhile.
@@ -170,7 +170,7 @@ export interface HistoryTarget extends Target {
    * together the rows that the reader counted. @throws COUNT_MISMATCH, with nothing committed, when they are not;
    * StaleRows, unless the last window to this position had their keys
    */
-  copy(range: Range, position: Position, read: () => Reading): Promise<CopiedRange>;
+  copy(range: Range, position: Position, read: () => RangeReading): Promise<CopiedRange>;
   /** How many copies may run side by side. */
   readonly writers: number;
   /** Holds on to what the target has at `position`, which must be its position, for counting it while it moves on. */
@@ -180,13 +180,13 @@ export interface HistoryTarget extends Target {
 /** One position of a target, to be counted; uses a writer until it is closed. */
 export interface Tally {
   /** The tables' rows, and their quarantined rows but for those whose key has a NULL. */
-  count(tables: readonly string[]): Promise<ReadonlyMap<string, Held>>;
+  count(tables: readonly string[]): Promise<ReadonlyMap<string, RowsHeld>>;
   /** Ends the count under way; it fails. */
   cancel(): Promise<void>;
   close(): Promise<void>;
 }
 
-export interface Held {
+export interface RowsHeld {
   readonly rows: number;
   readonly quarantined: number;
 }

@@ -17,7 +17,7 @@ import {
   type KeysByTable,
   type Position,
   type Range,
-  type Reading,
+  type RangeReading,
   type RefusedRow,
   type Scope,
   type Snapshot,
@@ -39,7 +39,7 @@ const APPROACHED_MS = 20;
 const APPROACHES = 50;
 
 /** What the target holds, mirrored in memory; the target's own record is the truth. */
-export interface Held {
+export interface TargetMirror {
   position: Position;
   readonly tables: Map<string, HeldTable>;
 }
@@ -66,7 +66,7 @@ export class Link {
   constructor(
     private readonly source: Source,
     private readonly target: Target,
-    readonly held: Held,
+    readonly held: TargetMirror,
     private readonly observer: Observer,
   ) {}
 
@@ -265,7 +265,7 @@ export class Link {
     target: HistoryTarget,
     range: Range,
     position: Position,
-    read: () => Reading,
+    read: () => RangeReading,
   ): Promise<void> {
     const { rows, refused } = await target.copy(range, position, read);
     const held = this.held.tables.get(range.table);
@@ -307,7 +307,7 @@ interface Read {
   readonly counted: Counted;
 }
 
-async function gather(reading: Reading): Promise<Read> {
+async function gather(reading: RangeReading): Promise<Read> {
   const chunks: Chunk[] = [];
   for (;;) {
     const next = await reading.next();
@@ -316,7 +316,7 @@ async function gather(reading: Reading): Promise<Read> {
   }
 }
 
-async function* replay({ chunks, counted }: Read): Reading {
+async function* replay({ chunks, counted }: Read): RangeReading {
   yield* chunks;
   return counted;
 }

@@ -9,7 +9,7 @@ const HASH_DIGITS = 8;
 const SYSTEM_COLUMNS = new Set(["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"]);
 
 /** The name that a SQLite table or column has in PostgreSQL unless the configuration says otherwise. */
-export function targetName(name: string): string {
+export function defaultTargetName(name: string): string {
   // PostgreSQL has no empty identifiers, no NUL in them, and every table already owns its system columns.
   const legal = name === "" || SYSTEM_COLUMNS.has(name) ? `${name}_` : name.replaceAll("\0", "_");
   return Buffer.byteLength(legal) <= NAME_BYTES_MAX ? legal : shortened(legal);
@@ -32,10 +32,10 @@ export class Names {
 
   /** The wanted name where it is free; otherwise one that says what it belongs to by a hash of `owner`. */
   take(wanted: string, owner: string): string {
-    let name = targetName(wanted);
+    let name = defaultTargetName(wanted);
     for (let attempt = 0; this.#taken.has(name); attempt++) {
       const hash = createHash("sha256").update(`${owner}\0${wanted}\0${attempt}`).digest("hex");
-      name = targetName(`${wanted}_${hash.slice(0, HASH_DIGITS)}`);
+      name = defaultTargetName(`${wanted}_${hash.slice(0, HASH_DIGITS)}`);
     }
     this.#taken.add(name);
     return name;

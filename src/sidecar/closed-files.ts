@@ -7,7 +7,7 @@ import { SwitchbackError } from "../errors.js";
 import { DoorWatch, type Look } from "../sqlite/close/watch.js";
 import type { Problem } from "../status.js";
 import type { ForwardReplication } from "./forward.js";
-import { describe } from "./monitor.js";
+import { problemFrom } from "./monitor.js";
 
 export interface GuardedFile {
   readonly name: string;
@@ -103,7 +103,7 @@ export class ClosedDoors {
 
   /** What was found, until the sidecar begins to follow again; but not what halted it, which it says itself. */
   problems(halted: Problem | null): Problem[] {
-    return this.broken && this.broken.message !== halted?.message ? [describe(this.broken)] : [];
+    return this.broken && this.broken.message !== halted?.message ? [problemFrom(this.broken)] : [];
   }
 
   private isDue(name: string): boolean {

@@ -7,15 +7,15 @@ import type { Finding } from "../findings.js";
 import type { TableMapping } from "../mapping/mapping.js";
 import { buildKeys } from "../postgres/ddl/build.js";
 import type { TargetTable } from "../postgres/ddl/tables.js";
-import { type FollowedTable, Records, type Verification } from "../postgres/records.js";
-import { targetName } from "../postgres/target/merge.js";
+import { type FollowedTable, Records, type VerificationRecord } from "../postgres/records.js";
+import { qualifiedName } from "../postgres/target/merge.js";
 import { PostgresTarget } from "../postgres/target/target.js";
 import { assertUndisturbed } from "../postgres/trigger-check.js";
 import type { Barrier } from "../protocol/barrier.js";
 import { SourceChanged, type Window } from "../protocol/contract.js";
 import { assertAgree, Counter, type Counts, disagreement, disagreements } from "../protocol/count.js";
 import { LagClock } from "../protocol/lag.js";
-import { type Held, isComplete, Link } from "../protocol/link.js";
+import { isComplete, Link, type TargetMirror } from "../protocol/link.js";
 import type { PhaseEvent } from "../protocol/phase.js";
 import { SqliteSource } from "../sqlite/source/source.js";
 import type { Problem, SourceStatus, TableStatus } from "../status.js";
@@ -36,7 +36,7 @@ export interface ForwardOptions {
   /** Told of every step from one phase to the next. */
   readonly event: (event: PhaseEvent) => void;
   /** Told now and then what the target's records say of the last comparison. */
-  readonly verified: (found: Verification | null) => void;
+  readonly verified: (found: VerificationRecord | null) => void;
 }
 
 /** What a follower has in hand when it stops for a flip. */
@@ -61,7 +61,7 @@ export class ForwardReplication {
   private target: PostgresTarget | null = null;
   private link: Link | null = null;
   private reconsideration: Reconsideration | null = null;
-  private held: Held = { position: 0, tables: new Map() };
+  private held: TargetMirror = { position: 0, tables: new Map() };
   private mappings: readonly TableMapping[] = [];
   private targets: readonly TargetTable[] = [];
   private states = new Map<string, FollowedTable["state"]>();
@@ -264,7 +264,7 @@ export class ForwardReplication {
       const failed = failures.some(({ where }) => where.table === name);
       if (!failed) await records.setState(this.name, name, "streaming");
       this.states.set(name, "streaming");
-      this.unanalyzed.push(targetName(table.mapping));
+      this.unanalyzed.push(qualifiedName(table.mapping));
     }
     await target.follow(this.mappings);
     await records.flush(this.name);

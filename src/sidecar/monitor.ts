@@ -7,7 +7,7 @@ import { counted } from "../findings.js";
 import { inWords, readUnknown } from "../postgres/copy-doubts.js";
 import type { Position, RefusedRow } from "../protocol/contract.js";
 import type { LagClock } from "../protocol/lag.js";
-import type { Held } from "../protocol/link.js";
+import type { TargetMirror } from "../protocol/link.js";
 import type { Oddity } from "../schema/model.js";
 import type { Problem, SourceStatus } from "../status.js";
 import type { SourceMetrics } from "../telemetry/metrics.js";
@@ -17,7 +17,7 @@ import { problem } from "./reconcile.js";
 const NAMED = 5;
 
 /** Rows that `store` cannot hold stand in the way of a flip, a table at a time. */
-export function quarantineProblems(held: Held, source: string, store: string): Problem[] {
+export function quarantineProblems(held: TargetMirror, source: string, store: string): Problem[] {
   const tables = [...held.tables].filter(([, { quarantined }]) => quarantined > 0);
   return tables.map(([table, { quarantined }]) =>
     problem(
@@ -57,7 +57,7 @@ export function noteStale(oddities: readonly Oddity[], source: string, log: Logg
   );
 }
 
-export function gaugeLag(metrics: SourceMetrics, newest: Position, held: Held, lag: LagClock): void {
+export function gaugeLag(metrics: SourceMetrics, newest: Position, held: TargetMirror, lag: LagClock): void {
   metrics.set("switchback_position", newest);
   metrics.set("switchback_applied_position", held.position);
   metrics.set("switchback_lag_changes", Math.max(0, newest - held.position));
@@ -66,7 +66,7 @@ export function gaugeLag(metrics: SourceMetrics, newest: Position, held: Held, l
     metrics.set("switchback_quarantined_rows", quarantined, { table });
 }
 
-export function lagOf(newest: Position, held: Held, lag: LagClock): SourceStatus["lag"] {
+export function lagOf(newest: Position, held: TargetMirror, lag: LagClock): SourceStatus["lag"] {
   return {
     changes: Math.max(0, newest - held.position),
     seconds: Math.round(lag.seconds(held.position) * 1_000) / 1_000,
@@ -74,7 +74,7 @@ export function lagOf(newest: Position, held: Held, lag: LagClock): SourceStatus
 }
 
 /** An error as the status shows it. */
-export function describe(error: unknown): Problem {
+export function problemFrom(error: unknown): Problem {
   if (error instanceof SwitchbackError) {
     return { code: error.code, message: error.message, hint: error.kind.hint, ...error.where };
   }

@@ -11,7 +11,7 @@ import { Refusal, type SqliteValue } from "../codec/codec.js";
 import type { ColumnMapping, TableMapping } from "../mapping/mapping.js";
 import { decodeKey } from "../mapping/row-format.js";
 import { postgresError } from "../postgres/connection.js";
-import { targetName } from "../postgres/target/merge.js";
+import { qualifiedName } from "../postgres/target/merge.js";
 import type { Position } from "../protocol/contract.js";
 import { type Column, keyExpressions, quote } from "../schema/model.js";
 import { readCapture } from "../sqlite/capture/install.js";
@@ -81,7 +81,7 @@ async function keysWithValue(
     standard === undefined ? "true" : `${quote(target)}::text IS DISTINCT FROM $1::${codec.type}::text`;
   try {
     const { rows } = await client.query<{ key: (string | null)[] }>(
-      `SELECT ARRAY[${key}] AS key FROM ${targetName(mapping)} WHERE ${test} LIMIT ${ROWS_ASKED}`,
+      `SELECT ARRAY[${key}] AS key FROM ${qualifiedName(mapping)} WHERE ${test} LIMIT ${ROWS_ASKED}`,
       standard === undefined ? [] : [standard],
     );
     return rows.map((row) => row.key);

@@ -78,7 +78,7 @@ async function reconcileAt(sides: Sides, schema: Schema, version: number): Promi
   const shapes = await lookAtShapes(sides, tables, oddities, known);
   const start = (table: TargetTable): Start => ({
     source: config.name,
-    settings: settingsOf(config, table.mapping.table.name),
+    settings: mappingSettings(config, table.mapping.table.name),
     estimated: file.estimateOf(table.mapping.table),
     ranges: file.rangesOf(table.mapping.table),
     shape: shapes.want.get(table.mapping.table.name) ?? null,
@@ -152,7 +152,7 @@ async function reconcileAt(sides: Sides, schema: Schema, version: number): Promi
 }
 
 /** Everything in the configuration that decides how a table is mapped, as text: when it changes, so may the mapping. */
-export function settingsOf(config: SourceConfig, table: string): string {
+export function mappingSettings(config: SourceConfig, table: string): string {
   return JSON.stringify([config.schema, config.target, config.lengths, config.tables[table] ?? null]);
 }
 
@@ -223,7 +223,8 @@ function settledMappings(
   const settled = new Map<string, TableMapping>();
   for (const table of schema.tables) {
     const before = known.get(table.name);
-    if (!before || before.ddl !== table.sql || before.settings !== settingsOf(config, table.name)) continue;
+    if (!before || before.ddl !== table.sql || before.settings !== mappingSettings(config, table.name))
+      continue;
     // The key stays too: a NULL that turned up in it since is a row for quarantine, not another key.
     settled.set(table.name, { ...before.mapping, table: { ...table, key: before.mapping.table.key } });
   }

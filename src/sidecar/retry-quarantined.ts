@@ -2,7 +2,7 @@
 // kept them out may be gone, such as a constraint, or may never have been there. The link writes or refuses them.
 import type { Logger } from "pino";
 import { counted } from "../findings.js";
-import type { FileIdentity } from "../postgres/target/quarantine.js";
+import type { QuarantineCursor } from "../postgres/target/quarantine.js";
 import type { PostgresTarget } from "../postgres/target/target.js";
 import type { Link } from "../protocol/link.js";
 
@@ -13,7 +13,7 @@ const TURN_MS = 500;
 
 export class Reconsideration {
   /** Each key has one try a round: a row that is refused again waits for the next comparison. */
-  private round: { after: FileIdentity | null; accepted: number } | null = { after: null, accepted: 0 };
+  private round: { after: QuarantineCursor | null; accepted: number } | null = { after: null, accepted: 0 };
   /** A comparison was made during the round. */
   private another = false;
   private seen: string | null | undefined;

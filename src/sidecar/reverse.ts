@@ -4,18 +4,18 @@ import type pg from "pg";
 import type { Logger } from "pino";
 import type { PostgresConfig, SourceConfig } from "../config/config.js";
 import { SwitchbackError } from "../errors.js";
-import { installCapture, lostCapture } from "../postgres/capture.js";
+import { installPostgresCapture, lostCapture } from "../postgres/capture.js";
 import { connectPostgres } from "../postgres/connection.js";
 import { noteStrays, noteUnknown } from "../postgres/copy-doubts.js";
 import { readStrangers } from "../postgres/ddl/added-columns.js";
-import { type FollowedTable, Records, type Verification } from "../postgres/records.js";
+import { type FollowedTable, Records, type VerificationRecord } from "../postgres/records.js";
 import { PostgresSource } from "../postgres/source/source.js";
 import { assertSeesAll } from "../postgres/trigger-check.js";
 import type { Barrier } from "../protocol/barrier.js";
 import type { Window } from "../protocol/contract.js";
 import type { Drainable } from "../protocol/flip.js";
 import { LagClock } from "../protocol/lag.js";
-import { type Held, Link } from "../protocol/link.js";
+import { Link, type TargetMirror } from "../protocol/link.js";
 import { SqliteTarget } from "../sqlite/target/target.js";
 import type { Problem, SourceStatus } from "../status.js";
 import type { SourceMetrics } from "../telemetry/metrics.js";
@@ -28,7 +28,7 @@ export interface ReverseOptions {
   readonly log: Logger;
   readonly metrics: SourceMetrics;
   /** Told now and then what the target's records say of the last comparison. */
-  readonly verified: (found: Verification | null) => void;
+  readonly verified: (found: VerificationRecord | null) => void;
 }
 
 /** What a way back has in hand while it is followed. */
@@ -48,7 +48,7 @@ const CHECK_MS = 5_000;
 export class ReverseReplication {
   readonly name: string;
   private readonly lag = new LagClock();
-  private held: Held = { position: 0, tables: new Map() };
+  private held: TargetMirror = { position: 0, tables: new Map() };
   private tables: readonly FollowedTable[] = [];
   private newest = 0;
   private standing: readonly Problem[] = [];
@@ -213,10 +213,10 @@ export class ReverseReplication {
       reason: `the triggers on ${table} in PostgreSQL had vanished`,
     }));
     // Those that an earlier release made missed nothing, and are replaced.
-    if (lost.length === 0) return installCapture(client, this.tables);
+    if (lost.length === 0) return installPostgresCapture(client, this.tables);
     // Before, for whoever comes after a crash; and afterwards, because until then more may have been missed.
     await noteUnknown(client, this.name, lost);
-    await installCapture(client, this.tables);
+    await installPostgresCapture(client, this.tables);
     await noteUnknown(client, this.name, lost);
   }
 

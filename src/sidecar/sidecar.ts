@@ -12,13 +12,13 @@ import { RouteFile, refuseToForget } from "../cutover/route-file.js";
 import { servedBy } from "../cutover/served.js";
 import { isRetryable, SwitchbackError } from "../errors.js";
 import { connectPostgres } from "../postgres/connection.js";
-import { type Verification as Recorded, Records } from "../postgres/records.js";
+import { Records, type VerificationRecord } from "../postgres/records.js";
 import { isOwner, lockTarget } from "../postgres/sidecar-lock.js";
 import { next, type Phase, type PhaseEvent, STARTING, slowest } from "../protocol/phase.js";
 import { BACKOFF, type Backoff, Outage, pause, pauseMs, shared } from "../retry.js";
 import { explained } from "../sqlite/connection.js";
 import type { Problem, Route, Status } from "../status.js";
-import { createMetrics, type FlipOutcome, type Metrics } from "../telemetry/metrics.js";
+import { createMetrics, type FlipOutcome, type MetricsRegistry } from "../telemetry/metrics.js";
 import { type Progress, withPrefix } from "../telemetry/progress.js";
 import { VERSION } from "../version.js";
 import { ClosedDoors, guarded } from "./closed-files.js";
@@ -26,9 +26,9 @@ import { allOrThrow, restTarget, runPostgresEpoch, runSqliteEpoch } from "./epoc
 import { DECIDED, PASSING, START_PATIENCE_MS } from "./failures.js";
 import { FileLocks } from "./file-locks.js";
 import { ForwardReplication } from "./forward.js";
-import { describe } from "./monitor.js";
+import { problemFrom } from "./monitor.js";
 import { ReverseReplication } from "./reverse.js";
-import { type Verdict, verifyAll } from "./verification.js";
+import { type VerificationResult, verifyAll } from "./verification.js";
 
 /** A server that comes back is met within a second or so: a copy that lags costs more than a few connects. */
 const RECONNECT: Backoff = { firstMs: 100, mostMs: 2_000 };
@@ -37,14 +37,14 @@ const RECONNECT: Backoff = { firstMs: 100, mostMs: 2_000 };
 const LOOK_MS = 200;
 
 export class Sidecar {
-  readonly metrics: Metrics = createMetrics();
+  readonly metrics: MetricsRegistry = createMetrics();
   private readonly forwards: readonly ForwardReplication[];
   private phases: Phase[];
   private currentRoute: Route = { writes: "sqlite", epoch: 0 };
   private outage: Problem | null = null;
   private hindrance: Problem | null = null;
   private readonly routeFile: RouteFile;
-  private readonly checks = new Map<string, Recorded>();
+  private readonly checks = new Map<string, VerificationRecord>();
   private readonly reverses: readonly ReverseReplication[];
   private readonly controller: FlipController;
   private readonly fileLocks = new FileLocks();
@@ -170,7 +170,7 @@ export class Sidecar {
       } catch (thrown) {
         if (signal.aborted) return;
         const error = explained(thrown);
-        const { code } = describe(error);
+        const { code } = problemFrom(error);
         this.count(error);
         const passes = connected && PASSING.has(code) && performance.now() - startedMs < START_PATIENCE_MS;
         if (!started && !passes) throw error;
@@ -178,7 +178,7 @@ export class Sidecar {
         const again = isRetryable(error) || code === "POSTGRES_AUTHENTICATION";
         if (!again && (!this.controller.doubtful || DECIDED.has(code))) return await this.halt(error, signal);
         if (!again && following) halting ??= { error };
-        this.outage = describe(error);
+        this.outage = problemFrom(error);
         outage.failed(error);
         await pause(pauseMs(tries, isRetryable(error) ? RECONNECT : BACKOFF), signal).catch(() => {});
       }
@@ -222,7 +222,7 @@ export class Sidecar {
   }
 
   private async halt(error: unknown, signal: AbortSignal): Promise<void> {
-    const problem = describe(error);
+    const problem = problemFrom(error);
     this.outage = null;
     this.log.error({ err: error, code: problem.code }, `halted: ${problem.message}`);
     for (const i of this.forwards.keys()) this.on(i, { kind: "failed", problem });
@@ -349,14 +349,14 @@ export class Sidecar {
   }
 
   /** Compares every source with its copy while both go on. */
-  async verify(signal: AbortSignal): Promise<readonly Verdict[]> {
+  async verify(signal: AbortSignal): Promise<readonly VerificationResult[]> {
     const phase = slowest(this.phases);
     if (phase.name === "halted") throw haltedError(phase.problem);
     return verifyAll(this.config.sources, this.postgres, signal);
   }
 
   /** The last comparison of a source was read from the target's records, whoever made it. */
-  private noteVerification(name: string, found: Recorded | null): void {
+  private noteVerification(name: string, found: VerificationRecord | null): void {
     if (!found) return;
     this.checks.set(name, found);
     const metrics = this.metrics.source(name);

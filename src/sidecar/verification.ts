@@ -14,7 +14,11 @@ import type { ShapeDifference } from "../postgres/ddl/shape-difference.js";
 import { type FollowedTable, Records } from "../postgres/records.js";
 import { isLocked } from "../postgres/sidecar-lock.js";
 import { openView } from "../postgres/target/compare-view.js";
-import { type FileIdentity, type QuarantinedKeys, quarantinedKeys } from "../postgres/target/quarantine.js";
+import {
+  type QuarantineCursor,
+  type QuarantinedKeys,
+  quarantinedKeys,
+} from "../postgres/target/quarantine.js";
 import { type Comparison, compare, isEqual, type TableComparison } from "../protocol/compare.js";
 import type { KeysByTable, Position } from "../protocol/contract.js";
 import { pause } from "../retry.js";
@@ -35,7 +39,7 @@ export interface TableVerdict {
   readonly examples: readonly { readonly kind: string; readonly key: string; readonly reason?: string }[];
 }
 
-export interface Verdict {
+export interface VerificationResult {
   readonly source: string;
   readonly equal: boolean;
   /** The store that had the writes: the tables' `source`; the other one is their `target`. */
@@ -117,13 +121,13 @@ export class Verification {
     }
   }
 
-  async verify(): Promise<Verdict> {
+  async verify(): Promise<VerificationResult> {
     await this.assertFollowed();
     return this.judge(await this.compare(EXAMPLES));
   }
 
   /** Mends differing rows until none differ, or a round mends nothing. */
-  async repair(): Promise<Verdict> {
+  async repair(): Promise<VerificationResult> {
     await this.assertFollowed();
     if (!this.away) await this.touchQuarantined();
     let before = Number.POSITIVE_INFINITY;
@@ -189,7 +193,7 @@ export class Verification {
     });
   }
 
-  private async judge(comparison: Comparison): Promise<Verdict> {
+  private async judge(comparison: Comparison): Promise<VerificationResult> {
     const { name } = this.options.source;
     const tables: TableVerdict[] = [];
     for (const table of comparison.tables) {
@@ -263,7 +267,7 @@ export class Verification {
   private async touchQuarantined(): Promise<void> {
     const { name: source } = this.options.source;
     const mappingOf = (table: string) => this.mappings.get(table);
-    let after: FileIdentity | null = null;
+    let after: QuarantineCursor | null = null;
     for (;;) {
       const wanted = { source, mappingOf, after, most: REPAIR_KEYS, codecs: true };
       const { keys, last }: QuarantinedKeys = await quarantinedKeys(this.client, wanted);
@@ -301,8 +305,8 @@ export async function verifyAll(
   sources: readonly SourceConfig[],
   postgres: PostgresConfig,
   signal: AbortSignal,
-): Promise<readonly Verdict[]> {
-  const verdicts: Verdict[] = [];
+): Promise<readonly VerificationResult[]> {
+  const verdicts: VerificationResult[] = [];
   for (const source of sources) {
     const open = { source, postgres, table: undefined, signal, catchUp: async () => {} };
     const verification = await Verification.open(open);

@@ -27,7 +27,7 @@ import {
 import { shut } from "./close/close.js";
 import { openSqlite, sqliteError } from "./connection.js";
 import { isFencePrepared, prepareFence, prepareTableFences } from "./fence.js";
-import { isCurrent, migrate } from "./migrate.js";
+import { isCurrent, migrateSqlite } from "./migrate.js";
 import { isRecorded, leaveCopies, type RecordedPair, recordPair } from "./pair.js";
 import type { SqliteSource } from "./source/source.js";
 import { durableCommits, withWriteLock } from "./transaction.js";
@@ -91,10 +91,10 @@ export class SqliteGate implements Gate {
       await this.one(file, patience(), ({ db, source }) => {
         const { closed } = readGate(db);
         // While the file is a copy, a change of its schema that nobody knows yet must stay unknown.
-        if (closed && !isKnownSchema(db)) migrate(db);
+        if (closed && !isKnownSchema(db)) migrateSqlite(db);
         else
           changeSchema(db, source, () => {
-            migrate(db);
+            migrateSqlite(db);
             if (!closed) return;
             upgradeTriggers(db, captured);
             prepareTableFences(db);
@@ -123,7 +123,7 @@ export class SqliteGate implements Gate {
     await this.each(patience(), ({ db, source }) => {
       if (isFencePrepared(db, epoch)) return;
       changeSchema(db, source, () => {
-        migrate(db);
+        migrateSqlite(db);
         prepareFence(db, epoch);
       });
     });

@@ -3,7 +3,7 @@ import type Database from "better-sqlite3";
 import { LOG_MIGRATION, latestOf, pendingOf } from "../migrations.js";
 
 /** The number of the last migration applied to this file; 0 where switchback is not installed. */
-export function recordsVersion(db: Database.Database): number {
+export function sqliteRecordsVersion(db: Database.Database): number {
   const tables = db
     .prepare(
       "SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN ('_switchback_identity', '_switchback_migration')",
@@ -17,15 +17,15 @@ export function recordsVersion(db: Database.Database): number {
 
 /** True when nothing is pending. */
 export function isCurrent(db: Database.Database): boolean {
-  return recordsVersion(db) === latestOf("sqlite");
+  return sqliteRecordsVersion(db) === latestOf("sqlite");
 }
 
 /**
  * Applies what is pending. Run inside a write transaction.
  * @throws SwitchbackError RECORDS_NEWER
  */
-export function migrate(db: Database.Database): void {
-  for (const { number, name, sql: text } of pendingOf("sqlite", recordsVersion(db), db.name)) {
+export function migrateSqlite(db: Database.Database): void {
+  for (const { number, name, sql: text } of pendingOf("sqlite", sqliteRecordsVersion(db), db.name)) {
     db.exec(text);
     if (number <= LOG_MIGRATION) continue;
     db.prepare("INSERT INTO _switchback_migration VALUES (?, ?)").run(number, name);

@@ -10,14 +10,14 @@ export interface RecordedPair {
   readonly address: string;
 }
 
-export interface FileRecord {
+export interface IdentityRecord {
   /** The file's own identity; null where switchback was never installed. */
   readonly identity: string | null;
   /** Null where it was installed by a version that recorded none. */
   readonly pair: RecordedPair | null;
 }
 
-export function readFileRecord(db: Database.Database): FileRecord {
+export function readIdentityRecord(db: Database.Database): IdentityRecord {
   return {
     identity: first<{ identity: string }>(db, "_switchback_identity")?.identity ?? null,
     pair: first<RecordedPair>(db, "_switchback_pair"),
@@ -32,7 +32,7 @@ function first<Row>(db: Database.Database, table: "_switchback_identity" | "_swi
 
 /** True when the file says so already; another address alone is no reason to write to it. */
 export function isRecorded(db: Database.Database, { id, place }: RecordedPair): boolean {
-  const { pair } = readFileRecord(db);
+  const { pair } = readIdentityRecord(db);
   return pair !== null && pair.id === id && (pair.place === place || place === null);
 }
 

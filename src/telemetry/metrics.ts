@@ -152,7 +152,7 @@ export interface SourceMetrics {
   forget(table: string): void;
 }
 
-export interface Metrics {
+export interface MetricsRegistry {
   /** The metrics of one source; the same object for the same name. */
   source(name: string): SourceMetrics;
   /** Everything in Prometheus' text format. */
@@ -170,7 +170,7 @@ const MISNAMED = [
   "nodejs_active_resources_total",
 ];
 
-export function createMetrics(): Metrics {
+export function createMetrics(): MetricsRegistry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   for (const name of MISNAMED) registry.removeSingleMetric(name);

@@ -5,7 +5,7 @@
 
 import { literal } from "../schema/pg-names.js";
 import { type Node, Untranslatable } from "./parse.js";
-import { type Value, value } from "./typed-sql.js";
+import { type TypedSql, value } from "./typed-sql.js";
 
 /** A reading of the clock: the moment as SQL of type timestamptz, and how SQLite shows it. */
 export interface Clock {
@@ -121,7 +121,7 @@ function verbatim(part: string): string {
 }
 
 /** The reading as SQLite's own value: text, an integer, or a REAL. */
-export function clockValue(clock: Clock): Value {
+export function clockValue(clock: Clock): TypedSql {
   if (clock.shows === "epoch")
     return value("integer", `floor(extract(epoch FROM ${clock.moment}))::bigint`, { atom: true });
   if (clock.shows === "julian day") {
@@ -155,7 +155,7 @@ const RANDOM_DIGITS = "substr(replace(gen_random_uuid()::text, '-', ''), 1, 12)"
 const RANDOM_BYTES_MAX = 64;
 
 /** hex(randomblob(n)) and random(), or null. */
-export function chanceOf(node: Node): Value | null {
+export function chanceOf(node: Node): TypedSql | null {
   if (node.kind !== "call") return null;
   if (node.name === "random" && node.args.length === 0) {
     return value("integer", `('x' || ${hexDigits(8)})::bit(64)::bigint`, { atom: true });

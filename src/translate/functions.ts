@@ -2,7 +2,7 @@
 // that is not in this table is refused by name. Functions of the clock and of chance are in clock.ts: they may
 // stand in a default and nowhere else.
 
-import { describe, uncollated } from "./operators.js";
+import { describeKind, uncollated } from "./operators.js";
 import { Untranslatable } from "./parse.js";
 import {
   asCondition,
@@ -12,11 +12,11 @@ import {
   isNumber,
   type Kind,
   operand,
-  type Value,
+  type TypedSql,
   value,
 } from "./typed-sql.js";
 
-type Translate = (args: readonly Value[]) => Value;
+type Translate = (args: readonly TypedSql[]) => TypedSql;
 
 const FUNCTIONS: Readonly<Record<string, Translate>> = {
   lower: (args) => fold("lower", args),
@@ -52,47 +52,50 @@ const FUNCTIONS: Readonly<Record<string, Translate>> = {
   unlikely: ([v, ...more]) => only(v, more),
 };
 
-export function callFunction(name: string, args: readonly Value[]): Value {
+export function callFunction(name: string, args: readonly TypedSql[]): TypedSql {
   const translate = Object.hasOwn(FUNCTIONS, name) ? FUNCTIONS[name] : undefined;
   if (!translate) throw new Untranslatable(`${name}() has no exact counterpart`);
   return translate(args.map(uncollated));
 }
 
 /** CASE with conditions; the results must be of one kind. */
-export function caseOf(whens: readonly (readonly [Value, Value])[], otherwise: Value | null): Value {
+export function caseOf(
+  whens: readonly (readonly [TypedSql, TypedSql])[],
+  otherwise: TypedSql | null,
+): TypedSql {
   const results = sameKind([...whens.map(([, then]) => then), ...(otherwise ? [otherwise] : [])]);
   const branches = whens.map(([when], i) => `WHEN ${asCondition(when).sql} THEN ${results.values[i]?.sql}`);
   const end = otherwise ? ` ELSE ${results.values.at(-1)?.sql}` : "";
   return value(results.kind, `CASE ${branches.join(" ")}${end} END`, { atom: true });
 }
 
-function fold(way: "lower" | "upper", args: readonly Value[]): Value {
+function fold(way: "lower" | "upper", args: readonly TypedSql[]): TypedSql {
   const [v] = exactly(1, args);
   return foldCase(kind(needed(v), "text"), way);
 }
 
-function length(v: Value): Value {
+function length(v: TypedSql): TypedSql {
   return call("integer", "length", [v.kind === "bytea" ? v : asText(v)]);
 }
 
-function abs(v: Value): Value {
+function abs(v: TypedSql): TypedSql {
   const number = asNumber(v);
-  if (!isNumber(number)) throw new Untranslatable(`abs() looks at ${describe(v)}`);
+  if (!isNumber(number)) throw new Untranslatable(`abs() looks at ${describeKind(v)}`);
   return call(number.kind, "abs", [number]);
 }
 
-function coalesce(args: readonly Value[]): Value {
+function coalesce(args: readonly TypedSql[]): TypedSql {
   if (args.length < 2) throw new Untranslatable("coalesce() needs two values");
   const { kind: common, values } = sameKind(args);
   return call(common, "COALESCE", values);
 }
 
-function nullIf(a: Value, b: Value): Value {
+function nullIf(a: TypedSql, b: TypedSql): TypedSql {
   const { kind: common, values } = sameKind([a, b]);
   return call(common, "NULLIF", values);
 }
 
-function trim(name: string, args: readonly Value[]): Value {
+function trim(name: string, args: readonly TypedSql[]): TypedSql {
   if (args.length < 1 || args.length > 2) throw new Untranslatable(`${name}() has other arguments here`);
   return call(
     "text",
@@ -102,7 +105,7 @@ function trim(name: string, args: readonly Value[]): Value {
 }
 
 /** From the left only: a start of 0 or below, and a negative length, mean something else in PostgreSQL. */
-function substring(args: readonly Value[]): Value {
+function substring(args: readonly TypedSql[]): TypedSql {
   const [text, start, count] = args;
   if (args.length < 2 || args.length > 3) throw new Untranslatable("substr() has other arguments here");
   const first = needed(start);
@@ -121,7 +124,7 @@ function substring(args: readonly Value[]): Value {
 }
 
 /** SQLite's concat() takes NULL for the empty string; PostgreSQL's does too but is not immutable. */
-function concat(args: readonly Value[]): Value {
+function concat(args: readonly TypedSql[]): TypedSql {
   const parts = args.map((v) =>
     v.constant === null ? `COALESCE(${asText(v).sql}, '')` : operand(asText(v)),
   );
@@ -136,19 +139,19 @@ const STORAGE_CLASS: Partial<Record<Kind, string>> = {
 };
 
 /** The type of a column already says what its values are. A double may stand for an INTEGER, a date for anything. */
-function typeOf(v: Value): Value {
+function typeOf(v: TypedSql): TypedSql {
   const name = STORAGE_CLASS[v.kind];
-  if (!name) throw new Untranslatable(`typeof() looks at ${describe(v)}`);
+  if (!name) throw new Untranslatable(`typeof() looks at ${describeKind(v)}`);
   return value("text", `CASE WHEN ${operand(v)} IS NULL THEN 'null' ELSE '${name}' END`, { atom: true });
 }
 
 interface Unified {
   readonly kind: Kind;
-  readonly values: readonly Value[];
+  readonly values: readonly TypedSql[];
 }
 
 /** NULL goes with everything, a condition with integers. */
-function sameKind(values: readonly Value[]): Unified {
+function sameKind(values: readonly TypedSql[]): Unified {
   const kinds = new Set(values.map((v) => v.kind).filter((k) => k !== "null"));
   if (kinds.size === 2 && kinds.has("boolean") && kinds.has("integer")) {
     return { kind: "integer", values: values.map(asNumber) };
@@ -158,34 +161,34 @@ function sameKind(values: readonly Value[]): Unified {
     throw new Untranslatable("it chooses among values of several kinds");
   }
   // Literals of fractions alone would make the result a numeric.
-  const typed = (v: Value): Value =>
+  const typed = (v: TypedSql): TypedSql =>
     v.kind === "real" && v.constant !== null
       ? value("real", `${operand(v)}::double precision`, { atom: true })
       : v;
   return { kind: common, values: values.map(typed) };
 }
 
-function call(of: Kind, name: string, args: readonly Value[]): Value {
+function call(of: Kind, name: string, args: readonly TypedSql[]): TypedSql {
   return value(of, `${name}(${args.map((v) => v.sql).join(", ")})`, { atom: true });
 }
 
-function kind(v: Value, ...kinds: readonly Kind[]): Value {
+function kind(v: TypedSql, ...kinds: readonly Kind[]): TypedSql {
   if (!kinds.includes(v.kind))
-    throw new Untranslatable(`it needs ${kinds.join(" or ")} and finds ${describe(v)}`);
+    throw new Untranslatable(`it needs ${kinds.join(" or ")} and finds ${describeKind(v)}`);
   return v;
 }
 
-function exactly(count: number, args: readonly Value[]): readonly Value[] {
+function exactly(count: number, args: readonly TypedSql[]): readonly TypedSql[] {
   if (args.length !== count) throw new Untranslatable("a function has another number of arguments here");
   return args;
 }
 
-function needed(v: Value | undefined): Value {
+function needed(v: TypedSql | undefined): TypedSql {
   if (!v) throw new Untranslatable("a function has too few arguments");
   return v;
 }
 
-function only(v: Value | undefined, more: readonly Value[]): Value {
+function only(v: TypedSql | undefined, more: readonly TypedSql[]): TypedSql {
   if (more.length > 0) throw new Untranslatable("a function has more arguments here");
   return needed(v);
 }

@@ -12,7 +12,7 @@ import {
   isNumber,
   type Kind,
   operand,
-  type Value,
+  type TypedSql,
   value,
 } from "./typed-sql.js";
 
@@ -36,20 +36,20 @@ export function isComparison(operator: string): boolean {
   return operator in COMPARISONS;
 }
 
-export function compare(operator: string, left: Value, right: Value): Value {
+export function comparison(operator: string, left: TypedSql, right: TypedSql): TypedSql {
   const equality = !operator.includes("<") && !operator.includes(">") ? true : operator === "<>";
   const pair = comparable(left, right, equality);
   return value("boolean", `${pair.left} ${COMPARISONS[operator]} ${pair.right}`);
 }
 
-export function between(v: Value, low: Value, high: Value, not: boolean): Value {
+export function between(v: TypedSql, low: TypedSql, high: TypedSql, not: boolean): TypedSql {
   const from = comparable(v, low, false);
   const to = comparable(v, high, false);
   if (from.left !== to.left) throw new Untranslatable("its bounds compare by different rules");
   return value("boolean", `${from.left} ${not ? "NOT " : ""}BETWEEN ${from.right} AND ${to.right}`);
 }
 
-export function isIn(v: Value, list: readonly Value[], not: boolean): Value {
+export function isIn(v: TypedSql, list: readonly TypedSql[], not: boolean): TypedSql {
   if (list.length === 0) throw new Untranslatable("it compares with an empty list or with a query");
   if (list.some((item) => item.collation?.explicit)) throw new Untranslatable("it has COLLATE inside a list");
   // The left side alone decides how IN compares.
@@ -65,7 +65,7 @@ interface Pair {
 }
 
 /** Both sides so that PostgreSQL compares them as SQLite does. */
-function comparable(l: Value, r: Value, equality: boolean): Pair {
+function comparable(l: TypedSql, r: TypedSql, equality: boolean): Pair {
   const [left, right] = sameNumbers(l, r);
   if (left.kind === "text" && right.kind === "text") return comparableText(left, right, equality);
   const exact =
@@ -73,13 +73,13 @@ function comparable(l: Value, r: Value, equality: boolean): Pair {
     left.kind === "null" ||
     right.kind === "null" ||
     (isNumber(left) && isNumber(right) && numbersCompareExactly(left, right));
-  if (!exact) throw new Untranslatable(`it compares ${describe(left)} with ${describe(right)}`);
+  if (!exact) throw new Untranslatable(`it compares ${describeKind(left)} with ${describeKind(right)}`);
   if (left.kind === "null" && right.kind === "null") throw new Untranslatable("it compares NULL with NULL");
   return { left: operand(left), right: operand(right) };
 }
 
 /** A boolean column beside 0 or 1 is compared as a boolean; beside any other number as SQLite's 0 or 1. */
-function sameNumbers(left: Value, right: Value): [Value, Value] {
+function sameNumbers(left: TypedSql, right: TypedSql): [TypedSql, TypedSql] {
   if (left.kind === "boolean" && right.kind !== "boolean") {
     const literal = right.kind === "integer" ? asBooleanLiteral(right) : null;
     return left.constant === null && literal ? [left, literal] : [asNumber(left), right];
@@ -91,14 +91,14 @@ function sameNumbers(left: Value, right: Value): [Value, Value] {
   return [left, right];
 }
 
-function asBooleanLiteral(v: Value): Value | null {
+function asBooleanLiteral(v: TypedSql): TypedSql | null {
   if (v.constant !== "0" && v.constant !== "1") return null;
   const truth = v.constant === "1" ? "true" : "false";
   return value("boolean", truth, { atom: true, constant: truth });
 }
 
 /** A bigint beside a double would be rounded, and so would a numeric; beside a literal nothing is. */
-function numbersCompareExactly(left: Value, right: Value): boolean {
+function numbersCompareExactly(left: TypedSql, right: TypedSql): boolean {
   if (left.kind !== "real" && right.kind !== "real") return true;
   const constant = left.constant ?? right.constant;
   if (constant === null) return false;
@@ -106,11 +106,11 @@ function numbersCompareExactly(left: Value, right: Value): boolean {
   return digits <= EXACT_MAX && digits >= -EXACT_MAX;
 }
 
-function comparableText(left: Value, right: Value, equality: boolean): Pair {
+function comparableText(left: TypedSql, right: TypedSql, equality: boolean): Pair {
   // Which PostgreSQL cannot fold in a generated column, where it has no collation yet.
   if (left.constant !== null && right.constant !== null) throw new Untranslatable("it compares two literals");
   const collation = collationOf(left, right);
-  const shape = (v: Value): string => {
+  const shape = (v: TypedSql): string => {
     if (collation === "NOCASE") return foldCase(v).sql;
     if (collation === "RTRIM") return `rtrim(${v.sql}, ' ')`;
     return operand(v);
@@ -124,12 +124,12 @@ function comparableText(left: Value, right: Value, equality: boolean): Pair {
 }
 
 /** COLLATE wins over a column, the left side over the right. */
-function collationOf(left: Value, right: Value): string {
+function collationOf(left: TypedSql, right: TypedSql): string {
   const explicit = [left, right].find((v) => v.collation?.explicit);
   return (explicit ?? [left, right].find((v) => v.collation))?.collation?.name ?? "BINARY";
 }
 
-export function arithmetic(operator: string, l: Value, r: Value): Value {
+export function arithmetic(operator: string, l: TypedSql, r: TypedSql): TypedSql {
   const left = asNumber(l);
   const right = asNumber(r);
   if (left.kind === "numeric" || right.kind === "numeric") {
@@ -138,7 +138,7 @@ export function arithmetic(operator: string, l: Value, r: Value): Value {
     );
   }
   if (!isNumber(left) || !isNumber(right)) {
-    throw new Untranslatable(`it computes with ${describe(isNumber(left) ? right : left)}`);
+    throw new Untranslatable(`it computes with ${describeKind(isNumber(left) ? right : left)}`);
   }
   const kind = left.kind === "integer" && right.kind === "integer" ? "integer" : "real";
   if (operator === "%" && kind === "real") throw new Untranslatable("SQLite's % cuts off fractions first");
@@ -149,21 +149,21 @@ export function arithmetic(operator: string, l: Value, r: Value): Value {
 }
 
 /** A fraction's literal is a numeric in PostgreSQL, and would make the whole computation decimal. */
-function factor(v: Value): string {
+function factor(v: TypedSql): string {
   return v.kind === "real" && v.constant !== null ? `${operand(v)}::double precision` : operand(v);
 }
 
-function widened(v: Value): string {
+function widened(v: TypedSql): string {
   return `${operand(v)}::${v.kind === "real" ? "double precision" : "bigint"}`;
 }
 
 /** SQLite's division by zero is NULL. */
-function divisor(v: Value): string {
+function divisor(v: TypedSql): string {
   if (v.constant !== null && Number(v.constant) !== 0) return factor(v);
   return `NULLIF(${v.sql}, 0)`;
 }
 
-export function bits(operator: string, l: Value, r: Value): Value {
+export function bits(operator: string, l: TypedSql, r: TypedSql): TypedSql {
   const [left, right] = [asNumber(l), asNumber(r)];
   if (left.kind !== "integer" || right.kind !== "integer")
     throw new Untranslatable(`${operator} needs integers`);
@@ -173,13 +173,13 @@ export function bits(operator: string, l: Value, r: Value): Value {
   return value("integer", `${operand(left)} ${operator} ${operand(right)}`);
 }
 
-export function negate(v: Value): Value {
+export function negate(v: TypedSql): TypedSql {
   const number = asNumber(v);
   if (number.kind === "integer" && number.constant !== null) return integerLiteral(flipped(number.constant));
   if (number.kind === "real" && number.constant !== null) {
     return value("real", flipped(number.constant), { constant: flipped(number.constant) });
   }
-  if (!isNumber(number)) throw new Untranslatable(`it negates ${describe(number)}`);
+  if (!isNumber(number)) throw new Untranslatable(`it negates ${describeKind(number)}`);
   return value(number.kind, `- ${operand(number)}`);
 }
 
@@ -188,7 +188,7 @@ function flipped(digits: string): string {
 }
 
 /** Refuses a COLLATE where it would travel on through an operator by rules of SQLite's own. */
-export function uncollated(v: Value): Value {
+export function uncollated(v: TypedSql): TypedSql {
   if (v.collation?.explicit) throw new Untranslatable("it has COLLATE inside a larger expression");
   return { ...v, collation: null };
 }
@@ -206,6 +206,6 @@ const WORDS: Readonly<Record<Kind, string>> = {
 };
 
 /** The value's kind in words for a reason. */
-export function describe(v: Value): string {
+export function describeKind(v: TypedSql): string {
   return WORDS[v.kind];
 }

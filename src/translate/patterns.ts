@@ -4,9 +4,9 @@
 
 import { literal } from "../schema/pg-names.js";
 import { Untranslatable } from "./parse.js";
-import { foldCase, operand, type Value, value } from "./typed-sql.js";
+import { foldCase, operand, type TypedSql, value } from "./typed-sql.js";
 
-export function like(v: Value, pattern: Value, escaped: Value | null, not: boolean): Value {
+export function like(v: TypedSql, pattern: TypedSql, escaped: TypedSql | null, not: boolean): TypedSql {
   const text = patternText(v, pattern, "LIKE");
   if (
     escaped &&
@@ -19,12 +19,12 @@ export function like(v: Value, pattern: Value, escaped: Value | null, not: boole
   return value("boolean", sql);
 }
 
-export function glob(v: Value, pattern: Value, not: boolean): Value {
+export function glob(v: TypedSql, pattern: TypedSql, not: boolean): TypedSql {
   const regex = globToRegex(patternText(v, pattern, "GLOB"));
   return value("boolean", `${operand(v)} COLLATE "C" ${not ? "!~" : "~"} ${literal(`^${regex}$`)}`);
 }
 
-function patternText(v: Value, pattern: Value, operator: string): string {
+function patternText(v: TypedSql, pattern: TypedSql, operator: string): string {
   if (v.kind !== "text")
     throw new Untranslatable(`${operator} looks at a value that is no text in PostgreSQL`);
   if (v.constant !== null) throw new Untranslatable("it compares two literals");

@@ -6,7 +6,16 @@ import type { Column, Table } from "../schema/model.js";
 import { quote } from "../schema/model.js";
 import { literal } from "../schema/pg-names.js";
 import { callFunction, caseOf } from "./functions.js";
-import { arithmetic, between, bits, compare, isComparison, isIn, negate, uncollated } from "./operators.js";
+import {
+  arithmetic,
+  between,
+  bits,
+  comparison,
+  isComparison,
+  isIn,
+  negate,
+  uncollated,
+} from "./operators.js";
 import { type Node, parseExpression, Untranslatable } from "./parse.js";
 import { glob, like } from "./patterns.js";
 import {
@@ -19,7 +28,7 @@ import {
   kindOfType,
   operand,
   stored,
-  type Value,
+  type TypedSql,
   value,
 } from "./typed-sql.js";
 
@@ -35,16 +44,18 @@ export type ColumnTargets = ReadonlyMap<string, ColumnTarget>;
 export type Translation = { readonly sql: string } | { readonly why: string };
 
 /** Where names and functions of an expression are looked up. */
-export interface Lookup {
+export interface NameLookup {
   /** The column of that name, or null. */
-  column(name: string, table: string | null): Value | null;
+  column(name: string, table: string | null): TypedSql | null;
   /** A function or name that means something only here, or null. */
-  special(node: Node, translate: (node: Node) => Value): Value | null;
+  special(node: Node, translate: (node: Node) => TypedSql): TypedSql | null;
 }
 
 /** A CHECK's or a partial index's condition. */
 export function translateCondition(table: Table, expression: string, targets: ColumnTargets): Translation {
-  return attempt(() => asCondition(translate(parseExpression(expression), columnsOf(table, targets))).sql);
+  return attemptTranslation(
+    () => asCondition(translateNode(parseExpression(expression), columnsOf(table, targets))).sql,
+  );
 }
 
 const COLUMN_ALONE = /^"(?:[^"]|"")*"$/;
@@ -56,8 +67,8 @@ export function translateTerm(
   collation: string,
   targets: ColumnTargets,
 ): Translation {
-  return attempt(() => {
-    const term = translate(parseExpression(expression), columnsOf(table, targets));
+  return attemptTranslation(() => {
+    const term = translateNode(parseExpression(expression), columnsOf(table, targets));
     if (term.kind !== "text" || collation === "BINARY")
       return COLUMN_ALONE.test(term.sql) ? term.sql : `(${term.sql})`;
     if (collation === "NOCASE") return foldCase(term).sql;
@@ -82,14 +93,14 @@ export function generatedColumn(
 ): GeneratedColumn | { why: string } {
   if (column.generatedAs === null) return { why: "it is no generated column" };
   const columns = columnsOf(table, targets);
-  const lookup: Lookup = {
+  const lookup: NameLookup = {
     ...columns,
     column: (name, qualifier) => notGenerated(table, name, columns.column(name, qualifier)),
   };
   const text = column.generatedAs;
   let type = "";
-  const translation = attempt(() => {
-    const computed = translate(parseExpression(text), lookup);
+  const translation = attemptTranslation(() => {
+    const computed = translateNode(parseExpression(text), lookup);
     type = generatedType(column, computed);
     return stored(computed, type);
   });
@@ -109,14 +120,14 @@ export function translateGenerated(table: Table, column: Column, targets: Column
 }
 
 /** PostgreSQL computes all generated columns at once: one cannot look at another. */
-function notGenerated(table: Table, name: string, found: Value | null): Value | null {
+function notGenerated(table: Table, name: string, found: TypedSql | null): TypedSql | null {
   const column = table.columns.find((c) => c.name.toLowerCase() === name.toLowerCase());
   if (found && column && column.generated !== "no")
     throw new Untranslatable(`it uses the generated column ${column.name}`);
   return found;
 }
 
-function generatedType(column: Column, computed: Value): string {
+function generatedType(column: Column, computed: TypedSql): string {
   const kind = asNumber(computed).kind;
   if (column.affinity === "TEXT") return "text";
   if (column.affinity === "REAL") return "double precision";
@@ -131,7 +142,7 @@ function generatedType(column: Column, computed: Value): string {
   throw new Untranslatable("SQLite may store its value as one of several kinds");
 }
 
-export function attempt(make: () => string): Translation {
+export function attemptTranslation(make: () => string): Translation {
   try {
     return { sql: make() };
   } catch (error) {
@@ -140,7 +151,7 @@ export function attempt(make: () => string): Translation {
   }
 }
 
-function columnsOf(table: Table, targets: ColumnTargets): Lookup {
+function columnsOf(table: Table, targets: ColumnTargets): NameLookup {
   return {
     column(name, qualifier) {
       if (qualifier !== null && qualifier.toLowerCase() !== table.name.toLowerCase()) return null;
@@ -156,7 +167,7 @@ function columnsOf(table: Table, targets: ColumnTargets): Lookup {
 }
 
 /** json_valid() of a column that is jsonb is true, and NULL for NULL. */
-function jsonValid(node: Node & { kind: "call" }, table: Table, targets: ColumnTargets): Value | null {
+function jsonValid(node: Node & { kind: "call" }, table: Table, targets: ColumnTargets): TypedSql | null {
   const argument = node.args[0];
   if (node.name !== "json_valid" || node.args.length !== 1 || argument?.kind !== "name") return null;
   const column = table.columns.find((c) => c.name.toLowerCase() === argument.name.toLowerCase());
@@ -166,8 +177,8 @@ function jsonValid(node: Node & { kind: "call" }, table: Table, targets: ColumnT
 }
 
 /** The value of a tree. Throws Untranslatable. */
-export function translate(node: Node, lookup: Lookup): Value {
-  const go = (child: Node): Value => translate(child, lookup);
+export function translateNode(node: Node, lookup: NameLookup): TypedSql {
+  const go = (child: Node): TypedSql => translateNode(child, lookup);
   const special = lookup.special(node, go);
   if (special) return special;
   switch (node.kind) {
@@ -198,7 +209,7 @@ export function translate(node: Node, lookup: Lookup): Value {
     case "case":
       return caseOf(
         node.whens.map(([when, then]) => [
-          node.base ? compare("=", go(node.base), go(when)) : go(when),
+          node.base ? comparison("=", go(node.base), go(when)) : go(when),
           go(then),
         ]),
         node.otherwise ? go(node.otherwise) : null,
@@ -206,7 +217,7 @@ export function translate(node: Node, lookup: Lookup): Value {
   }
 }
 
-function literalValue(of: "integer" | "real" | "text" | "blob" | "null", written: string): Value {
+function literalValue(of: "integer" | "real" | "text" | "blob" | "null", written: string): TypedSql {
   if (of === "integer") return integerLiteral(written);
   if (of === "real") return value("real", written, { atom: true, constant: written });
   if (of === "text") return value("text", literal(written), { atom: true, constant: written });
@@ -216,7 +227,7 @@ function literalValue(of: "integer" | "real" | "text" | "blob" | "null", written
 }
 
 /** A name in double quotes that is no column is a string to SQLite, and TRUE and FALSE are words like any other. */
-function nameValue(node: Node & { kind: "name" }, lookup: Lookup): Value {
+function nameValue(node: Node & { kind: "name" }, lookup: NameLookup): TypedSql {
   const column = lookup.column(node.name, node.table);
   if (column) return column;
   if (node.table === null && node.quotes === '"') return literalValue("text", node.name);
@@ -225,7 +236,7 @@ function nameValue(node: Node & { kind: "name" }, lookup: Lookup): Value {
   throw new Untranslatable(`${node.name} is no column of the table`);
 }
 
-function unary(operator: (Node & { kind: "unary" })["operator"], v: Value): Value {
+function unary(operator: (Node & { kind: "unary" })["operator"], v: TypedSql): TypedSql {
   switch (operator) {
     case "NOT":
       return value("boolean", `NOT ${operand(asCondition(v))}`);
@@ -243,7 +254,7 @@ function unary(operator: (Node & { kind: "unary" })["operator"], v: Value): Valu
   }
 }
 
-function is(node: Node & { kind: "binary" }, go: (node: Node) => Value): Value {
+function is(node: Node & { kind: "binary" }, go: (node: Node) => TypedSql): TypedSql {
   const left = go(node.left);
   const right = go(node.right);
   if (right.kind === "null") return unary(node.operator === "IS" ? "IS NULL" : "NOT NULL", left);
@@ -251,11 +262,11 @@ function is(node: Node & { kind: "binary" }, go: (node: Node) => Value): Value {
   if (right.kind === "boolean" && right.constant !== null) {
     return value("boolean", `${operand(asCondition(left))} ${node.operator} ${right.constant.toUpperCase()}`);
   }
-  return compare(node.operator, left, right);
+  return comparison(node.operator, left, right);
 }
 
-function binary(operator: string, left: Value, right: Value): Value {
-  if (isComparison(operator)) return compare(operator, left, right);
+function binary(operator: string, left: TypedSql, right: TypedSql): TypedSql {
+  if (isComparison(operator)) return comparison(operator, left, right);
   const [l, r] = [uncollated(left), uncollated(right)];
   if (operator === "||") return value("text", `${operand(asText(l))} || ${operand(asText(r))}`);
   if (operator === "->" || operator === "->>")
@@ -269,7 +280,7 @@ function isChain(node: Node & { kind: "binary" }): boolean {
 }
 
 /** a AND b AND c in one line, as people write it. */
-function chain(node: Node & { kind: "binary" }, go: (node: Node) => Value): Value {
+function chain(node: Node & { kind: "binary" }, go: (node: Node) => TypedSql): TypedSql {
   const links = (side: Node): Node[] =>
     side.kind === "binary" && side.operator === node.operator
       ? [...links(side.left), ...links(side.right)]
@@ -278,7 +289,7 @@ function chain(node: Node & { kind: "binary" }, go: (node: Node) => Value): Valu
   return value("boolean", conditions.join(` ${node.operator} `));
 }
 
-function pattern(node: Node & { kind: "like" }, go: (node: Node) => Value): Value {
+function pattern(node: Node & { kind: "like" }, go: (node: Node) => TypedSql): TypedSql {
   const v = uncollated(go(node.operand));
   if (node.operator === "LIKE")
     return like(v, go(node.pattern), node.escape ? go(node.escape) : null, node.not);
@@ -287,7 +298,7 @@ function pattern(node: Node & { kind: "like" }, go: (node: Node) => Value): Valu
 }
 
 /** Only casts that cannot fail or round. A column keeps its collation under CAST. */
-function cast(v: Value, type: string): Value {
+function cast(v: TypedSql, type: string): TypedSql {
   const number = asNumber(v);
   const upper = type.toUpperCase();
   const { collation } = v;

@@ -8,7 +8,7 @@ import { Untranslatable } from "./parse.js";
 /** What SQLite's value is in PostgreSQL; `other` compares with nothing and can only be tested for NULL. */
 export type Kind = "integer" | "real" | "numeric" | "text" | "boolean" | "bytea" | "date" | "null" | "other";
 
-export interface Value {
+export interface TypedSql {
   readonly sql: string;
   readonly kind: Kind;
   /** True when it needs no parentheses as an operand. */
@@ -19,7 +19,11 @@ export interface Value {
   readonly collation: { readonly name: string; readonly explicit: boolean } | null;
 }
 
-export function value(kind: Kind, sql: string, extra: Partial<Omit<Value, "kind" | "sql">> = {}): Value {
+export function value(
+  kind: Kind,
+  sql: string,
+  extra: Partial<Omit<TypedSql, "kind" | "sql">> = {},
+): TypedSql {
   return { sql, kind, atom: false, constant: null, collation: null, ...extra };
 }
 
@@ -50,12 +54,12 @@ export function kindOfType(type: string): Kind {
 }
 
 /** As an operand of another operator. */
-export function operand(v: Value): string {
+export function operand(v: TypedSql): string {
   return v.atom ? v.sql : `(${v.sql})`;
 }
 
 /** As a condition: SQLite takes any number but 0 for true. */
-export function asCondition(v: Value): Value {
+export function asCondition(v: TypedSql): TypedSql {
   if (v.kind === "boolean") return v;
   if (v.kind === "null") return value("boolean", "NULL::boolean", { atom: true });
   if (v.kind === "integer" && v.constant !== null) return booleanLiteral(v.constant !== "0");
@@ -64,29 +68,29 @@ export function asCondition(v: Value): Value {
 }
 
 /** A condition as the 0 or 1 that SQLite makes of it; other values as they are. */
-export function asNumber(v: Value): Value {
+export function asNumber(v: TypedSql): TypedSql {
   if (v.kind !== "boolean") return v;
   if (v.constant !== null) return integerLiteral(v.constant === "true" ? "1" : "0");
   return value("integer", `${operand(v)}::integer::bigint`, { atom: true });
 }
 
 /** As SQLite prints it in a concatenation. A REAL's text differs between the engines. */
-export function asText(v: Value): Value {
+export function asText(v: TypedSql): TypedSql {
   const number = asNumber(v);
   if (number.kind === "text") return number;
   if (number.kind === "integer") return value("text", `${operand(number)}::text`, { atom: true });
   throw new Untranslatable("it makes text of a value whose spelling differs between the two databases");
 }
 
-export function isNumber(v: Value): boolean {
+export function isNumber(v: TypedSql): boolean {
   return v.kind === "integer" || v.kind === "real" || v.kind === "numeric";
 }
 
-export function integerLiteral(digits: string): Value {
+export function integerLiteral(digits: string): TypedSql {
   return value("integer", digits, { atom: !digits.startsWith("-"), constant: digits });
 }
 
-export function booleanLiteral(truth: boolean): Value {
+export function booleanLiteral(truth: boolean): TypedSql {
   return value("boolean", String(truth), { atom: true, constant: String(truth) });
 }
 
@@ -94,7 +98,7 @@ export function booleanLiteral(truth: boolean): Value {
  * SQLite's lower() and its NOCASE fold the 26 ASCII letters and no others, as the C collation does. A literal is
  * folded here: in a generated column PostgreSQL loses the collation of one.
  */
-export function foldCase(v: Value, way: "lower" | "upper" = "lower"): Value {
+export function foldCase(v: TypedSql, way: "lower" | "upper" = "lower"): TypedSql {
   if (v.constant === null) return value("text", `${way}(${operand(v)} COLLATE "C")`, { atom: true });
   const constant =
     way === "lower"
@@ -104,7 +108,7 @@ export function foldCase(v: Value, way: "lower" | "upper" = "lower"): Value {
 }
 
 /** The value as it is stored into a column of `type` after SQLite applied the column's affinity; throws where that is not exact. */
-export function stored(v: Value, type: string): string {
+export function stored(v: TypedSql, type: string): string {
   const wanted = kindOfType(type);
   if (v.kind === "null") return "NULL";
   if (wanted === "boolean") return asCondition(v).sql;

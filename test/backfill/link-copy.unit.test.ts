@@ -2,7 +2,7 @@
 // given back, and nothing copied except at the target's own position.
 import { expect, test } from "vitest";
 import type { HistorySource, HistoryTarget, Range, Snapshot, Window } from "#switchback/protocol/contract.js";
-import { type Held, Link } from "#switchback/protocol/link.js";
+import { Link, type TargetMirror } from "#switchback/protocol/link.js";
 
 const RANGES = 6;
 
@@ -15,7 +15,7 @@ function stores(options: { strained?: boolean; failing?: number } = {}) {
     copied: [] as number[],
     positions: [] as number[],
   };
-  const held: Held = { position: 0, tables: new Map() };
+  const held: TargetMirror = { position: 0, tables: new Map() };
   const pending: Range[] = Array.from({ length: RANGES }, (_, number) => ({
     table: "t",
     number,

@@ -6,7 +6,7 @@ import { SourceChanged } from "#switchback/protocol/contract.js";
 import { restoreTriggers, suspendTriggers } from "#switchback/sqlite/app-triggers.js";
 import { formerTriggers } from "#switchback/sqlite/capture/former-triggers.js";
 import {
-  installCapture,
+  installSqliteCapture,
   missingTriggers,
   readCapture,
   removeCapture,
@@ -32,7 +32,7 @@ afterEach(() => {
   file.remove();
 });
 
-const install = () => installCapture(db, readSchema(db).tables, schemaVersion(db));
+const install = () => installSqliteCapture(db, readSchema(db).tables, schemaVersion(db));
 const lost = () => missingTriggers(db, readSchema(db).tables, readCapture(db)?.ids ?? new Map());
 
 test("a second installation changes nothing in the file", () => {
@@ -89,7 +89,7 @@ test("tables that changed since they were read are not captured as they were", (
   const { tables } = readSchema(db);
   const version = schemaVersion(db);
   db.exec("ALTER TABLE person ADD COLUMN age INTEGER");
-  expect(() => installCapture(db, tables, version)).toThrow(SourceChanged);
+  expect(() => installSqliteCapture(db, tables, version)).toThrow(SourceChanged);
   expect(readCapture(db)).toBeNull();
 });
 

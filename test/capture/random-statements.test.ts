@@ -4,7 +4,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { installCapture, schemaVersion } from "#switchback/sqlite/capture/install.js";
+import { installSqliteCapture, schemaVersion } from "#switchback/sqlite/capture/install.js";
 import { openSqlite } from "#switchback/sqlite/connection.js";
 import { readSchema } from "#switchback/sqlite/schema.js";
 import { temporaryFolder } from "../support/cli.js";
@@ -24,7 +24,7 @@ test(`every changed key is logged, and nothing else changes (SEED=${SEED})`, () 
       for (let n = 0; n < CASES; n++) {
         const db = openSqlite(join(folder, `${n}.db`), { readonly: false });
         db.pragma("synchronous = OFF");
-        installCapture(db, readSchema(db).tables, schemaVersion(db));
+        installSqliteCapture(db, readSchema(db).tables, schemaVersion(db));
         db.close();
       }
     };

@@ -1,7 +1,7 @@
 // The demo's own bookkeeping: it must find what is lost, doubled or never acknowledged, and must not hide it.
 import { expect, test } from "vitest";
 import { acknowledged, count, type Receipt, type TillReport } from "#switchback/demo/ledger.js";
-import { conclude, judge, type Proof } from "#switchback/demo/proof.js";
+import { conclude, failuresOf, type Proof } from "#switchback/demo/proof.js";
 
 const report = (till: number, ...writes: number[]): TillReport => {
   let last = 0;
@@ -54,7 +54,7 @@ test("a missing, a doubled and an unknown write are each found", () => {
 });
 
 test("what holds is called proved, with the figures", () => {
-  expect(judge(held)).toEqual([]);
+  expect(failuresOf(held)).toEqual([]);
   const words = conclude(held, []);
   expect(words).toContain("4 in SQLite, then 3 in PostgreSQL, then 2 in SQLite: 9 writes");
   expect(words).toContain("Found in PostgreSQL: 9; lost 0, doubled 0.");
@@ -72,7 +72,7 @@ test("anything that does not hold is named, and nothing is called proved", () =>
     receipts: { sqlite: lost, postgres: doubled },
     stoppedCleanly: false,
   };
-  const failures = judge(bad);
+  const failures = failuresOf(bad);
   expect(failures).toEqual([
     "no change arrived in PostgreSQL",
     "PostgreSQL showed a single state only",

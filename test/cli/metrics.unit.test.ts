@@ -9,7 +9,7 @@ import {
   DIRECTIONS,
   FLIP_OUTCOMES,
   METRICS,
-  type Metrics,
+  type MetricsRegistry,
 } from "#switchback/telemetry/metrics.js";
 
 /** The contract's list, written out once more: a renamed metric breaks somebody's dashboard. */
@@ -37,7 +37,7 @@ const CONTRACT: Record<string, string[]> = {
 };
 
 /** Every metric with a value, table names that need escaping among the labels. */
-function filled(): Metrics {
+function filled(): MetricsRegistry {
   const metrics = createMetrics();
   const source = metrics.source('odd "name"\n\\');
   const table = 'Odd "Table"\\';

@@ -1,6 +1,6 @@
 // Placeholders and the words that decide: a table of statements, and what each store gets.
 import { expect, test } from "vitest";
-import { translate, translated } from "#switchback/client/statement.js";
+import { translated, translateStatement } from "#switchback/client/statement.js";
 
 const CASES: [string, string, string, number[]][] = [
   // written, SQLite's, PostgreSQL's, slots
@@ -23,15 +23,17 @@ const CASES: [string, string, string, number[]][] = [
 ];
 
 test.each(CASES)("%s", (written, sqlite, postgres, slots) => {
-  expect(translate(written, "sqlite")).toMatchObject({ sql: sqlite, slots });
-  expect(translate(written, "postgres")).toMatchObject({ sql: postgres, slots });
+  expect(translateStatement(written, "sqlite")).toMatchObject({ sql: sqlite, slots });
+  expect(translateStatement(written, "postgres")).toMatchObject({ sql: postgres, slots });
 });
 
 test("what each store quotes in its own way", () => {
-  expect(translate("SELECT [a?], `b?`, ?", "sqlite").sql).toBe("SELECT [a?], `b?`, ?1");
-  expect(translate("SELECT a[?], ?", "postgres").sql).toBe("SELECT a[$1], $2");
-  expect(translate("SELECT E'it\\'s ?', ?", "postgres").sql).toBe("SELECT E'it\\'s ?', $1");
-  expect(translate("SELECT /* a /* ? */ ? */ ?", "postgres").sql).toBe("SELECT /* a /* ? */ ? */ $1");
+  expect(translateStatement("SELECT [a?], `b?`, ?", "sqlite").sql).toBe("SELECT [a?], `b?`, ?1");
+  expect(translateStatement("SELECT a[?], ?", "postgres").sql).toBe("SELECT a[$1], $2");
+  expect(translateStatement("SELECT E'it\\'s ?', ?", "postgres").sql).toBe("SELECT E'it\\'s ?', $1");
+  expect(translateStatement("SELECT /* a /* ? */ ? */ ?", "postgres").sql).toBe(
+    "SELECT /* a /* ? */ ? */ $1",
+  );
 });
 
 const READS: [string, boolean][] = [
@@ -48,12 +50,12 @@ const READS: [string, boolean][] = [
 ];
 
 test.each(READS)("reads: %s", (sql, reads) => {
-  expect(translate(sql, "postgres").reads).toBe(reads);
+  expect(translateStatement(sql, "postgres").reads).toBe(reads);
 });
 
 test("the table of an INSERT, RETURNING and DO UPDATE", () => {
   const of = (sql: string) => {
-    const { insertsInto, returning, upsert } = translate(sql, "postgres");
+    const { insertsInto, returning, upsert } = translateStatement(sql, "postgres");
     return [insertsInto, returning, upsert];
   };
   expect(of("insert into t values (1)")).toEqual(["t", false, false]);
@@ -72,9 +74,9 @@ test("the table of an INSERT, RETURNING and DO UPDATE", () => {
     false,
     false,
   ]);
-  expect(() => translate(" -- nothing\n ;", "sqlite")).toThrow("empty");
-  expect(() => translate(undefined as never, "sqlite")).toThrow("a statement is text");
-  expect(() => translate("SELECT $0", "sqlite")).toThrow("no placeholder");
+  expect(() => translateStatement(" -- nothing\n ;", "sqlite")).toThrow("empty");
+  expect(() => translateStatement(undefined as never, "sqlite")).toThrow("a statement is text");
+  expect(() => translateStatement("SELECT $0", "sqlite")).toThrow("no placeholder");
 });
 
 test.each([
@@ -83,14 +85,14 @@ test.each([
   ["\n  ROLLBACK TO s", "ROLLBACK TO"],
   ["/* back */ rollback transaction to savepoint s", "ROLLBACK TO"],
 ])("the verb of %j", (sql, verb) => {
-  expect(translate(sql, "sqlite").verb).toBe(verb);
+  expect(translateStatement(sql, "sqlite").verb).toBe(verb);
 });
 
 test("a statement of many megabytes", () => {
   const long = "it''s ".repeat(4_000_000);
   for (const store of ["sqlite", "postgres"] as const) {
-    expect(translate(`SELECT '${long}', $$${long}$$ -- ${long}\n, ?`, store).parameters).toBe(1);
-    expect(translate(`SELECT /*${long}*/ ?`, store).parameters).toBe(1);
+    expect(translateStatement(`SELECT '${long}', $$${long}$$ -- ${long}\n, ?`, store).parameters).toBe(1);
+    expect(translateStatement(`SELECT /*${long}*/ ?`, store).parameters).toBe(1);
   }
 });
 

@@ -3,7 +3,7 @@
 import pg from "pg";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { SwitchbackError } from "#switchback/errors.js";
-import { installCapture, lostCapture } from "#switchback/postgres/capture.js";
+import { installPostgresCapture, lostCapture } from "#switchback/postgres/capture.js";
 import { noteStrays, readUnknown } from "#switchback/postgres/copy-doubts.js";
 import { lockTarget } from "#switchback/postgres/sidecar-lock.js";
 import { Sidecar } from "../support/cli.js";
@@ -108,7 +108,7 @@ describe.each(["a superuser", "a plain owner"] as const)("the sidecar is %s", (k
     await here.sidecar.query(
       "INSERT INTO switchback.followed (source, name, mapping, ddl, settings, state, made) VALUES ('s', 'item', '{}', '', '', 'streaming', true)",
     );
-    await installCapture(here.sidecar, [{ id: 1, mapping: ITEM }]);
+    await installPostgresCapture(here.sidecar, [{ id: 1, mapping: ITEM }]);
     here.source.follow([{ id: 1, mapping: ITEM }]);
   });
 
@@ -183,7 +183,7 @@ test("functions that an earlier release made are replaced, and nothing counts as
     GRANT EXECUTE ON FUNCTION switchback.capture_${tables[0]?.id}() TO PUBLIC`;
   await sidecar.query(older);
   expect(await lostCapture(sidecar, tables)).toEqual([]);
-  await installCapture(sidecar, tables);
+  await installPostgresCapture(sidecar, tables);
   expect(await database.query(OPEN)).toEqual([]);
   await database.query("INSERT INTO item VALUES (1, 'a')");
   expect(await database.query("SELECT key FROM switchback.change")).toEqual([{ key: ["1"] }]);

@@ -98,6 +98,22 @@ test("no any, no non-null assertion by another name", () => {
   expect(lines(sources, /@ts-(ignore|nocheck|expect-error)|biome-ignore-all/)).toEqual([]);
 });
 
+/** What a file exports by declaring it, not by passing on another file's. */
+const EXPORTED =
+  /^export (?:declare |abstract |async )*(?:function\*?|const|let|class|interface|type|enum) ([\w$]+)/gm;
+
+test("a name that is exported is exported by one file: one guess is enough", () => {
+  const files = new Map<string, Set<string>>();
+  for (const path of sources) {
+    for (const [, name = ""] of code(path).matchAll(EXPORTED)) {
+      files.set(name, (files.get(name) ?? new Set()).add(path));
+    }
+  }
+  expect(files.size).toBeGreaterThan(300);
+  const twice = [...files].filter(([, paths]) => paths.size > 1);
+  expect(twice.map(([name, paths]) => `${name}: ${[...paths].sort().join(", ")}`).sort()).toEqual([]);
+});
+
 test("every test runs", () => {
   expect(
     lines(tests, /\b(test|it|describe|suite|context|ctx)\s*\.\s*(?:skip|only|todo|fails|skipIf|runIf)\b/),

@@ -3,7 +3,7 @@
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Window } from "#switchback/protocol/contract.js";
-import { migrate } from "#switchback/sqlite/migrate.js";
+import { migrateSqlite } from "#switchback/sqlite/migrate.js";
 import {
   carriedBeyond,
   forgetCarried,
@@ -15,7 +15,7 @@ let db: Database.Database;
 
 beforeEach(() => {
   db = new Database(":memory:");
-  migrate(db);
+  migrateSqlite(db);
 });
 afterEach(() => db.close());
 

@@ -8,7 +8,12 @@ import { InvalidText, Refusal } from "#switchback/codec/codec.js";
 import { codecFor } from "#switchback/codec/registry.js";
 import { SwitchbackError } from "#switchback/errors.js";
 import type { TableMapping } from "#switchback/mapping/mapping.js";
-import { installCapture, lostCapture, removalOfCapture, restCapture } from "#switchback/postgres/capture.js";
+import {
+  installPostgresCapture,
+  lostCapture,
+  removalOfCapture,
+  restCapture,
+} from "#switchback/postgres/capture.js";
 import { PostgresSource } from "#switchback/postgres/source/source.js";
 import type { Affinity } from "#switchback/schema/model.js";
 import {
@@ -165,7 +170,7 @@ describe("installation", () => {
     const { app, sidecar, tables } = await open(18, DDL, TABLES);
     const before = await triggers(sidecar);
     expect(before.length).toBe(4 * TABLES.length);
-    await installCapture(sidecar, tables);
+    await installPostgresCapture(sidecar, tables);
     expect(await triggers(sidecar)).toEqual(before);
     expect(await lostCapture(sidecar, tables)).toEqual([]);
 
@@ -175,7 +180,7 @@ describe("installation", () => {
       ALTER FUNCTION switchback.capture_${tables[8]?.id}() SECURITY INVOKER; ALTER TABLE t9 RENAME TO elsewhere`);
     expect(await lostCapture(sidecar, tables)).toEqual(["t3", "t4", "t5", "t6", "t7", "t8", "t9"]);
     await app.query("ALTER TABLE elsewhere RENAME TO t9");
-    await installCapture(sidecar, tables);
+    await installPostgresCapture(sidecar, tables);
     expect(await lostCapture(sidecar, tables)).toEqual([]);
   });
 
@@ -185,7 +190,7 @@ describe("installation", () => {
     expect((await lostCapture(sidecar, tables)).length).toBe(TABLES.length);
     await app.query("INSERT INTO t0 VALUES (1)");
     expect(await source.newest()).toBe(0);
-    await installCapture(sidecar, tables);
+    await installPostgresCapture(sidecar, tables);
     await app.query("SET session_replication_role = replica; INSERT INTO t0 VALUES (2)");
     expect(await source.newest()).toBe(1);
     await app.query("DROP TABLE t1");
@@ -199,7 +204,7 @@ describe("installation", () => {
     const { app, sidecar, tables, database } = await open(18, DDL, TABLES);
     await restCapture(sidecar, tables);
     await app.query("BEGIN; INSERT INTO t10 VALUES (1)");
-    const installed = installCapture(sidecar, tables);
+    const installed = installPostgresCapture(sidecar, tables);
     const other = await database.client();
     let slowestMs = 0;
     for (let i = 0; i < 20; i++) {

@@ -10,7 +10,7 @@ import type { TableMapping } from "#switchback/mapping/mapping.js";
 import type { EncodedRow, TableWindow, Window } from "#switchback/protocol/contract.js";
 import type { Affinity } from "#switchback/schema/model.js";
 import { openSqlite } from "#switchback/sqlite/connection.js";
-import { migrate } from "#switchback/sqlite/migrate.js";
+import { migrateSqlite } from "#switchback/sqlite/migrate.js";
 import { readSchema } from "#switchback/sqlite/schema.js";
 import { SqliteTarget } from "#switchback/sqlite/target/target.js";
 import { dump, Home, spelled, values } from "../support/home.js";
@@ -89,7 +89,7 @@ describe("values of every type and spelling", () => {
       const ddl = AFFINITIES.map((a) => `CREATE TABLE "${a}"(id INTEGER PRIMARY KEY, v ${DECLARED[a]});`);
       const file = testFile(ddl.join("\n"));
       const db = openSqlite(file.path, { readonly: false });
-      migrate(db);
+      migrateSqlite(db);
       const columns = readSchema(db).tables.map((table) => {
         const spec = { ...kind, affinity: table.name as Affinity };
         const codec = codecFor(spec);

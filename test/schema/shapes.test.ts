@@ -6,7 +6,7 @@ import { connectPostgres } from "#switchback/postgres/connection.js";
 import { Records } from "#switchback/postgres/records.js";
 import { SourceChanged } from "#switchback/protocol/contract.js";
 import { reconcile } from "#switchback/sidecar/reconcile.js";
-import { type Verdict, Verification } from "#switchback/sidecar/verification.js";
+import { Verification, type VerificationResult } from "#switchback/sidecar/verification.js";
 import { SqliteSource } from "#switchback/sqlite/source/source.js";
 import { differences } from "../support/rows.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";
@@ -39,7 +39,7 @@ afterEach(async () => {
 const rebuild = (table: string, columns: string, list: string) =>
   `BEGIN; CREATE TABLE x(${columns}); INSERT INTO x(${list}) SELECT ${list} FROM ${table}; DROP TABLE ${table}; ALTER TABLE x RENAME TO ${table}; COMMIT`;
 
-async function verify(repair = false): Promise<Verdict> {
+async function verify(repair = false): Promise<VerificationResult> {
   const [source] = configFor(file.path, database.url).sources;
   const { postgres } = configFor(file.path, database.url);
   if (!source || !postgres) throw new Error("no source");

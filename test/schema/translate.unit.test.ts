@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { codecFor } from "#switchback/codec/registry.js";
 import { translateDefault } from "#switchback/postgres/ddl/defaults.js";
 import type { Affinity, Column, Table } from "#switchback/schema/model.js";
-import { targetName } from "#switchback/schema/pg-names.js";
+import { defaultTargetName } from "#switchback/schema/pg-names.js";
 import {
   type ColumnTargets,
   generatedColumn,
@@ -219,19 +219,19 @@ describe("generated columns", () => {
 describe("names", () => {
   test("stay as they are up to 63 bytes, quotes and all", () => {
     for (const name of ["a", 'say "hi"', "select", "Ünï", "x".repeat(63)])
-      expect(targetName(name)).toBe(name);
+      expect(defaultTargetName(name)).toBe(name);
   });
 
   test("longer ones end in a hash, never in half a character, and stay apart", () => {
-    const [a, b] = [targetName(`${"ü".repeat(60)}a`), targetName(`${"ü".repeat(60)}b`)];
+    const [a, b] = [defaultTargetName(`${"ü".repeat(60)}a`), defaultTargetName(`${"ü".repeat(60)}b`)];
     expect(Buffer.byteLength(a)).toBeLessThanOrEqual(63);
     expect(a).toMatch(/^ü{27}_[0-9a-f]{8}$/);
     expect(a).not.toBe(b);
-    expect(targetName(`${"ü".repeat(60)}a`)).toBe(a);
+    expect(defaultTargetName(`${"ü".repeat(60)}a`)).toBe(a);
   });
 
   test("what PostgreSQL cannot name is named otherwise", () => {
-    expect(targetName("")).toBe("_");
-    expect(targetName("ctid")).toBe("ctid_");
+    expect(defaultTargetName("")).toBe("_");
+    expect(defaultTargetName("ctid")).toBe("ctid_");
   });
 });

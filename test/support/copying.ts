@@ -7,7 +7,7 @@ import { connectPostgres } from "#switchback/postgres/connection.js";
 import { beginTable } from "#switchback/postgres/followed.js";
 import { Records } from "#switchback/postgres/records.js";
 import { PostgresTarget } from "#switchback/postgres/target/target.js";
-import { type Held, Link } from "#switchback/protocol/link.js";
+import { Link, type TargetMirror } from "#switchback/protocol/link.js";
 import { cutRanges } from "#switchback/sqlite/source/ranges.js";
 import { SqliteSource } from "#switchback/sqlite/source/source.js";
 import { configOf } from "./postgres-source.js";
@@ -25,7 +25,7 @@ export interface CopyOptions {
 
 export interface Copying {
   readonly link: Link;
-  readonly held: Held;
+  readonly held: TargetMirror;
   readonly source: SqliteSource;
   readonly target: PostgresTarget;
   readonly mappings: readonly TableMapping[];
@@ -51,7 +51,7 @@ export async function prepareCopy(options: CopyOptions): Promise<Copying> {
   const { mappings } = source.look((db) => decideMappings(db, schema, sourceConfig(options.file)));
   const { identity } = source.capture(mappings, version);
   await records.claim({ name: "app", identity, file: options.file, schema: "public" }, OWNER);
-  const held: Held = { position: 0, tables: new Map() };
+  const held: TargetMirror = { position: 0, tables: new Map() };
   for (const mapping of mappings) {
     const { table } = mapping;
     const rows = source.estimateOf(table);

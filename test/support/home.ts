@@ -7,7 +7,7 @@ import { decideMappings } from "#switchback/mapping/decide.js";
 import type { TableMapping } from "#switchback/mapping/mapping.js";
 import { encodeRow } from "#switchback/mapping/row-format.js";
 import type { Applied, EncodedRow, Rows, TableWindow, Window } from "#switchback/protocol/contract.js";
-import { installCapture, schemaVersion } from "#switchback/sqlite/capture/install.js";
+import { installSqliteCapture, schemaVersion } from "#switchback/sqlite/capture/install.js";
 import { openSqlite } from "#switchback/sqlite/connection.js";
 import { readSchema } from "#switchback/sqlite/schema.js";
 import { SqliteTarget } from "#switchback/sqlite/target/target.js";
@@ -56,7 +56,7 @@ export class Home {
     };
     const read = readSchema(db);
     const { mappings } = decideMappings(db, read, source);
-    installCapture(db, read.tables, schemaVersion(db));
+    installSqliteCapture(db, read.tables, schemaVersion(db));
     db.exec(`${LOG_TRIGGER}; INSERT INTO _switchback_fenced VALUES (1)`);
     db.close();
     return new Home(file, mappings, new SqliteTarget("app", file.path, "me", mappings));

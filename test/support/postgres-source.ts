@@ -4,7 +4,7 @@ import pg from "pg";
 import { type CodecSpec, codecFor } from "#switchback/codec/registry.js";
 import type { PostgresConfig } from "#switchback/config/config.js";
 import type { ColumnMapping, TableMapping } from "#switchback/mapping/mapping.js";
-import { type CapturedTable, installCapture } from "#switchback/postgres/capture.js";
+import { type CapturedTable, installPostgresCapture } from "#switchback/postgres/capture.js";
 import { connectPostgres } from "#switchback/postgres/connection.js";
 import { Records } from "#switchback/postgres/records.js";
 import { PostgresSource } from "#switchback/postgres/source/source.js";
@@ -103,7 +103,7 @@ export async function place(
     );
     tables.push({ id: rows[0]?.id ?? 0, mapping });
   }
-  await installCapture(sidecar, tables);
+  await installPostgresCapture(sidecar, tables);
   const source = await PostgresSource.open(config, "s", OWNER);
   source.follow(tables);
   return {

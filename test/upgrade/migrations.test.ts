@@ -34,17 +34,17 @@ test("PostgreSQL: the first schema is upgraded to what a fresh installation has"
   const [old, fresh] = [await testDatabase(15), await testDatabase(15)];
   try {
     const client = await old.client();
-    expect(await postgres.recordsVersion(client)).toBe(0);
+    expect(await postgres.postgresRecordsVersion(client)).toBe(0);
     await client.query(sql("postgres/migrations/0001_records"));
     await client.query(
       "INSERT INTO switchback.source (name, identity, file, schema) VALUES ('a', 'i', 'f', 's')",
     );
-    expect(await postgres.recordsVersion(client)).toBe(1);
+    expect(await postgres.postgresRecordsVersion(client)).toBe(1);
     for (const one of [client, await fresh.client()]) {
       await one.query("BEGIN");
-      await postgres.migrate(one);
+      await postgres.migratePostgres(one);
       await one.query("COMMIT");
-      expect(await postgres.recordsVersion(one)).toBe(latestOf("postgres"));
+      expect(await postgres.postgresRecordsVersion(one)).toBe(latestOf("postgres"));
       expect(await postgres.assertCurrent(one)).toBe(true);
     }
     expect(await old.query(OBJECTS)).toEqual(await fresh.query(OBJECTS));
@@ -62,12 +62,12 @@ test("PostgreSQL: records of a later program are refused, and so are commands on
   try {
     const client = await database.client();
     await client.query("BEGIN");
-    await postgres.migrate(client);
+    await postgres.migratePostgres(client);
     await client.query("COMMIT");
     await client.query("INSERT INTO switchback.migration VALUES (1000, 'of a later program')");
     await expect(postgres.assertCurrent(client)).rejects.toMatchObject({ code: "RECORDS_NEWER" });
     await client.query("BEGIN");
-    await expect(postgres.migrate(client)).rejects.toMatchObject({ code: "RECORDS_NEWER" });
+    await expect(postgres.migratePostgres(client)).rejects.toMatchObject({ code: "RECORDS_NEWER" });
     await client.query("ROLLBACK");
   } finally {
     await database.drop();
@@ -84,18 +84,18 @@ test("SQLite: the first schema is upgraded to what a fresh installation has, a l
         "SELECT m.name AS t, c.name, c.type FROM sqlite_schema m, pragma_table_xinfo(m.name) c ORDER BY 1, 2",
       )
       .all();
-  expect(sqlite.recordsVersion(old)).toBe(0);
+  expect(sqlite.sqliteRecordsVersion(old)).toBe(0);
   old.exec(sql("sqlite/migrations/0001_records"));
   old.exec("INSERT INTO _switchback_log (t, k1) VALUES (1, 7)");
-  expect(sqlite.recordsVersion(old)).toBe(1);
+  expect(sqlite.sqliteRecordsVersion(old)).toBe(1);
   for (const db of [old, fresh]) {
-    sqlite.migrate(db);
-    expect(sqlite.recordsVersion(db)).toBe(latestOf("sqlite"));
+    sqlite.migrateSqlite(db);
+    expect(sqlite.sqliteRecordsVersion(db)).toBe(latestOf("sqlite"));
     expect(sqlite.isCurrent(db)).toBe(true);
   }
   expect(columns(old)).toEqual(columns(fresh));
   expect(objects(old)).toEqual(objects(fresh));
   expect(old.prepare("SELECT k1 FROM _switchback_log").pluck().all()).toEqual([7]);
   old.exec("INSERT INTO _switchback_migration VALUES (1000, 'of a later program')");
-  expect(() => sqlite.migrate(old)).toThrow(expect.objectContaining({ code: "RECORDS_NEWER" }));
+  expect(() => sqlite.migrateSqlite(old)).toThrow(expect.objectContaining({ code: "RECORDS_NEWER" }));
 });

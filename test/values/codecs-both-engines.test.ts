@@ -8,7 +8,7 @@ import Database from "better-sqlite3";
 import type pg from "pg";
 import { from as copyFrom } from "pg-copy-streams";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { describe as inWords, sameValue, storedAs } from "#switchback/codec/affinity.js";
+import { describeValue as inWords, sameValue, storedAs } from "#switchback/codec/affinity.js";
 import { InvalidText, Refusal, type SqliteValue } from "#switchback/codec/codec.js";
 import { type CodecSpec, codecFor } from "#switchback/codec/registry.js";
 import type { Affinity } from "#switchback/schema/model.js";

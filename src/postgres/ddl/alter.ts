@@ -4,7 +4,7 @@
 import type { TableMapping } from "../../mapping/mapping.js";
 import { quote } from "../../schema/model.js";
 import type { FollowedTable } from "../records.js";
-import { targetName } from "../target/merge.js";
+import { qualifiedName } from "../target/merge.js";
 import type { ShapeColumn, StandingItem, StandingShape, TableShape, Tolerated } from "./shape.js";
 import { checkLine, type TargetTable } from "./tables.js";
 
@@ -35,7 +35,7 @@ export function alterationOf(
   want: TableShape,
   tolerated: Tolerated,
 ): Alteration {
-  const alter = `ALTER TABLE ${targetName(table.mapping)}`;
+  const alter = `ALTER TABLE ${qualifiedName(table.mapping)}`;
   const ours = have.columns.filter((column) => isOurs(known, want, column));
   const kept = keptColumns(ours, want);
   const gone = ours.filter(({ name }) => !kept.has(name));
@@ -159,6 +159,6 @@ function isSurplus(known: Known, want: TableShape, item: StandingItem): boolean 
 export function dropItem(mapping: TableMapping, { kind, name, definition }: StandingItem): string {
   const constraint = kind === "check" || kind === "exclusion" || kind === "primary key";
   return constraint || definition.startsWith("constraint ")
-    ? `ALTER TABLE ${targetName(mapping)} DROP CONSTRAINT IF EXISTS ${quote(name)}`
+    ? `ALTER TABLE ${qualifiedName(mapping)} DROP CONSTRAINT IF EXISTS ${quote(name)}`
     : `DROP INDEX IF EXISTS ${quote(mapping.schema)}.${quote(name)}`;
 }

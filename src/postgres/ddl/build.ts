@@ -7,7 +7,7 @@ import type { TableMapping } from "../../mapping/mapping.js";
 import { quote } from "../../schema/model.js";
 import { sql } from "../../sql-files.js";
 import { isDataError, postgresError, sqlState } from "../connection.js";
-import { targetName } from "../target/merge.js";
+import { qualifiedName } from "../target/merge.js";
 import type { NamedStatement } from "./keys.js";
 import type { TargetTable } from "./tables.js";
 
@@ -103,14 +103,16 @@ async function build(client: pg.Client, mapping: TableMapping, statement: NamedS
     return;
   }
   const columns = mapping.key.map((column) => quote(column.target)).join(", ");
-  await client.query(`CREATE UNIQUE INDEX ${quote(statement.name)} ON ${targetName(mapping)} (${columns})`);
+  await client.query(
+    `CREATE UNIQUE INDEX ${quote(statement.name)} ON ${qualifiedName(mapping)} (${columns})`,
+  );
 }
 
 async function attach(client: pg.Client, mapping: TableMapping, primaryKey: NamedStatement): Promise<void> {
   if ((await stateOf(client, mapping, primaryKey)).attached) return;
   const name = quote(primaryKey.name);
   await client.query(
-    `ALTER TABLE ${targetName(mapping)} ADD CONSTRAINT ${name} PRIMARY KEY USING INDEX ${name}`,
+    `ALTER TABLE ${qualifiedName(mapping)} ADD CONSTRAINT ${name} PRIMARY KEY USING INDEX ${name}`,
   );
 }
 
@@ -122,7 +124,7 @@ async function stateOf(
   const index = `${quote(mapping.schema)}.${quote(statement.name)}`;
   const { rows } = await client.query<{ built: boolean; attached: boolean }>(sql("postgres/index-state"), [
     index,
-    targetName(mapping),
+    qualifiedName(mapping),
   ]);
   return rows[0] ?? { built: false, attached: false };
 }

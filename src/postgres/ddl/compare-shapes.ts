@@ -4,7 +4,7 @@ import type pg from "pg";
 import { codecFor } from "../../codec/registry.js";
 import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
 import { quote } from "../../schema/model.js";
-import { targetName } from "../../schema/pg-names.js";
+import { defaultTargetName } from "../../schema/pg-names.js";
 import type { FollowedTable } from "../records.js";
 import { readShapes, toleratedIn, wantedShapes } from "./shape.js";
 import { adoptedDifferences, differencesOf, type ShapeDifference } from "./shape-difference.js";
@@ -35,7 +35,7 @@ export function withComputedColumns(mappings: readonly TableMapping[]): TableMap
   return buildTargetSchema(mappings).tables.map(({ mapping, columns }) => {
     const computed = mapping.table.columns.flatMap((column): ColumnMapping[] => {
       const target = columns.find(
-        ({ name, generated }) => generated !== null && name === targetName(column.name),
+        ({ name, generated }) => generated !== null && name === defaultTargetName(column.name),
       );
       if (!target || column.generated === "no" || mapping.columns.some((c) => c.column === column.name))
         return [];

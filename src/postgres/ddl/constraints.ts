@@ -8,7 +8,7 @@ import { literal } from "../../schema/pg-names.js";
 import { sql } from "../../sql-files.js";
 import { noteUnknown } from "../copy-doubts.js";
 import type { FollowedTable, Records } from "../records.js";
-import { targetName } from "../target/merge.js";
+import { qualifiedName } from "../target/merge.js";
 import { buildTargetSchema } from "./tables.js";
 
 /** A reference is another table's foreign key to one of ours. */
@@ -26,7 +26,7 @@ export async function suspend(
     name: string;
     rest: string;
     definition: string;
-  }>(sql("postgres/disturbing"), [mappings.map(targetName)]);
+  }>(sql("postgres/disturbing"), [mappings.map(qualifiedName)]);
   const found = rows.map((row) => ({ ...row, table: mappings[row.place - 1]?.table.name ?? "" }));
   for (const { table, kind, name, rest, definition } of found) {
     await keepSuspended(records, source, table, kind, name, definition);

@@ -9,19 +9,26 @@ import type { Affinity, Column } from "../../schema/model.js";
 import { literal } from "../../schema/pg-names.js";
 import { chanceOf, clockMoment, clockOf, clockValue } from "../../translate/dates.js";
 import { type Node, parseExpression, Untranslatable } from "../../translate/parse.js";
-import { attempt, type Lookup, type Translation, translate } from "../../translate/translate.js";
-import { asText, kindOfType, operand, stored, type Value, value } from "../../translate/typed-sql.js";
+import {
+  attemptTranslation,
+  type NameLookup,
+  type Translation,
+  translateNode,
+} from "../../translate/translate.js";
+import { asText, kindOfType, operand, stored, type TypedSql, value } from "../../translate/typed-sql.js";
 
 /** The DEFAULT of `column` in PostgreSQL for a target of `codec`'s type; the column must have one. */
 export function translateDefault(column: Pick<Column, "default" | "affinity">, codec: Codec): Translation {
-  return attempt(() => defaultSql(parseExpression(column.default ?? "NULL"), column.affinity, codec));
+  return attemptTranslation(() =>
+    defaultSql(parseExpression(column.default ?? "NULL"), column.affinity, codec),
+  );
 }
 
 function defaultSql(node: Node, affinity: Affinity, codec: Codec): string {
   const clock = clockOf(node);
   const moment = clock && clockMoment(clock, codec.type);
   if (moment) return moment;
-  const computed = translate(node, LOOKUP);
+  const computed = translateNode(node, LOOKUP);
   const fixed = constantOf(computed);
   if (fixed !== undefined) return encoded(withAffinity(fixed, affinity), codec);
   if (codec.type === "timestamptz" && mentions(node, (n) => clockOf(n) !== null)) {
@@ -32,7 +39,7 @@ function defaultSql(node: Node, affinity: Affinity, codec: Codec): string {
   return fitted(computed, codec);
 }
 
-function fitted(computed: Value, codec: Codec): string {
+function fitted(computed: TypedSql, codec: Codec): string {
   const bare = codec.type.replace(/\(.*\)$/, "");
   if (codec.type === "jsonb" && codec.name === "any" && computed.kind !== "other")
     return `to_jsonb(${computed.sql})`;
@@ -41,7 +48,7 @@ function fitted(computed: Value, codec: Codec): string {
 }
 
 /** Where a default's names and functions are looked up: it has no columns, but a clock and chance. */
-const LOOKUP: Lookup = {
+const LOOKUP: NameLookup = {
   column: () => null,
   special(node, go) {
     const clock = clockOf(node);
@@ -56,17 +63,17 @@ const LOOKUP: Lookup = {
 };
 
 /** Any name but TRUE and FALSE is a string in a default: DEFAULT abc, DEFAULT "abc", DEFAULT [abc]. */
-function bareWord(node: Node & { kind: "name" }): Value | null {
+function bareWord(node: Node & { kind: "name" }): TypedSql | null {
   if (node.quotes === "" && /^(true|false)$/i.test(node.name)) return null;
   return text(node.name);
 }
 
-function text(constant: string): Value {
+function text(constant: string): TypedSql {
   return value("text", literal(constant), { atom: true, constant });
 }
 
 /** CAST(... AS INTEGER) over the clock: milliseconds from julianday(), or digits put together as text. */
-function castFromClock(node: Node & { kind: "cast" }, go: (node: Node) => Value): Value | null {
+function castFromClock(node: Node & { kind: "cast" }, go: (node: Node) => TypedSql): TypedSql | null {
   if (!/INT/i.test(node.type)) return null;
   const inner = go(node.operand);
   if (inner.constant !== null) return null;
@@ -76,7 +83,7 @@ function castFromClock(node: Node & { kind: "cast" }, go: (node: Node) => Value)
 }
 
 /** substr() from a computed place, as in the usual expression for a random UUID. */
-function substringAt(node: Node & { kind: "call" }, go: (node: Node) => Value): Value | null {
+function substringAt(node: Node & { kind: "call" }, go: (node: Node) => TypedSql): TypedSql | null {
   if (node.name !== "substr" && node.name !== "substring") return null;
   const [from, start, ...count] = node.args.map(go);
   if (from?.kind !== "text" || start?.kind !== "integer" || start.constant !== null) return null;
@@ -105,7 +112,7 @@ function childrenOf(node: Node): readonly Node[] {
 }
 
 /** The SQLite value of a literal; undefined when it is none. */
-function constantOf(v: Value): SqliteValue | undefined {
+function constantOf(v: TypedSql): SqliteValue | undefined {
   if (v.constant === null) return undefined;
   if (v.kind === "null") return null;
   if (v.kind === "text") return v.constant;

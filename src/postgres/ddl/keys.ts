@@ -7,7 +7,7 @@ import { ROWID_COLUMN } from "../../mapping/mapping.js";
 import { comparable } from "../../mapping/review.js";
 import type { ForeignKey, Index, IndexTerm, Oddity } from "../../schema/model.js";
 import { quote } from "../../schema/model.js";
-import { type Names, targetName } from "../../schema/pg-names.js";
+import { defaultTargetName, type Names } from "../../schema/pg-names.js";
 import { translateCondition, translateTerm } from "../../translate/translate.js";
 import { kindOfType } from "../../translate/typed-sql.js";
 import type { Shape } from "./tables.js";
@@ -139,7 +139,7 @@ function isFolded(shape: Shape, term: IndexTerm): boolean {
 }
 
 function targetOf({ targets }: Shape, column: string): string {
-  return targets.get(column)?.target ?? targetName(column);
+  return targets.get(column)?.target ?? defaultTargetName(column);
 }
 
 /** The foreign keys of one table that PostgreSQL can enforce as SQLite does; `constraints` are names in use. */
@@ -212,8 +212,9 @@ function foreignKeyStatement(
   foreignKey: ForeignKey,
   taken: Set<string>,
 ): ForeignKeyStatement {
-  let name = targetName(`${child.target}_${columns.join("_")}_fkey`);
-  for (let n = 1; taken.has(name); n++) name = targetName(`${child.target}_${columns.join("_")}_fkey${n}`);
+  let name = defaultTargetName(`${child.target}_${columns.join("_")}_fkey`);
+  for (let n = 1; taken.has(name); n++)
+    name = defaultTargetName(`${child.target}_${columns.join("_")}_fkey${n}`);
   taken.add(name);
   const actions = `ON UPDATE ${foreignKey.onUpdate} ON DELETE ${foreignKey.onDelete}`;
   const deferred = foreignKey.deferred ? " DEFERRABLE INITIALLY DEFERRED" : "";

@@ -7,10 +7,10 @@ import { quote } from "../../schema/model.js";
 import { beginTable, columnCount, updateTable } from "../followed.js";
 import type { FollowedTable, Records } from "../records.js";
 import { dropSaved, saveOwnColumns } from "../target/kept-columns.js";
-import { targetName } from "../target/merge.js";
+import { qualifiedName } from "../target/merge.js";
 import { type Alteration, alterationOf, type Known } from "./alter.js";
 import { forgetForeignKeys, suspend } from "./constraints.js";
-import { attempt, type RecordedShape, readShapes, type StandingShape, type Tolerated } from "./shape.js";
+import { type RecordedShape, readShapes, type StandingShape, type Tolerated, tryStatement } from "./shape.js";
 import { differencesOf } from "./shape-difference.js";
 import type { TargetTable } from "./tables.js";
 
@@ -26,7 +26,7 @@ export interface Start {
 }
 
 /** How a table comes into the target: made now, found there empty, or adopted from the application's migrations. */
-export type Arrival = "make" | "found" | "adopt";
+export type TableOrigin = "make" | "found" | "adopt";
 
 /** $1 a table, $2 the one that gets its grants. */
 const GRANTS = `SELECT format('GRANT %s ON %s TO %s%s', a.privilege_type, $2::text,
@@ -41,7 +41,7 @@ const COLUMNS_MAX = 1_600;
 export async function startTable(
   records: Records,
   table: TargetTable,
-  arrival: Arrival,
+  arrival: TableOrigin,
   start: Start,
 ): Promise<void> {
   const { mapping } = table;
@@ -69,7 +69,7 @@ export async function restartTable(
 ): Promise<void> {
   await records.transaction(async () => {
     await saveOwnColumns(records, known, mapping);
-    await records.query(`TRUNCATE ${targetName(mapping)}`);
+    await records.query(`TRUNCATE ${qualifiedName(mapping)}`);
     await beginTable(records, start.source, { ...start, mapping, made: known.made });
   });
 }
@@ -83,13 +83,13 @@ export async function reshapeTable(
 ): Promise<void> {
   const { mapping } = table;
   await records.transaction(async () => {
-    const elsewhere = targetName(known.mapping) !== targetName(mapping);
+    const elsewhere = qualifiedName(known.mapping) !== qualifiedName(mapping);
     if (elsewhere) {
       await forgetForeignKeys(records, start.source, known.name);
       await remake(records, known.made ? known.mapping : null, table);
     } else {
       await saveOwnColumns(records, known, mapping);
-      await records.query(`TRUNCATE ${targetName(mapping)}`);
+      await records.query(`TRUNCATE ${qualifiedName(mapping)}`);
       await shapeEmptied(records, known, table, start);
     }
     await beginTable(records, start.source, { ...start, mapping, made: known.made || elsewhere });
@@ -142,16 +142,16 @@ async function bringBack(
   for (const { name, statement } of spared) {
     if (statement === null || now?.items.some((item) => item.name === name)) continue;
     // One over a column that is gone for good stays away.
-    await attempt(records.session, statement);
+    await tryStatement(records.session, statement);
   }
 }
 
 /** Another table in the place of the old one, under the same grants. */
 async function remake(records: Records, before: TableMapping | null, table: TargetTable): Promise<void> {
   const grants = before
-    ? await records.query<{ grant: string }>(GRANTS, [targetName(before), targetName(table.mapping)])
+    ? await records.query<{ grant: string }>(GRANTS, [qualifiedName(before), qualifiedName(table.mapping)])
     : null;
-  if (before) await records.query(`DROP TABLE ${targetName(before)}`);
+  if (before) await records.query(`DROP TABLE ${qualifiedName(before)}`);
   await records.query(`CREATE SCHEMA IF NOT EXISTS ${quote(table.mapping.schema)}`);
   await records.query(table.create);
   for (const { grant } of grants?.rows ?? []) await records.query(grant);

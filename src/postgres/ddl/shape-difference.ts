@@ -143,7 +143,7 @@ export function adoptedDifferences(
 }
 
 /** One difference as a line for people. */
-export function wordsOf({ table, what, source, target }: ShapeDifference): string {
+export function describeDifference({ table, what, source, target }: ShapeDifference): string {
   const gives = source === null ? "SQLite's schema has none" : `SQLite's schema gives ${source}`;
   return `${table}: ${what}: ${gives}, PostgreSQL has ${target ?? "none"}`;
 }

@@ -8,7 +8,7 @@ import type { TableMapping } from "../../mapping/mapping.js";
 import type { Oddity } from "../../schema/model.js";
 import { sql } from "../../sql-files.js";
 import { postgresError } from "../connection.js";
-import { targetName } from "../target/merge.js";
+import { qualifiedName } from "../target/merge.js";
 import { buildTargetSchema, type NamedStatement, type TargetTable } from "./tables.js";
 
 export interface ShapeColumn {
@@ -68,7 +68,7 @@ export async function readShapes(
   mappings: readonly TableMapping[],
 ): Promise<Map<string, StandingShape>> {
   try {
-    const { rows } = await client.query<Row>(sql("postgres/shape"), [mappings.map(targetName)]);
+    const { rows } = await client.query<Row>(sql("postgres/shape"), [mappings.map(qualifiedName)]);
     const shapes = new Map<string, StandingShape>();
     for (const [i, { table }] of mappings.entries()) {
       const mine = rows.filter(({ place }) => place === i + 1);
@@ -182,13 +182,13 @@ async function makeScratch(client: pg.ClientBase, table: TargetTable): Promise<v
     // An index that PostgreSQL refuses is refused for the real table as well, and named there.
     await client.query("ROLLBACK TO SAVEPOINT table_afresh");
     await client.query(table.create);
-    for (const key of keys) await attempt(client, key);
+    for (const key of keys) await tryStatement(client, key);
   }
   await client.query("RELEASE SAVEPOINT table_afresh");
 }
 
 /** True when the statement succeeded; the transaction goes on in any case. */
-export async function attempt(client: pg.ClientBase, statement: string): Promise<boolean> {
+export async function tryStatement(client: pg.ClientBase, statement: string): Promise<boolean> {
   await client.query("SAVEPOINT attempt");
   const done = await client.query(statement).then(
     () => true,

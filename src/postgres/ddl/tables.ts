@@ -5,7 +5,7 @@
 import { type ColumnMapping, ROWID_COLUMN, type TableMapping } from "../../mapping/mapping.js";
 import type { Column, Oddity, Table } from "../../schema/model.js";
 import { quote } from "../../schema/model.js";
-import { Names, targetName } from "../../schema/pg-names.js";
+import { defaultTargetName, Names } from "../../schema/pg-names.js";
 import { type ColumnTargets, generatedColumn, translateCondition } from "../../translate/translate.js";
 import { kindOfType } from "../../translate/typed-sql.js";
 import { translateDefault } from "./defaults.js";
@@ -17,7 +17,7 @@ import {
   primaryKeyOf,
 } from "./keys.js";
 
-export { targetName } from "../../schema/pg-names.js";
+export { defaultTargetName } from "../../schema/pg-names.js";
 export { type Inspection, inspectTarget, type TargetState } from "./inspect.js";
 export type { ForeignKeyStatement, NamedStatement } from "./keys.js";
 
@@ -107,7 +107,7 @@ function shapeOf(mapping: TableMapping, oddities: Oddity[]): Shape {
   }
   for (const { name, type, generated } of columns) {
     const column =
-      generated === null ? undefined : mapping.table.columns.find((c) => targetName(c.name) === name);
+      generated === null ? undefined : mapping.table.columns.find((c) => defaultTargetName(c.name) === name);
     if (column) targets.set(column.name, { target: name, type });
   }
   // The application's order, computed columns among the others; the rowid's column comes last.
@@ -129,7 +129,7 @@ function computedColumn(
   const generated = generatedColumn(mapping.table, column, targets);
   if ("sql" in generated) {
     return {
-      name: targetName(column.name),
+      name: defaultTargetName(column.name),
       type: generated.type,
       notNull: column.notNull,
       generated: generated.sql,

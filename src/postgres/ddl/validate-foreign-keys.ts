@@ -5,7 +5,7 @@ import type { Logger } from "pino";
 import type { PostgresConfig } from "../../config/config.js";
 import { connectPostgres, isDataError } from "../connection.js";
 import type { FollowedTable } from "../records.js";
-import { targetName } from "../target/merge.js";
+import { qualifiedName } from "../target/merge.js";
 
 const UNVALIDATED = `
   SELECT c.conrelid::regclass::text AS table, c.conname AS name,
@@ -28,7 +28,7 @@ export async function validateForeignKeys(
     signal.addEventListener("abort", stop, { once: true });
     signal.throwIfAborted();
     const { rows } = await client.query<{ table: string; name: string; validate: string }>(UNVALIDATED, [
-      tables.map(({ mapping }) => targetName(mapping)),
+      tables.map(({ mapping }) => qualifiedName(mapping)),
     ]);
     for (const { table, name, validate } of rows) {
       try {

@@ -7,7 +7,7 @@ import { Refusal } from "../../codec/codec.js";
 import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
 import type { EncodedRow } from "../../protocol/contract.js";
 import { quote } from "../../schema/model.js";
-import { targetName } from "../target/merge.js";
+import { qualifiedName } from "../target/merge.js";
 
 /** Text of rows held in memory at a time; one row may be larger. */
 export const BYTES_MAX = 8 * 2 ** 20;
@@ -22,7 +22,7 @@ const BATCH_ROWS = 2_000;
 const WEIGHT_MIN = Math.ceil(BYTES_MAX / BATCH_ROWS);
 
 /** How a table is read by key. */
-export interface Reading {
+export interface TableReading {
   readonly id: number;
   readonly mapping: TableMapping;
   /** The key columns' own types, as SQL. */
@@ -33,7 +33,7 @@ export interface Reading {
  * One row a distinct key of the JSON array $1: whether a row is there, the key, the row's columns. Fewer rows than
  * keys, each with the count of all, when the rows together pass BYTES_MAX; a single one may be as large as TEXT_MAX.
  */
-export function readFew(reading: Reading): string {
+export function readFew(reading: TableReading): string {
   const { mapping } = reading;
   const keys = mapping.key.map((_, i) => `k${i}`);
   const columns = mapping.columns.map((_, i) => `c${i}`);
@@ -41,7 +41,7 @@ export function readFew(reading: Reading): string {
     SELECT count(*) OVER () AS total, t.tableoid IS NOT NULL AS present, ${keys.map((name) => `d.${name}`).join(", ")}, ${selected(mapping)},
            sum(${weight(mapping)}) OVER (ROWS UNBOUNDED PRECEDING) AS weight
       FROM (SELECT DISTINCT ${typedKey(reading, (i) => `j.key ->> ${i}`)} FROM json_array_elements($1::json) AS j(key)) AS d
-      LEFT JOIN ${targetName(mapping)} AS t ON ${matched(reading, "d")}) AS x
+      LEFT JOIN ${qualifiedName(mapping)} AS t ON ${matched(reading, "d")}) AS x
    WHERE x.weight <= ${BYTES_MAX} OR (x.total = 1 AND x.weight <= ${TEXT_MAX})`;
 }
 
@@ -52,7 +52,7 @@ export const TAKEN = "pg_temp.switchback_taken";
  * Makes the list of a table's distinct keys, each with whether its row is there, whether it is too large to be read,
  * and the batch that it belongs to.
  */
-export function listKeys(reading: Reading): string {
+export function listKeys(reading: TableReading): string {
   const { mapping, id } = reading;
   const keys = mapping.key.map((_, i) => `k${i}`).join(", ");
   return `CREATE TEMP TABLE ${listName(id)} ON COMMIT DROP AS
@@ -60,37 +60,37 @@ export function listKeys(reading: Reading): string {
            (sum(greatest(weight, ${WEIGHT_MIN})) OVER (PARTITION BY present, weight > ${TEXT_MAX} ORDER BY ${keys} ROWS UNBOUNDED PRECEDING) / ${BYTES_MAX})::bigint AS batch
       FROM (SELECT d.*, t.tableoid IS NOT NULL AS present, ${weight(mapping)} AS weight
               FROM (SELECT DISTINCT ${typedKey(reading, (i) => `a.key[${i + 1}]`)} FROM ${TAKEN} AS a WHERE a.t = ${id}) AS d
-              LEFT JOIN ${targetName(mapping)} AS t ON ${matched(reading, "d")}) AS weighed;
+              LEFT JOIN ${qualifiedName(mapping)} AS t ON ${matched(reading, "d")}) AS weighed;
     CREATE INDEX ON ${listName(id)} (present, batch);
     ANALYZE ${listName(id)}`;
 }
 
 /** The batches of a table's list that hold any rows, or any keys of rows that are gone. */
-export function batchesOf(reading: Reading, present: boolean): string {
+export function selectListBatches(reading: TableReading, present: boolean): string {
   return `SELECT DISTINCT batch FROM ${listName(reading.id)} WHERE present = ${present} AND NOT large ORDER BY batch`;
 }
 
 /** How many of the keys in the JSON array $1 are not among the changes that wait in the log. */
-export function countStrange(reading: Reading): string {
+export function countStrange(reading: TableReading): string {
   return `SELECT count(*) AS strange FROM (
     SELECT ${typedKey(reading, (i) => `j.key ->> ${i}`)} FROM json_array_elements($1::json) AS j(key)
     EXCEPT SELECT ${typedKey(reading, (i) => `c.key[${i + 1}]`)} FROM switchback.change AS c WHERE c.t = ${reading.id}) AS x`;
 }
 
 /** The rows of batch $1. */
-export function readBatch(reading: Reading): string {
+export function readBatch(reading: TableReading): string {
   return `SELECT ${selected(reading.mapping)} FROM ${listName(reading.id)} AS d
-    JOIN ${targetName(reading.mapping)} AS t ON ${matched(reading, "d")} WHERE d.present AND NOT d.large AND d.batch = $1`;
+    JOIN ${qualifiedName(reading.mapping)} AS t ON ${matched(reading, "d")} WHERE d.present AND NOT d.large AND d.batch = $1`;
 }
 
 /** The keys of rows that are too large to be read. */
-export function readLarge(reading: Reading): string {
+export function readLarge(reading: TableReading): string {
   const keys = reading.mapping.key.map((_, i) => `d.k${i}`).join(", ");
   return `SELECT ${keys} FROM ${listName(reading.id)} AS d WHERE d.large`;
 }
 
 /** The keys of batch $1 whose rows are gone. */
-export function readGone(reading: Reading): string {
+export function readGone(reading: TableReading): string {
   const keys = reading.mapping.key.map((_, i) => `d.k${i}`).join(", ");
   return `SELECT ${keys} FROM ${listName(reading.id)} AS d WHERE NOT d.present AND d.batch = $1`;
 }
@@ -124,7 +124,7 @@ function selected(mapping: TableMapping): string {
   return mapping.columns.map(({ target }, i) => `t.${quote(target)} AS c${i}`).join(", ");
 }
 
-function typedKey({ keyTypes }: Reading, text: (i: number) => string): string {
+function typedKey({ keyTypes }: TableReading, text: (i: number) => string): string {
   return keyTypes.map((type, i) => `(${text(i)})::${type} AS k${i}`).join(", ");
 }
 
@@ -132,7 +132,7 @@ function typedKey({ keyTypes }: Reading, text: (i: number) => string): string {
  * The join by key. A collation may call two texts equal that are not the same, as after 'Bob' became 'bob': the
  * index finds them, and the second comparison tells them apart.
  */
-function matched({ mapping, keyTypes }: Reading, alias: string): string {
+function matched({ mapping, keyTypes }: TableReading, alias: string): string {
   const tests = mapping.key.flatMap(({ target }, i) => {
     const [own, other] = [`t.${quote(target)}`, `${alias}.k${i}`];
     const textual = /^(text|character varying)$/.test(keyTypes[i] ?? "");

@@ -12,9 +12,9 @@ import { sql } from "../../sql-files.js";
 import type { CapturedTable } from "../capture.js";
 import { cancelStatements, connectPostgres, isDataError, postgresError } from "../connection.js";
 import { setAside } from "../copy-doubts.js";
-import { targetName } from "../target/merge.js";
-import { countStrange, type Reading } from "./queries.js";
-import { type Request, readNarrow, readWide, UnreadableKey } from "./window.js";
+import { qualifiedName } from "../target/merge.js";
+import { countStrange, type TableReading } from "./queries.js";
+import { readNarrow, readWide, UnreadableKey, type WindowRequest } from "./window.js";
 
 const NEWEST = `SELECT consumed + (SELECT count(*) FROM switchback.change WHERE t = ANY ($2)) AS newest
   FROM switchback.source WHERE name = $1`;
@@ -42,7 +42,7 @@ const VACUUM = "VACUUM (SKIP_LOCKED) switchback.change";
 
 export class PostgresSource implements Source {
   private tables: readonly CapturedTable[] = [];
-  private readings: ReadonlyMap<number, Reading> | null = null;
+  private readings: ReadonlyMap<number, TableReading> | null = null;
   private open = false;
   private taken = 0;
   private vacuuming: Promise<void> = Promise.resolve();
@@ -187,7 +187,7 @@ export class PostgresSource implements Source {
     await Promise.allSettled([this.narrow, this.wide, this.watcher].map((client) => client.end()));
   }
 
-  private async read(request: Request): Promise<Window | null> {
+  private async read(request: WindowRequest): Promise<Window | null> {
     if (request.readings.size === 0) return null;
     for (;;) {
       const narrow = await readNarrow(this.narrow, request);
@@ -246,11 +246,11 @@ export class PostgresSource implements Source {
   }
 
   /** How the followed tables are read; looked up once. */
-  private async readingsOf(): Promise<ReadonlyMap<number, Reading>> {
+  private async readingsOf(): Promise<ReadonlyMap<number, TableReading>> {
     if (this.readings) return this.readings;
     const { tables } = this;
     const columns = tables.flatMap(({ mapping }) =>
-      mapping.key.map(({ target }) => ({ place: targetName(mapping), name: target })),
+      mapping.key.map(({ target }) => ({ place: qualifiedName(mapping), name: target })),
     );
     try {
       const { rows } = await this.wide.query<{ type: string }>(sql("postgres/key-types"), [
@@ -261,7 +261,7 @@ export class PostgresSource implements Source {
         throw new SwitchbackError("TARGET_MISMATCH", "a followed table has lost a column of its key");
       }
       let at = 0;
-      const readings = tables.map(({ id, mapping }): [number, Reading] => {
+      const readings = tables.map(({ id, mapping }): [number, TableReading] => {
         const keyTypes = mapping.key.map(() => rows[at++]?.type ?? "");
         return [id, { id, mapping, keyTypes }];
       });

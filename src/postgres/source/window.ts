@@ -9,17 +9,17 @@ import { encodedKeyText } from "../../mapping/row-format.js";
 import type { EncodedRow, Position, RefusedRow, Rows, TableWindow, Window } from "../../protocol/contract.js";
 import { sql } from "../../sql-files.js";
 import { postgresError } from "../connection.js";
-import { targetName } from "../target/merge.js";
+import { qualifiedName } from "../target/merge.js";
 import {
-  batchesOf,
   interchanged,
   listKeys,
-  type Reading,
   readBatch,
   readFew,
   readGone,
   readLarge,
+  selectListBatches,
   TAKEN,
+  type TableReading,
   TEXT_MAX,
 } from "./queries.js";
 
@@ -33,11 +33,11 @@ const TAKE_ALL = `WITH d AS (DELETE FROM switchback.change WHERE t = ANY ($1) RE
 const MOVE = `UPDATE switchback.source SET consumed = consumed + $4, carried = $5
   WHERE name = $1 AND owner = $2 AND consumed = $3`;
 
-export interface Request {
+export interface WindowRequest {
   readonly source: string;
   readonly owner: string;
   readonly after: Position;
-  readonly readings: ReadonlyMap<number, Reading>;
+  readonly readings: ReadonlyMap<number, TableReading>;
 }
 
 /** A logged key that has not one value for each of its table's key columns. */
@@ -61,7 +61,7 @@ export type Nothing = "wide" | "again" | null;
  * A window in memory.
  * `client` pipelines. @throws SwitchbackError POSITION_CONFLICT, POSTGRES_*
  */
-export async function readNarrow(client: pg.Client, request: Request): Promise<Window | Nothing> {
+export async function readNarrow(client: pg.Client, request: WindowRequest): Promise<Window | Nothing> {
   return inTransaction(client, async () => {
     const mark = randomUUID();
     const taken = await takeFew(client, request, mark);
@@ -108,7 +108,7 @@ interface Taken {
 
 async function takeFew(
   client: pg.Client,
-  request: Request,
+  request: WindowRequest,
   mark: string,
 ): Promise<readonly Taken[] | "wide" | null> {
   const begun = client.query(BEGIN);
@@ -144,7 +144,7 @@ async function takeFew(
 /** A window of any size, in bounded memory. `client` does not pipeline. */
 export async function readWide(
   client: pg.Client,
-  request: Request,
+  request: WindowRequest,
 ): Promise<Window | Exclude<Nothing, "wide">> {
   return inTransaction(client, async () => {
     await client.query(
@@ -182,7 +182,7 @@ export async function readWide(
   });
 }
 
-async function assertWhole(client: pg.Client, { id, keyTypes }: Reading): Promise<void> {
+async function assertWhole(client: pg.Client, { id, keyTypes }: TableReading): Promise<void> {
   const { rows } = await client.query<{ broken: boolean }>(
     `SELECT EXISTS (SELECT FROM ${TAKEN} WHERE t = $1 AND (cardinality(key) <> $2 OR ${keyTypes
       .map((_, i) => `key[${i + 1}] IS NULL`)
@@ -192,16 +192,16 @@ async function assertWhole(client: pg.Client, { id, keyTypes }: Reading): Promis
   if (rows[0]?.broken) throw new UnreadableKey(`a change of table number ${id} has no whole key`);
 }
 
-async function movedSince(client: pg.Client, readings: readonly Reading[]): Promise<boolean> {
+async function movedSince(client: pg.Client, readings: readonly TableReading[]): Promise<boolean> {
   const { rows } = await client.query<{ moved: boolean }>({
     ...prepared(MOVED),
-    values: [readings.map(({ mapping }) => targetName(mapping))],
+    values: [readings.map(({ mapping }) => qualifiedName(mapping))],
   });
   return rows[0]?.moved ?? false;
 }
 
 /** Rows that nobody can read, for the target to set aside. */
-async function large(client: pg.Client, reading: Reading): Promise<RefusedRow[]> {
+async function large(client: pg.Client, reading: TableReading): Promise<RefusedRow[]> {
   const { mapping } = reading;
   const { rows } = await client.query<(string | null)[]>({ text: readLarge(reading), ...TEXTS });
   return rows.map((key) => ({
@@ -212,8 +212,8 @@ async function large(client: pg.Client, reading: Reading): Promise<RefusedRow[]>
   }));
 }
 
-async function batched(client: pg.Client, reading: Reading, present: boolean): Promise<Rows> {
-  const { rows } = await client.query<{ batch: string }>(batchesOf(reading, present));
+async function batched(client: pg.Client, reading: TableReading, present: boolean): Promise<Rows> {
+  const { rows } = await client.query<{ batch: string }>(selectListBatches(reading, present));
   if (rows.length === 0) return { kind: "values", values: [] };
   const text = present ? readBatch(reading) : readGone(reading);
   const { columns, key } = reading.mapping;
@@ -236,7 +236,7 @@ async function read(client: pg.Client, text: string, batch: string): Promise<(st
 }
 
 /** Rows of `readFew`, parted into present rows and keys that are gone. */
-function divided({ mapping }: Reading, found: readonly (string | null)[][]): [Rows, Rows] {
+function divided({ mapping }: TableReading, found: readonly (string | null)[][]): [Rows, Rows] {
   const [values, gone]: [EncodedRow[], EncodedRow[]] = [[], []];
   const width = 2 + mapping.key.length;
   for (const row of found) {
@@ -249,11 +249,16 @@ function divided({ mapping }: Reading, found: readonly (string | null)[][]): [Ro
   ];
 }
 
-function tableWindow({ mapping }: Reading, changes: number, rows: Rows, gone: Rows): TableWindow {
+function tableWindow({ mapping }: TableReading, changes: number, rows: Rows, gone: Rows): TableWindow {
   return { table: mapping.table.name, changes, rows, gone, refused: [], touched: [] };
 }
 
-function windowOf({ after }: Request, mark: string, tables: readonly TableWindow[], close: Close): Window {
+function windowOf(
+  { after }: WindowRequest,
+  mark: string,
+  tables: readonly TableWindow[],
+  close: Close,
+): Window {
   const changes = tables.reduce((sum, table) => sum + table.changes, 0);
   return { from: after, to: after + changes, changes, mark, tables, close };
 }
@@ -291,13 +296,13 @@ function closing(client: pg.Client): Close {
   };
 }
 
-function readingOf(request: Request, id: number): Reading {
+function readingOf(request: WindowRequest, id: number): TableReading {
   const reading = request.readings.get(id);
   if (!reading) throw new Error(`changes of table number ${id}, which was not asked for`);
   return reading;
 }
 
-function conflict({ source, after }: Request): SwitchbackError {
+function conflict({ source, after }: WindowRequest): SwitchbackError {
   return new SwitchbackError(
     "POSITION_CONFLICT",
     `${after} of PostgreSQL's changes of source ${source} are not what was carried over, or its owner changed`,

@@ -7,7 +7,7 @@ import type { Chunk, Difference, EncodedRow, Position, TableWindow, View } from 
 import { quote } from "../../schema/model.js";
 import { postgresError } from "../connection.js";
 import { copyInto, csvOf } from "./copy.js";
-import { copyStage, createStage, targetName } from "./merge.js";
+import { copyStage, createStage, qualifiedName } from "./merge.js";
 import { arraysOf, copyArrayStage, createArrayStage, isWide, typedStage } from "./staged-rows.js";
 
 /** Differing keys brought back, a kind and a table. */
@@ -62,7 +62,7 @@ class PostgresView implements View {
       const match = matchKeys(mapping, "t", (i) => `s.c${columnIndex(mapping, i)}`);
       const sparing = (alias: "s" | "t") => notSpared(mapping, spared, alias);
       const key = (alias: "s" | "t") => keyArray(mapping, alias);
-      const target = targetName(mapping);
+      const target = qualifiedName(mapping);
       const stage = staged.rows;
       const first = mapping.key[0];
       const noTarget = `t.${quote(first?.target ?? "")} IS NULL`;
@@ -85,7 +85,7 @@ class PostgresView implements View {
       const spared = await this.stageKeys(mapping, exempt);
       const match = matchKeys(mapping, "t", (i) => `s.c${columnIndex(mapping, i)}`);
       const sparing = (alias: "s" | "t") => notSpared(mapping, spared, alias);
-      const target = targetName(mapping);
+      const target = qualifiedName(mapping);
       const stage = staged.rows;
       const noTarget = `t.${quote(mapping.key[0]?.target ?? "")} IS NULL`;
       const found = await this.collect({

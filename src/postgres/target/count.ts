@@ -4,9 +4,9 @@ import type pg from "pg";
 import type { PostgresConfig } from "../../config/config.js";
 import { SwitchbackError } from "../../errors.js";
 import type { TableMapping } from "../../mapping/mapping.js";
-import type { Held, Position, Tally } from "../../protocol/contract.js";
+import type { Position, RowsHeld, Tally } from "../../protocol/contract.js";
 import { cancelStatements, postgresError } from "../connection.js";
-import { targetName } from "./merge.js";
+import { qualifiedName } from "./merge.js";
 
 export interface TallyOptions {
   readonly client: pg.Client;
@@ -48,11 +48,11 @@ export async function openTally(options: TallyOptions): Promise<Tally> {
   }
   return {
     async count(tables) {
-      const counts = new Map<string, Held>();
+      const counts = new Map<string, RowsHeld>();
       try {
         for (const table of tables) {
-          const { rows } = await client.query<Record<keyof Held, string>>(
-            `SELECT (SELECT count(*) FROM ${targetName(options.mappingOf(table))}) AS rows, (${QUARANTINED}) AS quarantined`,
+          const { rows } = await client.query<Record<keyof RowsHeld, string>>(
+            `SELECT (SELECT count(*) FROM ${qualifiedName(options.mappingOf(table))}) AS rows, (${QUARANTINED}) AS quarantined`,
             [source, table],
           );
           const [row] = rows;

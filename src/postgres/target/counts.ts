@@ -2,13 +2,13 @@
 import type pg from "pg";
 import { SwitchbackError } from "../../errors.js";
 import type { TableMapping } from "../../mapping/mapping.js";
-import type { Chunk, Counted, Range, Reading, RefusedRow } from "../../protocol/contract.js";
+import type { Chunk, Counted, Range, RangeReading, RefusedRow } from "../../protocol/contract.js";
 import { sqlState } from "../connection.js";
-import { targetName } from "./merge.js";
+import { qualifiedName } from "./merge.js";
 import type { Written } from "./row-by-row.js";
 
 export function countMismatch(mapping: TableMapping, what: string): SwitchbackError {
-  return new SwitchbackError("COUNT_MISMATCH", `${targetName(mapping)}: ${what}`, {
+  return new SwitchbackError("COUNT_MISMATCH", `${qualifiedName(mapping)}: ${what}`, {
     table: mapping.table.name,
   });
 }
@@ -40,7 +40,7 @@ export class RangeTally {
     private readonly range: Range,
   ) {}
 
-  async *csv(reading: Reading): AsyncGenerator<Uint8Array> {
+  async *csv(reading: RangeReading): AsyncGenerator<Uint8Array> {
     try {
       for (;;) {
         const next: IteratorResult<Chunk, Counted> = await reading.next();

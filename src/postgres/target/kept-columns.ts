@@ -5,7 +5,7 @@ import type { TableMapping } from "../../mapping/mapping.js";
 import { quote } from "../../schema/model.js";
 import type { FollowedTable, Records } from "../records.js";
 import { readFacts } from "./index-facts.js";
-import { counted, inTheWay, keyMatch, type TargetFacts, targetName } from "./merge.js";
+import { inTheWay, keyMatch, qualifiedName, type TargetFacts, withTouchedCheck } from "./merge.js";
 
 /** The keys and the own columns of a table. */
 function columnsOf(mapping: TableMapping, own: readonly { readonly name: string }[], alias = ""): string {
@@ -26,14 +26,14 @@ export async function keepDeleted(
 ): Promise<string> {
   const { relation, typed, rows } = source;
   const kept = `pg_temp.${quote(`${stage}_kept`)}`;
-  const target = targetName(mapping);
+  const target = qualifiedName(mapping);
   await client.query(
     `CREATE TEMP TABLE ${quote(`${stage}_kept`)} ON COMMIT DROP AS SELECT ${columnsOf(mapping, facts.own)} FROM ${target} WITH NO DATA`,
   );
   const where = inTheWay(mapping, facts, typed).join(" AND ");
   const moved = `moved AS (DELETE FROM ${target} AS t USING ${relation} WHERE ${where} RETURNING ${columnsOf(mapping, facts.own, "t.")}), `;
   const present = `(SELECT count(*) FROM ${target} AS t, ${relation} WHERE ${where})`;
-  const keep = counted(`INSERT INTO ${kept} SELECT * FROM moved`, present, moved);
+  const keep = withTouchedCheck(`INSERT INTO ${kept} SELECT * FROM moved`, present, moved);
   await client.query(keep, [mapping.table.name, rows]);
   const saved = facts.own.filter(({ name }) => facts.saved?.columns.includes(name));
   if (facts.saved && saved.length > 0) {
@@ -63,13 +63,14 @@ export async function saveOwnColumns(
   mapping: TableMapping,
 ): Promise<void> {
   const keys = (of: TableMapping) => of.key.map(({ target }) => target).join("\0");
-  const same = targetName(known.mapping) === targetName(mapping) && keys(known.mapping) === keys(mapping);
+  const same =
+    qualifiedName(known.mapping) === qualifiedName(mapping) && keys(known.mapping) === keys(mapping);
   const facts = (await readFacts(records.session, mapping.schema, [mapping])).get(mapping.target);
   const saved = savedName(known);
   if (known.state === "streaming") await records.query(`DROP TABLE IF EXISTS ${saved}`);
   if (!facts || facts.own.length === 0 || !same || mapping.table.key.kind === "rowid") return;
   const list = columnsOf(mapping, facts.own);
-  const target = targetName(mapping);
+  const target = qualifiedName(mapping);
   await records.query(
     `CREATE TABLE IF NOT EXISTS ${saved} AS SELECT ${list} FROM ${target} WITH NO DATA;
      CREATE INDEX IF NOT EXISTS ${quote(`kept_${known.id}_key`)} ON ${saved} (${columnsOf(mapping, [])})`,

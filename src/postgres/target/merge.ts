@@ -32,7 +32,7 @@ export interface OwnColumn {
   readonly value: string;
 }
 
-export function targetName(mapping: TableMapping): string {
+export function qualifiedName(mapping: TableMapping): string {
   return `${quote(mapping.schema)}.${quote(mapping.target)}`;
 }
 
@@ -63,7 +63,7 @@ export function copyStage(stage: string, columns: readonly ColumnMapping[]): str
 
 export function copyTarget(mapping: TableMapping): string {
   const columns = mapping.columns.map((column) => quote(column.target)).join(", ");
-  return `COPY ${targetName(mapping)} (${columns}) FROM STDIN (FORMAT csv)`;
+  return `COPY ${qualifiedName(mapping)} (${columns}) FROM STDIN (FORMAT csv)`;
 }
 
 /** Deletes the rows whose keys stand in x. Every statement here takes the table's name as $1 and x's rows as $2. */
@@ -107,25 +107,25 @@ export function deleteKeysUncounted(
   relation: string,
 ): { delete: string; remaining: string } {
   const match = mapping.key.map((column, i) => `t.${quote(column.target)} = ${value(column, i, true)}`);
-  const remaining = `SELECT count(*)::int AS count FROM ${targetName(mapping)} AS t, ${relation} WHERE ${match.join(" AND ")}`;
+  const remaining = `SELECT count(*)::int AS count FROM ${qualifiedName(mapping)} AS t, ${relation} WHERE ${match.join(" AND ")}`;
   return { delete: plainDelete(mapping, relation, match), remaining };
 }
 
 function plainDelete(mapping: TableMapping, relation: string, match: readonly string[]): string {
-  return `DELETE FROM ${targetName(mapping)} AS t USING ${relation} WHERE ${match.join(" AND ")}`;
+  return `DELETE FROM ${qualifiedName(mapping)} AS t USING ${relation} WHERE ${match.join(" AND ")}`;
 }
 
 /** A key may have no row: those that are there in the statement's snapshot are all to be deleted by it. */
 function countedDelete(mapping: TableMapping, relation: string, match: readonly string[]): string {
   const where = match.join(" AND ");
-  return counted(
+  return withTouchedCheck(
     plainDelete(mapping, relation, match),
-    `(SELECT count(*) FROM ${targetName(mapping)} AS t, ${relation} WHERE ${where})`,
+    `(SELECT count(*) FROM ${qualifiedName(mapping)} AS t, ${relation} WHERE ${where})`,
   );
 }
 
 /** The statement, which fails where it touches other than $2 rows; where fewer may be right, `wanted` counts them. */
-export function counted(statement: string, wanted: string, before = ""): string {
+export function withTouchedCheck(statement: string, wanted: string, before = ""): string {
   return `WITH ${before}touched AS (${statement} RETURNING 1)
     SELECT CASE WHEN n <> $2 THEN switchback.assert_touched($1, ${wanted}, n) END FROM (SELECT count(*) AS n FROM touched) AS x`;
 }
@@ -146,8 +146,8 @@ export function countedWrite(
   typed: boolean,
   kept = "",
 ): string {
-  const present = `(SELECT count(*) FROM ${targetName(mapping)} AS t, ${relation} WHERE ${keyMatch(mapping, typed).join(" AND ")})`;
-  return counted(
+  const present = `(SELECT count(*) FROM ${qualifiedName(mapping)} AS t, ${relation} WHERE ${keyMatch(mapping, typed).join(" AND ")})`;
+  return withTouchedCheck(
     writeRows(mapping, facts, relation, typed, kept),
     tellsPresent(mapping, facts) ? "$2" : `$2 - ${present}`,
   );
@@ -179,7 +179,7 @@ export function writeRows(
     kept === ""
       ? relation
       : `${relation} LEFT JOIN ${kept} AS k ON ${keyMatch(mapping, typed, "k").join(" AND ")}`;
-  const insert = `INSERT INTO ${targetName(mapping)} (${into}) OVERRIDING SYSTEM VALUE SELECT ${[...values, ...ownValues].join(", ")} FROM ${from}`;
+  const insert = `INSERT INTO ${qualifiedName(mapping)} (${into}) OVERRIDING SYSTEM VALUE SELECT ${[...values, ...ownValues].join(", ")} FROM ${from}`;
   if (!facts.upserts) return insert;
   // The key is written too: two values can be equal to the index and still not be the same (1 and 1.0).
   const updated = columns.filter((_, i) => !facts.alwaysIdentity.has(mapping.columns[i]?.target ?? ""));
@@ -226,9 +226,9 @@ export function narrowStatements(
  * rows deleted are gathered in one array, which is complete before the first row is written.
  */
 function movingWrite(mapping: TableMapping, facts: TargetFacts, relation: string): string {
-  const moved = `moved AS (DELETE FROM ${targetName(mapping)} AS t USING ${relation} WHERE ${inTheWay(mapping, facts, false).join(" AND ")} RETURNING t AS r), `;
+  const moved = `moved AS (DELETE FROM ${qualifiedName(mapping)} AS t USING ${relation} WHERE ${inTheWay(mapping, facts, false).join(" AND ")} RETURNING t AS r), `;
   const kept = "unnest((SELECT array_agg(moved.r) FROM moved))";
-  return counted(writeRows(mapping, facts, relation, false, kept), "$2", moved);
+  return withTouchedCheck(writeRows(mapping, facts, relation, false, kept), "$2", moved);
 }
 
 /** Prepared statements are named by their text, so that each is parsed and planned once a session. */

@@ -65,7 +65,7 @@ export async function enter(
 }
 
 /** A place among the quarantined rows, in the order of their index. */
-export interface FileIdentity {
+export interface QuarantineCursor {
   readonly table: string;
   readonly digest: string;
 }
@@ -73,13 +73,13 @@ export interface FileIdentity {
 export interface QuarantinedKeys {
   readonly keys: KeysByTable;
   /** The last row that was looked at; null when there was none. */
-  readonly last: FileIdentity | null;
+  readonly last: QuarantineCursor | null;
 }
 
 export interface Wanted {
   readonly source: string;
   readonly mappingOf: (table: string) => TableMapping | undefined;
-  readonly after: FileIdentity | null;
+  readonly after: QuarantineCursor | null;
   readonly most: number;
   /** False for rows that PostgreSQL refused; true for those that a codec refused as well. */
   readonly codecs: boolean;
@@ -88,7 +88,7 @@ export interface Wanted {
 /** The keys of quarantined rows behind a place. Those that cannot be read back exactly are left out. */
 export async function quarantinedKeys(client: pg.ClientBase, wanted: Wanted): Promise<QuarantinedKeys> {
   const { source, after, most, codecs } = wanted;
-  const { rows } = await client.query<FileIdentity & { key: string }>(
+  const { rows } = await client.query<QuarantineCursor & { key: string }>(
     `SELECT table_name AS table, md5(key) AS digest, key FROM switchback.quarantine
       WHERE source = $1 AND (table_name, md5(key)) > ($2, $3) AND (column_name IS NULL OR $4)
       ORDER BY table_name, md5(key) LIMIT $5`,

@@ -12,7 +12,7 @@ import type {
   HistoryTarget,
   Position,
   Range,
-  Reading,
+  RangeReading,
   RefusedRow,
   TableWindow,
   Tally,
@@ -180,7 +180,7 @@ export class PostgresTarget implements HistoryTarget {
     return quarantinedKeys(this.wide, { ...wanted, source: this.source, mappingOf });
   }
 
-  async copy(range: Range, position: Position, read: () => Reading): Promise<CopiedRange> {
+  async copy(range: Range, position: Position, read: () => RangeReading): Promise<CopiedRange> {
     const client = this.idle.pop();
     if (!client) throw new Error("more copies at once than the target has writers");
     const mapping = this.mapping(range.table);
@@ -225,7 +225,7 @@ export class PostgresTarget implements HistoryTarget {
     client: pg.Client,
     range: Range,
     position: Position,
-    reading: Reading,
+    reading: RangeReading,
     write: (csv: AsyncIterable<Uint8Array>) => Promise<Written>,
   ): Promise<CopiedRange> {
     const mapping = this.mapping(range.table);

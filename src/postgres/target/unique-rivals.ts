@@ -13,7 +13,7 @@ import {
 import { quote } from "../../schema/model.js";
 import { sql } from "../../sql-files.js";
 import { interchanged } from "../source/queries.js";
-import { keyMatch, type TargetFacts, targetName, writeRows } from "./merge.js";
+import { keyMatch, qualifiedName, type TargetFacts, writeRows } from "./merge.js";
 import { arrayRelation } from "./staged-rows.js";
 
 /** So many rows at most: where more are in the way, the target is stricter than the source, not stale. */
@@ -61,7 +61,7 @@ export async function rivalsOf(
 ): Promise<EncodedRow[]> {
   const like = `${stage}_like`;
   await client.query(
-    `CREATE TEMP TABLE ${quote(like)} (LIKE ${targetName(mapping)} INCLUDING DEFAULTS INCLUDING GENERATED) ON COMMIT DROP`,
+    `CREATE TEMP TABLE ${quote(like)} (LIKE ${qualifiedName(mapping)} INCLUDING DEFAULTS INCLUDING GENERATED) ON COMMIT DROP`,
   );
   await letNullsIn(client, mapping, like);
   const those = `(SELECT * FROM pg_temp.${quote(stage)} WHERE n = ANY ($1::bigint[])) AS s`;
@@ -71,9 +71,9 @@ export async function rivalsOf(
     `${arrayRelation(mapping.columns, "s.v", those, false)} AS x`,
     false,
   );
-  await client.query(write.replace(targetName(mapping), `pg_temp.${quote(like)}`), [refused]);
+  await client.query(write.replace(qualifiedName(mapping), `pg_temp.${quote(like)}`), [refused]);
   const { rows: indexes } = await client.query<UniqueIndex>(sql("postgres/unique-terms"), [
-    targetName(mapping),
+    qualifiedName(mapping),
   ]);
   const rivals = new Map<string, EncodedRow>();
   for (const index of indexes) {
@@ -114,7 +114,7 @@ function conflicting(mapping: TableMapping, index: UniqueIndex, like: string, st
   });
   const staged = arrayRelation(mapping.columns, "s.v", `pg_temp.${quote(stage)} AS s`, false);
   return `SELECT DISTINCT ${keys.map((key) => `t.${key}`).join(", ")}
-    FROM (SELECT ${keys.join(", ")}, ${terms} FROM ${targetName(mapping)}${where}) AS t
+    FROM (SELECT ${keys.join(", ")}, ${terms} FROM ${qualifiedName(mapping)}${where}) AS t
     JOIN (SELECT ${terms} FROM pg_temp.${quote(like)}${where}) AS n ON ${conflicts.join(" AND ")}
    WHERE NOT EXISTS (SELECT 1 FROM ${staged} AS x WHERE ${keyMatch(mapping, false).join(" AND ")})
    LIMIT ${RIVALS_MAX}`;

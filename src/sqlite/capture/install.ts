@@ -7,7 +7,7 @@ import { keyExpressions, quote, type Table } from "../../schema/model.js";
 import { sql } from "../../sql-files.js";
 import { restoreTriggers } from "../app-triggers.js";
 import { dropTableFence } from "../fence.js";
-import { isCurrent, migrate } from "../migrate.js";
+import { isCurrent, migrateSqlite } from "../migrate.js";
 import { isRecorded, type RecordedPair, recordPair } from "../pair.js";
 import { formerTriggers } from "./former-triggers.js";
 import { outranked, silenced } from "./trigger-order.js";
@@ -30,7 +30,7 @@ export interface Captured {
  * restart takes no write lock. Triggers of tables that are no longer in `tables` are removed. `version` is the
  * file's schema version when `tables` were read; when it has moved since, SourceChanged is thrown.
  */
-export function installCapture(
+export function installSqliteCapture(
   db: Database.Database,
   tables: readonly Table[],
   version: number,
@@ -49,7 +49,7 @@ export function installCapture(
   return db
     .transaction(() => {
       if (schemaVersion(db) !== version) throw new SourceChanged();
-      migrate(db);
+      migrateSqlite(db);
       if (pair !== null) recordPair(db, pair);
       const width = Math.max(1, ...tables.map((table) => keyExpressions(table).length));
       const have = db.pragma("table_info(_switchback_log)") as { name: string }[];
@@ -290,7 +290,7 @@ export function removeCapture(db: Database.Database): void {
       .pluck()
       .all() as string[];
     for (const name of triggers) db.exec(`DROP TRIGGER ${quote(name)}`);
-    migrate(db);
+    migrateSqlite(db);
     restoreTriggers(db);
     db.exec(sql("sqlite/uninstall"));
   }).immediate();

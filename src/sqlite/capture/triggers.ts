@@ -10,7 +10,7 @@
 // REPLACE evicts rows without firing DELETE triggers, so every unique constraint that is not the key itself
 // also has BEFORE triggers, which touch the keys of the rows that the write could evict.
 import { type Index, keyExpressions, quote, type Table } from "../../schema/model.js";
-import { Arrival } from "./written-row.js";
+import { WrittenRow } from "./written-row.js";
 
 export interface Trigger {
   readonly name: string;
@@ -42,7 +42,7 @@ export function captureTriggers(table: Table, id: number): Trigger[] {
     return { name, sql: text, statements: [when, ...statements] };
   };
   const old = keys.map((key) => `OLD.${key}`);
-  const arrival = new Arrival(table);
+  const arrival = new WrittenRow(table);
   const next =
     table.key.kind === "rowid"
       ? keys.map((key) => `NEW.${key}`)
@@ -67,7 +67,7 @@ export function captureTriggers(table: Table, id: number): Trigger[] {
 }
 
 /** SQL over the table's present rows: true for those that an INSERT, or an UPDATE, may evict. */
-function evictions(table: Table, arrival: Arrival): readonly [string[], string[]] {
+function evictions(table: Table, arrival: WrittenRow): readonly [string[], string[]] {
   const indexes = table.indexes.filter((index) => index.unique && !isTheKey(table, index));
   const onInsert = indexes.map((index) => conflict(arrival, index));
   const numbered = arrival.withNextId();
@@ -105,7 +105,7 @@ export function hasHiddenRowid(table: Table): boolean {
 }
 
 /** SQL over the table's present rows: true for those that the arriving row would collide with in this index. */
-function conflict(arrival: Arrival, index: Index): string {
+function conflict(arrival: WrittenRow, index: Index): string {
   const equal = index.terms.map((term) => {
     const operand = term.column === null ? `(${term.expression})` : quote(term.column);
     return `${operand} COLLATE ${quote(term.collation)} = ${arrival.term(term, index.where)}`;
@@ -116,7 +116,7 @@ function conflict(arrival: Arrival, index: Index): string {
 }
 
 /** A cheap test that spares the lookup when an update leaves the index's columns alone. */
-function changed(arrival: Arrival, index: Index): string {
+function changed(arrival: WrittenRow, index: Index): string {
   // An expression or a predicate may depend on any column, and SQLite may compute a column again: always look.
   const spared = index.terms.every(({ column }) => column !== null && !arrival.recomputes(column));
   if (index.where !== null || !spared) return "";

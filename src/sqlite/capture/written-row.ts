@@ -8,7 +8,7 @@ import { columnOf, type Index, type IndexTerm, quote, type Table } from "../../s
 import { isOperator, isWord, type Token, tokens } from "../../schema/sqlite-tokens.js";
 import { substituteOf } from "./default-for-null.js";
 
-export class Arrival {
+export class WrittenRow {
   constructor(
     private readonly table: Table,
     /** SQL that stands for the integer primary key; null for NEW's own. */
@@ -16,13 +16,13 @@ export class Arrival {
   ) {}
 
   /** The same for an INSERT that leaves the id to SQLite; null where a table has none. */
-  withNextId(): Arrival | null {
+  withNextId(): WrittenRow | null {
     const { integerPrimaryKey: id, name, autoincrement } = this.table;
     if (id === null) return null;
     const highest = `ifnull((SELECT max(${quote(id)}) FROM ${quote(name)}), 0)`;
-    if (!autoincrement) return new Arrival(this.table, `(${highest} + 1)`);
+    if (!autoincrement) return new WrittenRow(this.table, `(${highest} + 1)`);
     const given = `ifnull((SELECT max(seq) FROM sqlite_sequence WHERE name = '${name.replaceAll("'", "''")}'), 0)`;
-    return new Arrival(this.table, `(max(${highest}, ${given}) + 1)`);
+    return new WrittenRow(this.table, `(max(${highest}, ${given}) + 1)`);
   }
 
   /** A column's value. */

@@ -1,11 +1,11 @@
 // Closes a file that must not be written to, whatever it is: the copy that was kept, a backup that was put back, or a
 // file from before switchback came. It also tells whether a file is closed.
 import type Database from "better-sqlite3";
-import { installCapture, readCapture, schemaVersion } from "../capture/install.js";
+import { installSqliteCapture, readCapture, schemaVersion } from "../capture/install.js";
 import { openSqlite } from "../connection.js";
 import { FENCE, isFencePrepared, prepareFence } from "../fence.js";
-import { migrate, recordsVersion } from "../migrate.js";
-import { readFileRecord } from "../pair.js";
+import { migrateSqlite, sqliteRecordsVersion } from "../migrate.js";
+import { readIdentityRecord } from "../pair.js";
 import { readSchema } from "../schema.js";
 import { durableCommits, withWriteLock } from "../transaction.js";
 
@@ -18,7 +18,7 @@ export interface DoorFound {
 }
 
 export function findDoor(db: Database.Database): DoorFound {
-  if (recordsVersion(db) === 0) return { closed: false, epoch: null, pair: null };
+  if (sqliteRecordsVersion(db) === 0) return { closed: false, epoch: null, pair: null };
   const { closed, epoch } = db
     .prepare(
       `SELECT EXISTS (SELECT 1 FROM _switchback_fenced)
@@ -26,7 +26,7 @@ export function findDoor(db: Database.Database): DoorFound {
               epoch FROM _switchback_route`,
     )
     .get(FENCE) as { closed: bigint; epoch: bigint };
-  return { closed: closed === 1n, epoch: Number(epoch), pair: readFileRecord(db).pair?.id ?? null };
+  return { closed: closed === 1n, epoch: Number(epoch), pair: readIdentityRecord(db).pair?.id ?? null };
 }
 
 export interface ShutOrder {
@@ -47,7 +47,7 @@ export type Judged = "closed" | "open" | "bare";
  * `open` is a door that must be closed. A later epoch, or another database, opened the others: they are closed as far
  * as this epoch goes. `bare` is a file without records.
  */
-export function judge(door: DoorFound, { epoch, pair }: Pick<ShutOrder, "epoch" | "pair">): Judged {
+export function judgeFile(door: DoorFound, { epoch, pair }: Pick<ShutOrder, "epoch" | "pair">): Judged {
   if (door.epoch === null) return "bare";
   if (door.closed || door.epoch > epoch) return "closed";
   return door.pair === null || pair === null || door.pair === pair ? "open" : "closed";
@@ -59,7 +59,7 @@ export async function shutFile(order: ShutOrder, signal: AbortSignal): Promise<J
   try {
     durableCommits(db);
     return await withWriteLock(db, signal, () => {
-      const found = judge(findDoor(db), order);
+      const found = judgeFile(findDoor(db), order);
       if (found === "open" || (found === "bare" && order.bare)) shut(db, order.epoch, order.tables);
       return found;
     });
@@ -73,8 +73,8 @@ export function shut(db: Database.Database, epoch: number, tables: readonly stri
   const recorded = [...(readCapture(db)?.ids.keys() ?? [])];
   const names = new Set([...tables, ...recorded]);
   const captured = readSchema(db).tables.filter(({ name }) => names.has(name));
-  installCapture(db, captured, schemaVersion(db));
-  migrate(db);
+  installSqliteCapture(db, captured, schemaVersion(db));
+  migrateSqlite(db);
   if (!isFencePrepared(db, epoch)) prepareFence(db, epoch);
   db.exec("INSERT OR IGNORE INTO _switchback_fenced VALUES (1)");
 }

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type Database from "better-sqlite3";
 import { openSqlite } from "../connection.js";
-import { findDoor, type Judged, judge, type ShutOrder, shutFile } from "./close.js";
+import { findDoor, type Judged, judgeFile, type ShutOrder, shutFile } from "./close.js";
 
 export type Look = Judged | "replaced" | "gone";
 
@@ -34,7 +34,7 @@ export class DoorWatch {
     if (seen === this.seen) return "closed";
     const db = openSqlite(this.file, { readonly: true });
     try {
-      const found = judge(findDoor(db), order);
+      const found = judgeFile(findDoor(db), order);
       if (found !== "closed") return found;
     } finally {
       db.close();

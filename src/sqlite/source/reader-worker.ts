@@ -18,7 +18,7 @@ export interface WorkerData {
   readonly mappings: Readonly<Record<string, string>>;
 }
 
-export type Request = { readonly id: number } & (
+export type ReaderRequest = { readonly id: number } & (
   | { readonly kind: "begin" }
   | { readonly kind: "end" }
   | { readonly kind: "count"; readonly table: string }
@@ -27,7 +27,7 @@ export type Request = { readonly id: number } & (
   | { readonly kind: "cancel" }
 );
 
-export type Reply = { readonly id: number } & (
+export type ReaderReply = { readonly id: number } & (
   | { readonly kind: "begun"; readonly position: number }
   | { readonly kind: "ended" }
   | { readonly kind: "tallied"; readonly rows: number }
@@ -57,7 +57,7 @@ interface Underway {
 function serve(port: NonNullable<typeof parentPort>, data: WorkerData): void {
   let opened: Database.Database | null = null;
   let reading: Underway | null = null;
-  const send = (reply: Reply, transfer: ArrayBuffer[] = []) => port.postMessage(reply, transfer);
+  const send = (reply: ReaderReply, transfer: ArrayBuffer[] = []) => port.postMessage(reply, transfer);
 
   const giveUp = () => {
     reading?.chunks.return({ rows: 0, refused: 0 });
@@ -82,7 +82,7 @@ function serve(port: NonNullable<typeof parentPort>, data: WorkerData): void {
     }
   };
 
-  const answer = (db: Database.Database, request: Request) => {
+  const answer = (db: Database.Database, request: ReaderRequest) => {
     const { id } = request;
     switch (request.kind) {
       case "begin":
@@ -118,7 +118,7 @@ function serve(port: NonNullable<typeof parentPort>, data: WorkerData): void {
     }
   };
 
-  port.on("message", (request: Request) => {
+  port.on("message", (request: ReaderRequest) => {
     try {
       opened ??= open(data.file);
       answer(opened, request);

@@ -4,8 +4,8 @@
 // moves the position.
 import { Worker } from "node:worker_threads";
 import Database from "better-sqlite3";
-import type { Position, Range, Reading, Scope, Snapshot, Window } from "../../protocol/contract.js";
-import { begin, type Reply, type Request, type WorkerData } from "./reader-worker.js";
+import type { Position, Range, RangeReading, Scope, Snapshot, Window } from "../../protocol/contract.js";
+import { begin, type ReaderReply, type ReaderRequest, type WorkerData } from "./reader-worker.js";
 
 /** Attempts to meet at one position before giving up; each takes well under a millisecond. */
 const ATTEMPTS = 2_000;
@@ -18,13 +18,13 @@ type Question =
 
 /** One request and the replies to it; whatever answers another request never gets here. */
 class Exchange {
-  private readonly inbox: Reply[] = [];
+  private readonly inbox: ReaderReply[] = [];
   private wake: (() => void) | null = null;
   private failure: Error | null = null;
 
   constructor(readonly id: number) {}
 
-  deliver(reply: Reply): void {
+  deliver(reply: ReaderReply): void {
     this.inbox.push(reply);
     this.wake?.();
   }
@@ -35,7 +35,7 @@ class Exchange {
     this.wake?.();
   }
 
-  async next(): Promise<Reply> {
+  async next(): Promise<ReaderReply> {
     for (;;) {
       const reply = this.inbox.shift();
       if (reply) {
@@ -68,7 +68,7 @@ export class Reader {
       resourceLimits: { maxYoungGenerationSizeMb: 8 },
     });
     this.worker.unref();
-    this.worker.on("message", (reply: Reply) => {
+    this.worker.on("message", (reply: ReaderReply) => {
       if (reply.id === this.exchange.id) this.exchange.deliver(reply);
     });
     this.worker.on("error", (error) => this.fail(error as Error));
@@ -80,7 +80,7 @@ export class Reader {
     this.exchange.fail(this.failure);
   }
 
-  private post(request: Request): void {
+  private post(request: ReaderRequest): void {
     this.worker.postMessage(request);
   }
 
@@ -92,15 +92,15 @@ export class Reader {
     return this.exchange;
   }
 
-  private async ask<K extends Reply["kind"]>(
+  private async ask<K extends ReaderReply["kind"]>(
     question: Question,
     answer: K,
-  ): Promise<Extract<Reply, { kind: K }>> {
+  ): Promise<Extract<ReaderReply, { kind: K }>> {
     const exchange = this.open();
     this.post({ id: exchange.id, ...question });
     const reply = await exchange.next();
     if (reply.kind !== answer) throw new Error(`a reader answered ${reply.kind} to ${question.kind}`);
-    return reply as Extract<Reply, { kind: K }>;
+    return reply as Extract<ReaderReply, { kind: K }>;
   }
 
   async begin(): Promise<Position> {
@@ -115,7 +115,7 @@ export class Reader {
     return (await this.ask({ kind: "count", table }, "tallied")).rows;
   }
 
-  async *read(range: Range): Reading {
+  async *read(range: Range): RangeReading {
     const exchange = this.open();
     const { id } = exchange;
     this.post({ id, kind: "read", range });

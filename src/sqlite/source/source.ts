@@ -19,7 +19,7 @@ import {
 import type { Schema, Table } from "../../schema/model.js";
 import {
   type Captured,
-  installCapture,
+  installSqliteCapture,
   missedTables,
   missingTriggers,
   readCapture,
@@ -140,7 +140,7 @@ export class SqliteSource implements HistorySource {
   capture(mappings: readonly TableMapping[], version: number): Captured {
     return this.guard(() => {
       const tables = mappings.map((mapping) => mapping.table);
-      const captured = installCapture(this.writer, tables, version, this.pair);
+      const captured = installSqliteCapture(this.writer, tables, version, this.pair);
       this.captured = captured;
       this.followed = mappings.map((mapping) => ({
         mapping,

@@ -9,7 +9,7 @@ const QUOTE = 0x22;
 const NEWLINE = 0x0a;
 
 /** The rows in order; a batch has at least one row and at most BATCH_ROWS. */
-export async function* batchesOf(rows: Rows): AsyncGenerator<readonly EncodedRow[]> {
+export async function* rowBatches(rows: Rows): AsyncGenerator<readonly EncodedRow[]> {
   if (rows.kind === "values") {
     yield* pieces(rows.values);
     return;

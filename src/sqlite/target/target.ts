@@ -25,7 +25,7 @@ import { openSqlite, sqliteError } from "../connection.js";
 import { FileIdentity } from "../file-identity.js";
 import { durableCommits } from "../transaction.js";
 import { carriedBeyond, remember, Touched } from "./applied-windows.js";
-import { batchesOf } from "./row-batches.js";
+import { rowBatches } from "./row-batches.js";
 import { type TableQuarantine, TableReplay } from "./table-writer.js";
 
 /** A lock is waited for in short steps, between which the process goes on. */
@@ -226,7 +226,7 @@ export class SqliteTarget implements Target {
     const naming = quarantine.has(window.table);
     for (const key of window.touched) quarantine.leave(window.table, key);
     for (const row of window.refused) quarantine.refuse(row);
-    for await (const keys of batchesOf(window.gone)) {
+    for await (const keys of rowBatches(window.gone)) {
       for (const key of keys) {
         if (naming) quarantine.leaveAll(window.table, replay.namesOf(key));
         replay.remove(key);
@@ -235,7 +235,7 @@ export class SqliteTarget implements Target {
       await nextTurn();
     }
     replay.keepNumbers();
-    for await (const rows of batchesOf(window.rows)) {
+    for await (const rows of rowBatches(window.rows)) {
       for (const row of rows) {
         this.applyRow(replay, row, naming, quarantine);
         touched.add(window.table, replay.keyOf(row));

@@ -4,12 +4,12 @@ import type { Config, SourceConfig } from "../config/config.js";
 import { assertPairs } from "../cutover/pair.js";
 import { described, sameDatabase, servedBy, within } from "../cutover/served.js";
 import { ERRORS, SwitchbackError } from "../errors.js";
-import { counted } from "../findings.js";
 import { changesBeyond } from "../postgres/change-log.js";
 import { connectPostgres } from "../postgres/connection.js";
 import { type FollowedTable, Records } from "../postgres/records.js";
 import { isLocked } from "../postgres/sidecar-lock.js";
 import { pause } from "../retry.js";
+import { quarantineProblems, tableStatus } from "../sidecar/monitor.js";
 import { readCapture } from "../sqlite/capture/install.js";
 import { openSqlite, sqliteError } from "../sqlite/connection.js";
 import { quarantinedRows } from "../sqlite/target/copy-record.js";
@@ -121,31 +121,19 @@ async function readSource(
   const applied = log ? log.consumed : (record?.position ?? null);
   const kept = away ? keptOut(source, followed) : null;
   const tables = followed.map((table) => {
-    const copied = table.ranges.reduce((sum, range) => sum + (range.rows ?? 0), 0);
-    return {
-      name: table.name,
-      target: `${table.mapping.schema}.${table.mapping.target}`,
-      state:
-        table.state === "streaming"
-          ? ("streaming" as const)
-          : copied > 0
-            ? ("copying" as const)
-            : ("waiting" as const),
-      copied,
-      estimated: Math.max(table.estimated, copied),
+    const copied = table.ranges.filter(({ rows }) => rows !== null);
+    return tableStatus(table.name, table, {
+      begun: copied.length > 0,
+      rows: copied.reduce((sum, { rows }) => sum + (rows ?? 0), 0),
       quarantined: kept?.get(table.name) ?? table.quarantined,
-    };
+    });
   });
   const changes = Math.max(0, (position ?? 0) - (applied ?? 0));
-  const problems = tables
-    .filter((table) => table.quarantined > 0)
-    .map((table) => ({
-      code: "QUARANTINED",
-      message: `${counted(table.quarantined, "row")} of ${table.name} cannot be held by ${away ? "SQLite" : "PostgreSQL"}`,
-      hint: "Run `switchback verify` for their keys and reasons.",
-      source: source.name,
-      table: table.name,
-    }));
+  const problems = quarantineProblems(
+    tables.map(({ name, quarantined }) => [name, quarantined]),
+    source.name,
+    away ? "SQLite" : "PostgreSQL",
+  );
   return { status: { name: source.name, position, applied, lag: { changes, seconds: 0 }, tables }, problems };
 }
 

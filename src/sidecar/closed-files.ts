@@ -4,10 +4,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import { SwitchbackError } from "../errors.js";
+import { problemFrom } from "../problem.js";
 import { DoorWatch, type Look } from "../sqlite/close/watch.js";
 import type { Problem } from "../status.js";
 import type { ForwardReplication } from "./forward.js";
-import { problemFrom } from "./monitor.js";
 
 export interface GuardedFile {
   readonly name: string;

@@ -8,6 +8,7 @@ import { connectPostgres } from "../postgres/connection.js";
 import { validateForeignKeys } from "../postgres/ddl/validate-foreign-keys.js";
 import { PostgresGate } from "../postgres/gate.js";
 import { type FollowedTable, Records } from "../postgres/records.js";
+import { problem } from "../problem.js";
 import { Barrier } from "../protocol/barrier.js";
 import type { Drainable } from "../protocol/flip.js";
 import type { PhaseEvent } from "../protocol/phase.js";
@@ -15,7 +16,6 @@ import { shared } from "../retry.js";
 import { SqliteGate } from "../sqlite/gate.js";
 import type { Problem, Route, Status } from "../status.js";
 import type { ForwardReplication, InHand } from "./forward.js";
-import { problem } from "./reconcile.js";
 import type { ReverseReplication } from "./reverse.js";
 
 export interface EpochOptions {
@@ -158,7 +158,7 @@ export async function restTarget(
       await gate.rest(signal, !captures, (source) => {
         const message = `source ${source}: somebody reads a table whose foreign keys must rest; the copy goes on when that ends`;
         log.warn({ source }, message);
-        hindered(problem("POSTGRES_TRANSIENT", message, source));
+        hindered(problem("POSTGRES_TRANSIENT", message, { source }));
       });
   } finally {
     hindered(null);

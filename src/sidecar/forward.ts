@@ -11,19 +11,19 @@ import { type FollowedTable, Records, type VerificationRecord } from "../postgre
 import { qualifiedName } from "../postgres/target/merge.js";
 import { PostgresTarget } from "../postgres/target/target.js";
 import { assertUndisturbed } from "../postgres/trigger-check.js";
+import { problem } from "../problem.js";
 import type { Barrier } from "../protocol/barrier.js";
 import { SourceChanged, type Window } from "../protocol/contract.js";
 import { assertAgree, Counter, type Counts, disagreement, disagreements } from "../protocol/count.js";
-import { LagClock } from "../protocol/lag.js";
 import { isComplete, Link, type TargetMirror } from "../protocol/link.js";
 import type { PhaseEvent } from "../protocol/phase.js";
 import { SqliteSource } from "../sqlite/source/source.js";
-import type { Problem, SourceStatus, TableStatus } from "../status.js";
+import type { Problem, SourceStatus } from "../status.js";
 import type { SourceMetrics } from "../telemetry/metrics.js";
 import type { Progress } from "../telemetry/progress.js";
-import { gaugeLag, lagOf, noteRefused, noteStale, quarantineProblems, unknownProblems } from "./monitor.js";
+import { LinkMonitor, type MonitoredTable, noteStale, SAMPLE_MS, unknownProblems } from "./monitor.js";
 import { Pruning } from "./pruning.js";
-import { problem, reconcile } from "./reconcile.js";
+import { type Reconciled, reconcile } from "./reconcile.js";
 import { Reconsideration } from "./retry-quarantined.js";
 
 export interface ForwardOptions {
@@ -46,8 +46,6 @@ export interface InHand {
   readonly target: PostgresTarget;
 }
 
-/** How often the source's position is looked at for the lag, also while the target is away. */
-const SAMPLE_MS = 200;
 const GRACE_MS = 1_000;
 /** A comparison made by another process, and a trigger on the copy, are noticed this soon. */
 const RECORDS_EVERY_MS = 2_000;
@@ -64,18 +62,15 @@ export class ForwardReplication {
   private held: TargetMirror = { position: 0, tables: new Map() };
   private mappings: readonly TableMapping[] = [];
   private targets: readonly TargetTable[] = [];
-  private states = new Map<string, FollowedTable["state"]>();
-  private estimates = new Map<string, number>();
-  private readonly lag = new LagClock();
+  private readonly monitor: LinkMonitor;
   private readonly sampler: NodeJS.Timeout;
-  private readonly standing = new Map<string, Problem>();
-  private unknown: readonly Problem[] = [];
   private readonly pruning: Pruning;
   private readonly counter: Counter;
   private readonly unanalyzed: string[] = [];
   private recordsReadMs = 0;
-  private newest = 0;
   private followed: readonly FollowedTable[] = [];
+  /** The followed tables by name, in the order of the file; their states move on with the link. */
+  private monitored: ReadonlyMap<string, MonitoredTable> = new Map();
   /** While the writes are in the other store there is nothing to see here. */
   private resting = false;
   /** Said at the start and after each copy: flips and outages speak for themselves. */
@@ -83,6 +78,8 @@ export class ForwardReplication {
 
   constructor(private readonly options: ForwardOptions) {
     this.name = options.source.name;
+    const { log, metrics } = options;
+    this.monitor = new LinkMonitor({ name: this.name, direction: "to_postgres", log, metrics });
     this.source = new SqliteSource(this.name, options.source.sqlite, options.workers);
     this.pruning = new Pruning(this.source);
     this.counter = new Counter(
@@ -196,12 +193,24 @@ export class ForwardReplication {
       reconcile({ config: options.source, file, records, client: target.client, owner }),
     );
     this.warn(found.findings);
+    this.begin(found);
+    await target.follow(found.mappings);
+    this.link = new Link(this.source, target, this.held, {
+      advanced: (window, seconds) => this.advanced(window, seconds),
+      copied: (table) => this.copied(table),
+      refused: (rows) => this.monitor.refused(rows),
+    });
+    this.reconsideration = new Reconsideration(this.name, this.link, target, options.log);
+    await this.readRecords(target);
+    this.sample();
+    return this.link;
+  }
+
+  /** Takes over what the records say of the tables, and of what is copied of them. */
+  private begin(found: Reconciled): void {
     this.mappings = found.mappings;
     this.targets = found.targets;
     this.followed = found.followed;
-    this.standing.clear();
-    for (const problem of found.problems) this.raise(problem);
-    for (const news of found.healed) this.announce(news);
     this.source.remember(found.position, found.mark);
     this.held = { position: found.position, tables: new Map() };
     for (const table of found.followed) {
@@ -213,19 +222,15 @@ export class ForwardReplication {
         rows: copied.reduce((sum, range) => sum + (range.rows ?? 0), 0),
         quarantined: table.quarantined,
       });
-      this.states.set(table.name, table.state);
-      this.estimates.set(table.name, table.estimated);
     }
-    await target.follow(found.mappings);
-    this.link = new Link(this.source, target, this.held, {
-      advanced: (window, seconds) => this.advanced(window, seconds),
-      copied: (table) => this.copied(table),
-      refused: (rows) => noteRefused(rows, this.name, this.options.log, this.options.metrics),
-    });
-    this.reconsideration = new Reconsideration(this.name, this.link, target, options.log);
-    await this.readRecords(target);
-    this.sample();
-    return this.link;
+    const order = found.mappings.map(({ table }) => table.name);
+    const inOrder = [...found.followed].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
+    this.monitored = new Map(
+      inOrder.map(({ name, mapping, estimated, state }) => [name, { mapping, estimated, state }]),
+    );
+    this.monitor.begin(this.held, this.monitored);
+    for (const problem of found.problems) this.monitor.raise(problem);
+    for (const news of found.healed) this.monitor.announce(news);
   }
 
   private async copy(link: Link, target: PostgresTarget, signal: AbortSignal): Promise<void> {
@@ -237,16 +242,17 @@ export class ForwardReplication {
     const records = this.records();
     await link.copy(this.source, target, signal);
     if (signal.aborted) return;
-    for (const [name, state] of this.states) {
-      if (state === "copying") await records.setState(this.name, name, "finishing");
-      this.states.set(name, state === "copying" ? "finishing" : state);
+    for (const [name, table] of this.monitored) {
+      if (table.state !== "copying") continue;
+      await records.setState(this.name, name, "finishing");
+      table.state = "finishing";
     }
   }
 
   /** Keys, unique constraints and indexes, several at a time; what cannot be built is a problem, not an end. */
   private async finish(target: PostgresTarget, signal: AbortSignal): Promise<void> {
     const unfinished = this.targets.filter(
-      (table) => this.states.get(table.mapping.table.name) !== "streaming",
+      ({ mapping }) => this.monitored.get(mapping.table.name)?.state !== "streaming",
     );
     if (unfinished.length === 0) return;
     // Adopted tables have the keys and indexes that their own migrations gave them.
@@ -254,7 +260,7 @@ export class ForwardReplication {
     if (building.length > 0) this.options.progress.phase(`${this.name}: building keys and indexes`);
     const failures = await buildKeys(target.free, building, signal);
     for (const { message, where } of failures) {
-      this.raise(problem("INDEX_FAILED", message, this.name, where.table ?? ""));
+      this.monitor.raise(problem("INDEX_FAILED", message, { source: this.name, table: where.table ?? "" }));
     }
     if (signal.aborted) return;
     const records = this.records();
@@ -263,7 +269,8 @@ export class ForwardReplication {
       // What could not be built is tried again, and said again, at the next start.
       const failed = failures.some(({ where }) => where.table === name);
       if (!failed) await records.setState(this.name, name, "streaming");
-      this.states.set(name, "streaming");
+      const monitored = this.monitored.get(name);
+      if (monitored) monitored.state = "streaming";
       this.unanalyzed.push(qualifiedName(table.mapping));
     }
     await target.follow(this.mappings);
@@ -293,14 +300,16 @@ export class ForwardReplication {
     const found = await new Records(client).verification(this.name);
     this.options.verified(found);
     this.reconsideration?.saw(found?.at ?? null);
-    this.unknown = await unknownProblems(client, this.name);
+    this.monitor.observed(await unknownProblems(client, this.name));
   }
 
   /** What was counted and does not agree stands in the way of a flip until it does. */
   private judge(counts: Counts): void {
-    for (const { table } of counts.tables) this.standing.delete(`COUNT_MISMATCH ${table}`);
-    for (const count of disagreements(counts))
-      this.raise(problem("COUNT_MISMATCH", disagreement(count, counts.position), this.name, count.table));
+    for (const { table } of counts.tables) this.monitor.withdraw("COUNT_MISMATCH", table);
+    for (const count of disagreements(counts)) {
+      const where = { source: this.name, table: count.table };
+      this.monitor.raise(problem("COUNT_MISMATCH", disagreement(count, counts.position), where));
+    }
   }
 
   private records(): Records {
@@ -311,13 +320,12 @@ export class ForwardReplication {
   private sample(): void {
     if (this.link === null || this.resting) return;
     try {
-      this.newest = this.source.position();
-      this.lag.saw(this.newest);
+      this.monitor.saw(this.source.position());
     } catch {
       // The loop meets the same error and reports it.
     }
     const { metrics } = this.options;
-    gaugeLag(metrics, this.newest, this.held, this.lag);
+    this.monitor.gauge();
     metrics.set("switchback_sqlite_wal_bytes", this.source.walBytes());
     try {
       metrics.set("switchback_change_log_rows", this.source.logRows());
@@ -327,24 +335,14 @@ export class ForwardReplication {
   }
 
   private advanced(window: Window, seconds: number): void {
-    const { metrics } = this.options;
     this.source.remember(window.to, window.mark);
-    this.lag.saw(window.to);
-    metrics.set("switchback_applied_position", window.to);
-    metrics.set("switchback_last_apply_timestamp_seconds", Date.now() / 1_000);
-    metrics.observe("switchback_apply_seconds", seconds);
-    for (const table of window.tables) {
-      metrics.add("switchback_changes_applied_total", table.changes, {
-        direction: "to_postgres",
-        table: table.table,
-      });
-    }
+    this.monitor.advanced(window, seconds);
   }
 
   private copied(table: string): void {
     const held = this.held.tables.get(table);
     if (!held) return;
-    const estimated = Math.max(this.estimates.get(table) ?? 0, held.rows);
+    const estimated = Math.max(this.monitored.get(table)?.estimated ?? 0, held.rows);
     this.options.progress.table(table, held.rows, estimated);
     this.options.metrics.set("switchback_backfill_rows", held.rows, { table });
     this.options.metrics.set("switchback_backfill_estimated_rows", estimated, { table });
@@ -356,41 +354,13 @@ export class ForwardReplication {
     }
   }
 
-  /** Stands in the way until the next look at the file finds it gone. */
-  private raise(problem: Problem): void {
-    this.standing.set(`${problem.code} ${problem.table ?? ""}`, problem);
-    this.announce(problem);
-  }
-
-  private announce(problem: Problem): void {
-    this.options.log.warn({ source: this.name, code: problem.code, table: problem.table }, problem.message);
-    this.options.metrics.add("switchback_errors_total", 1, { code: problem.code });
-  }
-
   /** What stands in the way of a flip, besides the sidecar's own state. */
   problems(): Problem[] {
-    return [
-      ...this.standing.values(),
-      ...this.unknown,
-      ...quarantineProblems(this.held, this.name, "PostgreSQL"),
-    ];
+    return this.monitor.problems();
   }
 
   status(): SourceStatus {
-    const lag = lagOf(this.newest, this.held, this.lag);
-    const tables = this.mappings.map((mapping): TableStatus => {
-      const held = this.held.tables.get(mapping.table.name);
-      const state = this.states.get(mapping.table.name);
-      return {
-        name: mapping.table.name,
-        target: `${mapping.schema}.${mapping.target}`,
-        state: state === "streaming" ? "streaming" : held && held.copied.length > 0 ? "copying" : "waiting",
-        copied: held?.rows ?? 0,
-        estimated: Math.max(this.estimates.get(mapping.table.name) ?? 0, held?.rows ?? 0),
-        quarantined: held?.quarantined ?? 0,
-      };
-    });
-    return { name: this.name, position: this.newest, applied: this.held.position, lag, tables };
+    return this.monitor.status();
   }
 
   async close(): Promise<void> {

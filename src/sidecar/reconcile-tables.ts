@@ -18,11 +18,12 @@ import {
 import { buildTargetSchema, type TargetTable } from "../postgres/ddl/tables.js";
 import { updateTable } from "../postgres/followed.js";
 import type { FollowedTable, Records } from "../postgres/records.js";
+import { problem } from "../problem.js";
 import type { Position } from "../protocol/contract.js";
 import type { Oddity, Table } from "../schema/model.js";
 import type { Problem } from "../status.js";
 import { mayHaveLostColumn } from "./readded-columns.js";
-import { problem, type Sides } from "./reconcile.js";
+import type { Sides } from "./reconcile.js";
 
 /** The shapes as they stand and as they are wanted, by the SQLite table's name; empty for `target: adopt`. */
 export interface Shapes {
@@ -93,7 +94,7 @@ export async function putRight(sides: Sides, present: Present): Promise<Problem[
     const { name } = before;
     const alteration = present.shapes.alterations.get(name);
     const news = (code: "CAPTURE_LOST" | "SHAPE_DIFFERS", why: string) =>
-      healed.push(problem(code, `${why}; it is copied again`, config.name, name));
+      healed.push(problem(code, `${why}; it is copied again`, { source: config.name, table: name }));
     let copies = present.changed.has(name);
     if (!copies && present.lost.has(name)) {
       news("CAPTURE_LOST", whyLost(before, mapping, present.missed.has(name)));

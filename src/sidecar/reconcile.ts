@@ -6,7 +6,7 @@
 // that an end in between finds the repair still to be done.
 import type pg from "pg";
 import type { SourceConfig } from "../config/config.js";
-import { ERRORS, type ErrorCode, SwitchbackError } from "../errors.js";
+import { type ErrorCode, SwitchbackError } from "../errors.js";
 import type { Finding } from "../findings.js";
 import { decideMappings } from "../mapping/decide.js";
 import type { TableMapping } from "../mapping/mapping.js";
@@ -14,6 +14,7 @@ import { leaveTable, type Start, startTable } from "../postgres/ddl/lifecycle.js
 import { toleratedIn } from "../postgres/ddl/shape.js";
 import { buildTargetSchema, inspectTarget, type TargetTable } from "../postgres/ddl/tables.js";
 import type { FollowedTable, Records, SourceRecord } from "../postgres/records.js";
+import { problem } from "../problem.js";
 import { type Position, SourceChanged } from "../protocol/contract.js";
 import type { Oddity, Schema } from "../schema/model.js";
 import { forgottenTo, isOurStep, readCapture, schemaVersion } from "../sqlite/capture/install.js";
@@ -131,9 +132,8 @@ async function reconcileAt(sides: Sides, schema: Schema, version: number): Promi
   await records.setVersion(config.name, captured.version);
   for (const mapping of await records.unfenced(mappings)) {
     await records.transaction(() => records.fence(mapping));
-    healed.push(
-      problem("FENCE_LOST", `the fence of ${mapping.table.name} was gone`, config.name, mapping.table.name),
-    );
+    const table = mapping.table.name;
+    healed.push(problem("FENCE_LOST", `the fence of ${table} was gone`, { source: config.name, table }));
   }
   const followed = (await records.followed(config.name)).filter((table) =>
     mappings.some((m) => m.table.name === table.name),
@@ -283,14 +283,6 @@ async function leave(sides: Sides, schema: Schema, before: FollowedTable): Promi
     return null;
   }
   const copy = `${before.mapping.schema}.${before.mapping.target}`;
-  return problem(
-    "TABLE_DROPPED",
-    `the table ${before.name} was dropped in SQLite; ${copy} still holds its rows`,
-    config.name,
-    before.name,
-  );
-}
-
-export function problem(code: ErrorCode, message: string, source: string, table?: string): Problem {
-  return { code, message, hint: ERRORS[code].hint, source, ...(table === undefined ? {} : { table }) };
+  const message = `the table ${before.name} was dropped in SQLite; ${copy} still holds its rows`;
+  return problem("TABLE_DROPPED", message, { source: config.name, table: before.name });
 }

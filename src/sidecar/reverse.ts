@@ -11,16 +11,14 @@ import { readStrangers } from "../postgres/ddl/added-columns.js";
 import { type FollowedTable, Records, type VerificationRecord } from "../postgres/records.js";
 import { PostgresSource } from "../postgres/source/source.js";
 import { assertSeesAll } from "../postgres/trigger-check.js";
+import { problem } from "../problem.js";
 import type { Barrier } from "../protocol/barrier.js";
-import type { Window } from "../protocol/contract.js";
 import type { Drainable } from "../protocol/flip.js";
-import { LagClock } from "../protocol/lag.js";
 import { Link, type TargetMirror } from "../protocol/link.js";
 import { SqliteTarget } from "../sqlite/target/target.js";
 import type { Problem, SourceStatus } from "../status.js";
 import type { SourceMetrics } from "../telemetry/metrics.js";
-import { gaugeLag, lagOf, noteRefused, quarantineProblems, unknownProblems } from "./monitor.js";
-import { problem } from "./reconcile.js";
+import { LinkMonitor, SAMPLE_MS, unknownProblems } from "./monitor.js";
 
 export interface ReverseOptions {
   readonly source: SourceConfig;
@@ -41,23 +39,22 @@ interface Kept {
   readonly barrier: Barrier<Drainable>;
 }
 
-const SAMPLE_MS = 200;
 /** How often it is looked whether PostgreSQL's tables still are what they were. */
 const CHECK_MS = 5_000;
 
 export class ReverseReplication {
   readonly name: string;
-  private readonly lag = new LagClock();
+  private readonly monitor: LinkMonitor;
   private held: TargetMirror = { position: 0, tables: new Map() };
   private tables: readonly FollowedTable[] = [];
-  private newest = 0;
-  private standing: readonly Problem[] = [];
   private checkedMs = 0;
   private sampling: Promise<void> | null = null;
   private reading: PostgresSource | null = null;
 
   constructor(private readonly options: ReverseOptions) {
     this.name = options.source.name;
+    const { log, metrics } = options;
+    this.monitor = new LinkMonitor({ name: this.name, direction: "to_sqlite", log, metrics });
   }
 
   /** Follows until the signal is aborted or the flip back is over. */
@@ -101,9 +98,9 @@ export class ReverseReplication {
       this.reading = source;
       await this.begin(new Records(client), source, target, tables);
       const link = new Link(source, target, this.held, {
-        advanced: (window, seconds) => this.advanced(window, seconds),
+        advanced: (window, seconds) => this.monitor.advanced(window, seconds),
         copied: () => {},
-        refused: (rows) => noteRefused(rows, this.name, this.options.log, this.options.metrics),
+        refused: (rows) => this.monitor.refused(rows),
       });
       await this.check(client, target);
       await this.sample(source);
@@ -157,15 +154,21 @@ export class ReverseReplication {
     this.tables = tables;
     this.held = { position: record?.consumed ?? 0, tables: new Map() };
     const quarantined = target.quarantined();
-    for (const { name } of tables) {
+    for (const { name, ranges } of tables) {
       this.held.tables.set(name, {
         pending: [],
         copied: [],
         total: 0,
-        rows: 0,
+        rows: ranges.reduce((sum, { rows }) => sum + (rows ?? 0), 0),
         quarantined: quarantined.get(name) ?? 0,
       });
     }
+    this.monitor.begin(
+      this.held,
+      new Map(
+        tables.map(({ name, mapping, estimated }) => [name, { mapping, estimated, state: "streaming" }]),
+      ),
+    );
   }
 
   private async idle(client: pg.Client, target: SqliteTarget): Promise<void> {
@@ -200,7 +203,7 @@ export class ReverseReplication {
       ...(await unknownProblems(client, this.name)),
       ...strangers.map(({ table, column }) => {
         const message = `the column ${column} of ${table} in PostgreSQL has no counterpart in SQLite`;
-        return problem("TARGET_CHANGED", message, this.name, table);
+        return problem("TARGET_CHANGED", message, { source: this.name, table });
       }),
     ]);
     this.options.verified(await records.verification(this.name));
@@ -222,13 +225,8 @@ export class ReverseReplication {
 
   /** These problems stand from now on, and no others. */
   private stand(found: readonly Problem[]): void {
-    const before = new Set(this.standing.map(({ message }) => message));
-    this.standing = found;
-    for (const { code, message, table } of found) {
-      if (before.has(message)) continue;
-      this.options.log.warn({ source: this.name, code, table }, message);
-      this.options.metrics.add("switchback_errors_total", 1, { code });
-    }
+    for (const problem of this.monitor.news(found)) this.monitor.announce(problem);
+    this.monitor.observed(found);
   }
 
   async look(): Promise<void> {
@@ -245,47 +243,19 @@ export class ReverseReplication {
 
   private async sampleOnce(source: PostgresSource): Promise<void> {
     try {
-      this.newest = Math.max(this.held.position, await source.newest());
-      this.lag.saw(this.newest);
+      this.monitor.saw(Math.max(this.held.position, await source.newest()));
     } catch {
       // The loop meets the same error and reports it.
     }
-    const { metrics } = this.options;
-    gaugeLag(metrics, this.newest, this.held, this.lag);
-    metrics.set("switchback_change_log_rows", Math.max(0, this.newest - this.held.position));
-  }
-
-  private advanced(window: Window, seconds: number): void {
-    const { metrics } = this.options;
-    this.newest = Math.max(this.newest, window.to);
-    metrics.set("switchback_applied_position", window.to);
-    metrics.set("switchback_last_apply_timestamp_seconds", Date.now() / 1_000);
-    metrics.observe("switchback_apply_seconds", seconds);
-    for (const { table, changes } of window.tables)
-      metrics.add("switchback_changes_applied_total", changes, { direction: "to_sqlite", table });
+    this.monitor.gauge();
+    this.options.metrics.set("switchback_change_log_rows", this.monitor.changesBehind);
   }
 
   problems(): Problem[] {
-    return [...this.standing, ...quarantineProblems(this.held, this.name, "SQLite")];
+    return this.monitor.problems();
   }
 
   status(): SourceStatus {
-    return {
-      name: this.name,
-      position: this.newest,
-      applied: this.held.position,
-      lag: lagOf(this.newest, this.held, this.lag),
-      tables: this.tables.map(({ name, mapping, ranges, estimated }) => {
-        const copied = ranges.reduce((sum, { rows }) => sum + (rows ?? 0), 0);
-        return {
-          name,
-          target: `${mapping.schema}.${mapping.target}`,
-          state: "streaming" as const,
-          copied,
-          estimated: Math.max(estimated, copied),
-          quarantined: this.held.tables.get(name)?.quarantined ?? 0,
-        };
-      }),
-    };
+    return this.monitor.status();
   }
 }

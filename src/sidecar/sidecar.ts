@@ -14,6 +14,7 @@ import { isRetryable, SwitchbackError } from "../errors.js";
 import { connectPostgres } from "../postgres/connection.js";
 import { Records, type VerificationRecord } from "../postgres/records.js";
 import { isOwner, lockTarget } from "../postgres/sidecar-lock.js";
+import { problemFrom } from "../problem.js";
 import { next, type Phase, type PhaseEvent, STARTING, slowest } from "../protocol/phase.js";
 import { BACKOFF, type Backoff, Outage, pause, pauseMs, shared } from "../retry.js";
 import { explained } from "../sqlite/connection.js";
@@ -26,7 +27,6 @@ import { allOrThrow, restTarget, runPostgresEpoch, runSqliteEpoch } from "./epoc
 import { DECIDED, PASSING, START_PATIENCE_MS } from "./failures.js";
 import { FileLocks } from "./file-locks.js";
 import { ForwardReplication } from "./forward.js";
-import { problemFrom } from "./monitor.js";
 import { ReverseReplication } from "./reverse.js";
 import { type VerificationResult, verifyAll } from "./verification.js";
 

@@ -1,5 +1,6 @@
-// What SQLite does to a value when it is stored in a column: type affinity. Decoding needs it, because a value
-// that SQLite would turn into another class cannot be given back as it is. It knows no codec.
+// SQLite's type affinity: how SQLite changes a value when it stores it in a column. Decoding needs it,
+// because a value that SQLite would turn into another storage class cannot be given back as it is. It knows
+// no codec.
 import type { Affinity } from "../schema/model.js";
 import { InvalidText, type SqliteValue } from "./codec.js";
 
@@ -10,8 +11,8 @@ const INT64_MAX = 2n ** 63n - 1n;
 const INT64_MIN = -(2n ** 63n);
 
 /**
- * The value that a column of that affinity holds after `value` was stored in it. A number stored in a TEXT
- * column becomes text whose digits depend on SQLite's version; JavaScript's stand in for them here.
+ * The value that a column of that affinity holds after `value` was stored in it. The digits of a number
+ * stored in a TEXT column depend on SQLite's version; JavaScript's are used here.
  */
 export function storedAs(value: SqliteValue, affinity: Affinity): SqliteValue {
   if (value === null || typeof value === "object") return value;
@@ -39,14 +40,14 @@ function wholeAsInteger(real: number): bigint | number {
   return BigInt(real);
 }
 
-/** True when both are the same class and the same value, byte for byte: 1 is not 1.0, 0.0 is not -0.0. */
+/** True when both have the same class and the same value, byte for byte: 1 is not 1.0, 0.0 is not -0.0. */
 export function sameValue(a: SqliteValue, b: SqliteValue): boolean {
   if (a instanceof Uint8Array && b instanceof Uint8Array) return Buffer.compare(a, b) === 0;
   if (a instanceof InvalidText && b instanceof InvalidText) return Buffer.compare(a.bytes, b.bytes) === 0;
   return Object.is(a, b);
 }
 
-/** A value in words, for a message: `the text "abc…"`, `the integer 12`. */
+/** A value as a message shows it: `the text "abc…"`, `the integer 12`. */
 export function describeValue(value: SqliteValue): string {
   if (value === null) return "NULL";
   if (typeof value === "bigint") return `the integer ${value}`;
@@ -56,7 +57,7 @@ export function describeValue(value: SqliteValue): string {
   return `a blob of ${value.length} bytes`;
 }
 
-/** Enough to recognise a value by, little enough for a log line. */
+/** Long enough to recognise a value, short enough for a log line. */
 const SHOWN_MAX = 40;
 
 export function shortened(text: string): string {

@@ -1,6 +1,6 @@
-// any: every value with its storage class, as a jsonb scalar. 1 is INTEGER, 1.0 REAL, "text" TEXT; what JSON has
-// no literal for is an object: {"$blob": "base64"} and {"$real": "Infinity" | "-Infinity" | "-0.0"}.
-// jsonb keeps the digits behind a number's point, which is what tells 1.0 from 1.
+// any: every value with its storage class, as a jsonb scalar. 1 is INTEGER, 1.0 REAL, "text" TEXT. A value
+// without a JSON literal is an object: {"$blob": "base64"} or {"$real": "Infinity" | "-Infinity" | "-0.0"}.
+// jsonb keeps the digits after the decimal point, and they tell 1.0 from 1.
 import type { Refusal, SqliteValue } from "./codec.js";
 import { type ColumnCodec, csvText, type PresentValue, refuse, unheld } from "./column-codec.js";
 import { plainDigits, trimmed } from "./decimal-text.js";

@@ -3,7 +3,10 @@
 import { type ColumnCodec, refuse, unheld } from "./column-codec.js";
 import type { CodecSpec } from "./registry.js";
 
-/** The pairs of TEXT that a boolean column may use instead of the integers, false first: PostgreSQL reads them all. */
+/**
+ * The pairs of TEXT that a boolean column may use instead of the integers, false first. PostgreSQL reads all
+ * of them.
+ */
 export const BOOLEAN_PAIRS: readonly string[] = [
   "0/1",
   "false/true",
@@ -35,7 +38,7 @@ export function booleanCodec(spec: CodecSpec): ColumnCodec {
       if (text === "t" || text === "true") return yes;
       return text === "f" || text === "false" ? no : unheld(text, "is not a boolean");
     },
-    // BINARY, because the column's own collation may take True for true.
+    // BINARY, because the column's own collation may treat True as true.
     clean: (c) => `(${c} IS NULL OR (typeof(${c}) = '${storage}' AND ${c} COLLATE BINARY IN (${list})))`,
     render: (c) => c,
   };

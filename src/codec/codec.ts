@@ -1,11 +1,11 @@
-// What a codec promises. A codec is one column's exact translation between a SQLite value and the text that
-// PostgreSQL reads and prints for the column's type. It never coerces: a value that PostgreSQL cannot hold
-// with the same meaning is refused, and the row goes to quarantine.
+// The interface of a codec. A codec is one column's exact translation between a SQLite value and the text
+// that PostgreSQL reads and prints for the column's type. It never coerces: a value that PostgreSQL cannot
+// hold with the same meaning is refused, and the row goes to quarantine.
 
 /** A SQLite value with its storage class: bigint is INTEGER, number is REAL, string TEXT, Uint8Array BLOB. */
 export type SqliteValue = null | bigint | number | string | Uint8Array | InvalidText;
 
-/** TEXT whose bytes are not valid in the file's encoding; better-sqlite3 would have replaced them silently. */
+/** TEXT whose bytes are not valid in the file's encoding; better-sqlite3 would replace them silently. */
 export class InvalidText {
   constructor(
     readonly bytes: Uint8Array,
@@ -13,7 +13,7 @@ export class InvalidText {
   ) {}
 }
 
-/** Why a value cannot be held exactly, in words for the operator. */
+/** Why a value cannot be held exactly, as the operator reads it. */
 export class Refusal {
   constructor(readonly reason: string) {}
 }
@@ -32,14 +32,14 @@ export interface Codec {
    */
   decode(text: string | null): SqliteValue | Refusal;
   /**
-   * SQL over the quoted column: 0 when a row must take the exact path, 1 when `render` is exact for the value;
-   * for NULL, which is always exact, 1 or NULL.
+   * SQL over the quoted column: 1 when `render` is exact for the value, 0 when the row must take the exact
+   * path. For NULL, which is always exact, 1 or NULL.
    */
   clean(column: string): string;
   /**
    * SQL over the quoted column: the value as one field of COPY's CSV, NULL for NULL (the caller turns that
-   * into an empty field). Only used on clean values; NUL bytes and invalid UTF-8 are checked afterwards by
-   * the caller on the bytes.
+   * into an empty field). Only used on clean values. The caller then checks the bytes for NUL and invalid
+   * UTF-8.
    */
   render(column: string): string;
 }

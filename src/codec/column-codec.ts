@@ -1,5 +1,5 @@
-// What each type in this folder provides: a Codec without the rules that hold for every type, which
-// codecFor() adds. Values are never NULL here, and text is valid UTF-8.
+// The part of a codec that each type in this folder provides. codecFor() adds the rules that hold for every
+// type. Values are never NULL here, and text is valid UTF-8.
 //
 // `encode` is canonical: two SQLite values that mean one PostgreSQL value give the same text, and
 // encode(decode(x)) is that text again. So whether a row still holds what PostgreSQL holds is a comparison of
@@ -21,7 +21,7 @@ export function refuse(value: SqliteValue, why: string): Refusal {
   return new Refusal(`${describeValue(value)} ${why}`);
 }
 
-/** PostgreSQL holds a value that SQLite has no exact counterpart for in this column. */
+/** PostgreSQL holds a value that has no exact counterpart in SQLite for this column. */
 export function unheld(text: string, why: string): Refusal {
   return new Refusal(`PostgreSQL's ${text.length > 40 ? `${text.slice(0, 40)}…` : text} ${why}`);
 }
@@ -35,8 +35,9 @@ export function isClass(
 }
 
 /**
- * SQL, as isClass but a single comparison, for a column whose affinity leaves only some classes: SQLite orders
- * numbers before TEXT before BLOB, so one constant tells them apart at half the price of typeof(). NULL for NULL.
+ * SQL: as isClass, but a single comparison, for a column whose affinity leaves only some classes. SQLite
+ * orders numbers before TEXT before BLOB, so one constant separates them at half the cost of typeof(). NULL
+ * for NULL.
  */
 export function isBelowText(column: string): string {
   return `(${column} < '')`;

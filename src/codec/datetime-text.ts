@@ -1,6 +1,6 @@
-// Dates, times and moments as text: reading the spellings that SQLite applications use, strictly and with the
-// calendar, and writing them. Nothing here interprets: 'now', two-digit years, 24:00 and leap seconds are not
-// moments. It knows no storage classes and no SQL.
+// Dates, times and moments as text: reads the spellings that SQLite applications use, strictly and with the
+// calendar, and writes them. 'now', two-digit years, 24:00 and leap seconds are refused, never interpreted.
+// It knows no storage classes and no SQL.
 //
 // A moment is whole seconds since 1970 in UTC and the microseconds within that second. Text without a zone is
 // UTC; a date alone is its midnight.
@@ -14,10 +14,10 @@ export interface Moment {
 }
 
 export interface Spelling {
-  /** Null: the date alone, for midnights. */
+  /** Null: the date alone, for values at midnight. */
   readonly separator: " " | "T" | null;
   readonly withSeconds: boolean;
-  /** How many digits a fraction has; more are written where the value needs them. */
+  /** The number of fraction digits; more are written where the value needs them. */
   readonly fraction: number;
   /** '', Z, +00, +0000, +00:00 or another offset in one of these forms. */
   readonly zone: string;
@@ -42,7 +42,7 @@ export interface ReadMoment extends Moment {
   readonly spelling: Spelling;
 }
 
-/** The moment that a text names, with its spelling, or null when it names none that PostgreSQL holds exactly. */
+/** The moment that a text names, with its spelling; null when PostgreSQL holds no such moment exactly. */
 export function readMoment(text: string): ReadMoment | null {
   const match = MOMENT.exec(text);
   if (!match) return null;
@@ -96,7 +96,7 @@ function daysIn(year: number, month: number): number {
   return [4, 6, 9, 11].includes(month) ? 30 : 31;
 }
 
-/** Null beyond what PostgreSQL takes for an offset. */
+/** Null beyond the offsets that PostgreSQL accepts. */
 function offsetSeconds(zone: string): number | null {
   if (zone === "" || zone === "Z") return 0;
   const hours = Number(zone.slice(1, 3));
@@ -146,10 +146,10 @@ export function spellingText(spelling: Spelling): string {
 
 const SPELLING = /^YYYY-MM-DD(?:([ T])HH:MM(:SS(?:\.(f{1,6}))?)?(Z|[+-]\d\d(?::?\d\d)?)?)?$/;
 
-/** SQLite's own: what CURRENT_TIMESTAMP and datetime() write. */
+/** SQLite's own spelling, which CURRENT_TIMESTAMP and datetime() write. */
 export const PLAIN: Spelling = { separator: " ", withSeconds: true, fraction: 0, zone: "" };
 
-/** The inverse of `spellingText`; null for what is no spelling. */
+/** The inverse of `spellingText`; null for a text that is no spelling. */
 export function parseSpelling(text: string | undefined): Spelling | null {
   if (text === undefined) return PLAIN;
   const match = SPELLING.exec(text);

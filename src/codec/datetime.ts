@@ -1,8 +1,8 @@
-// date, time, timestamp and timestamptz. Moments come from TEXT in the spellings of moment-text.ts, or from
-// numbers: Unix seconds, Unix milliseconds, Julian days. A number must come back as the very same number; text
-// that PostgreSQL did not change keeps its spelling, so several spellings may share a column.
+// date, time, timestamp and timestamptz. Moments come from TEXT in the spellings of datetime-text.ts, or from
+// numbers: Unix seconds, Unix milliseconds, Julian days. A number must come back as the very same number;
+// text that PostgreSQL did not change keeps its spelling, so several spellings may share a column.
 //
-// `clean` takes the column's prevailing spelling only. It leans on SQLite's own date functions: a text that
+// `clean` takes the column's prevailing spelling only. It relies on SQLite's date functions: a text that
 // strftime() gives back unchanged has the right pattern and exists in the calendar.
 import { sameValue, storedAs } from "./affinity.js";
 import type { SqliteValue } from "./codec.js";
@@ -39,7 +39,7 @@ function textMoment(spec: CodecSpec): ColumnCodec {
       if (!moment) return refuse(value, NOT_A_MOMENT);
       if (suffix === "" && !isUtc(moment.spelling.zone))
         return refuse(value, "has a zone, and timestamp has none");
-      // These spellings are nearly what PostgreSQL prints; making a date of them and printing that takes a while.
+      // These spellings are close to PostgreSQL's output; formatting a date again for comparison is slow.
       const { zone, withSeconds } = moment.spelling;
       if (withSeconds && (zone === "" || zone === "Z")) {
         return `${value.slice(0, 10)} ${value.slice(11, 19)}${fractionText(moment.micros)}${suffix}`;
@@ -62,9 +62,9 @@ function isUtc(zone: string): boolean {
 function cleanMoment(c: string, spelling: Spelling, suffix: string): string {
   const utc = isUtc(spelling.zone);
   if (suffix === "" && !utc) return `(${c} IS NULL)`;
-  // An offset moves the moments of the first and the last day out of the years that we hold.
+  // An offset moves moments of the first and the last day outside the supported years.
   const years = utc ? `${c} >= '0001-'` : `${c} >= '0002-' AND ${c} < '9999-'`;
-  // SQLite's functions let 24:00 pass.
+  // SQLite's functions accept 24:00.
   const hours = spelling.separator === null ? "" : ` AND substr(${c}, 12, 2) <> '24'`;
   return `ifnull(${matches(c, spelling)} AND ${years}${hours}, 1)`;
 }
@@ -166,7 +166,7 @@ function numberOf({ seconds, micros }: Moment, from: NumberSource, spec: CodecSp
 
 function cleanNumber(c: string, from: NumberSource): string {
   if (from === "julian") return `(${c} IS NULL)`;
-  // Whole milliseconds before 1970 would need a floor that SQLite's division is not.
+  // Whole milliseconds before 1970 would need floor division, which SQLite does not have.
   const range =
     from === "unix" ? `BETWEEN ${SECONDS_MIN} AND ${SECONDS_MAX}` : `BETWEEN 0 AND ${SECONDS_MAX}999`;
   return `(typeof(${c}) = 'integer' AND ${c} ${range} OR ${c} IS NULL)`;

@@ -1,9 +1,9 @@
 // Decimal texts as PostgreSQL's numeric reads and prints them: plain digits, no exponent. It owns the limits of
 // numeric and knows no SQLite.
 
-/** numeric holds this many digits before the point … */
+/** numeric holds this many digits before the decimal point … */
 const WHOLE_DIGITS_MAX = 131_072;
-/** … and this many behind it. */
+/** … and this many after it. */
 const SCALE_MAX = 16_383;
 
 const DECIMAL = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d{1,9}))?$/;
@@ -36,12 +36,12 @@ export function plainDigits(real: number): string {
   return text.includes("e") ? (asNumericPrints(text) ?? text) : text;
 }
 
-/** Without the zeros behind the point that change no value: 1.50 is 1.5, 2.00 is 2. */
+/** Without trailing zeros after the decimal point: 1.50 is 1.5, 2.00 is 2. */
 export function trimmed(decimal: string): string {
   return decimal.includes(".") ? decimal.replace(/\.?0+$/, "") : decimal;
 }
 
-/** Digits before the point (0 for a bare fraction) and behind it. */
+/** Digits before the point (0 for a bare fraction) and after it. */
 export function digitCounts(decimal: string): { readonly whole: number; readonly scale: number } {
   const [whole = "", fraction = ""] = decimal.replace("-", "").split(".");
   return { whole: whole === "0" ? 0 : whole.length, scale: fraction.length };

@@ -1,5 +1,5 @@
-// double precision and real: REAL values. A double is every REAL that SQLite has; real (float4) only those that
-// lose nothing. Where affinity keeps whole reals as integers, integers are REALs too, as long as they are exact.
+// double precision and real: REAL values. A double holds every REAL of SQLite; real (float4) holds only those
+// that lose no digits. Where affinity keeps whole reals as integers, exact integers count as REALs.
 //
 // SQLite prints a stored -0.0 as 0.0, which only a column without numeric affinity can hold.
 import { sameValue, storedAs } from "./affinity.js";
@@ -16,7 +16,7 @@ export function doubleCodec(spec: CodecSpec): ColumnCodec {
 
 export function realCodec(spec: CodecSpec): ColumnCodec {
   const { clean, ...rest } = floatCodec(spec, Math.fround);
-  // 2^24: whole numbers up to here are exact in a float4; all else is for JavaScript to decide.
+  // 2^24: whole numbers up to here are exact in a float4; JavaScript decides about all others.
   const whole = (c: string) => `${c} BETWEEN -16777216 AND 16777216 AND round(${c}) = ${c}`;
   return { ...rest, clean: (c) => `(${clean(c)} AND ifnull(${whole(c)}, 1))` };
 }

@@ -1,16 +1,16 @@
-// JSON text as jsonb prints it. It reads strictly (RFC 8259) and never through JavaScript's numbers, so no digit
-// is lost, and it owns jsonb's limits. It knows nothing of codecs.
+// JSON text as jsonb prints it. It reads strictly (RFC 8259) and never through JavaScript's numbers, so no
+// digit is lost. It owns jsonb's limits and knows no codecs.
 //
-// Of two members with one name jsonb keeps the last, as JavaScript and Python do; numbers keep their value and
-// the digits behind the point: 1e2 is 100, 1.50 stays 1.50.
+// When a name occurs twice in an object, jsonb keeps the last member, as JavaScript and Python do. Numbers
+// keep their value and the digits after the decimal point: 1e2 is 100, 1.50 stays 1.50.
 import { asNumericPrints } from "./decimal-text.js";
 
-/** SQLite's own JSON functions stop here, and PostgreSQL's stack is not endless. */
+/** The nesting limit of SQLite's JSON functions; PostgreSQL's stack is limited as well. */
 const DEPTH_MAX = 1_000;
 /** A jsonb's parts are limited to 2^28 bytes. */
 const LENGTH_MAX = 200_000_000;
 
-/** Why a text is no JSON that jsonb holds. */
+/** Why a text is not JSON that jsonb holds. */
 export class JsonFault {
   constructor(readonly why: string) {}
 }
@@ -19,7 +19,7 @@ const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const SPACES: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d]);
-/** Whole numbers, of far fewer digits than numeric's limit, print as they are. */
+/** Whole numbers with far fewer digits than numeric's limit print as they are. */
 const PLAIN_NUMBER = /^(?:0|-?[1-9]\d{0,99})$/;
 const LONE_SURROGATE = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/;
 
@@ -88,7 +88,7 @@ class Reader {
     return `[${values.join(", ")}]`;
   }
 
-  /** Calls `read` at every item up to the closing bracket, and reads the commas itself. */
+  /** Calls `read` for every item up to the closing bracket, and reads the commas itself. */
   private items(close: string, read: () => void): void {
     this.at++;
     this.space();
@@ -109,7 +109,7 @@ class Reader {
     if (this.source[this.at] !== '"') throw this.unexpected();
     const start = ++this.at;
     let escaped = false;
-    // Not a regular expression: on a string of megabytes that would exhaust the matcher's stack.
+    // Not a regular expression: a string of megabytes would exhaust the matcher's stack.
     for (; this.at < this.source.length; this.at++) {
       const code = this.source.charCodeAt(this.at);
       if (code === QUOTE) {
@@ -190,7 +190,7 @@ const ESCAPES: Readonly<Record<string, string>> = {
 const MUST_ESCAPE = /["\\\u0000-\u001f]/;
 const MUST_ESCAPE_ALL = new RegExp(MUST_ESCAPE, "g");
 
-/** A string as PostgreSQL prints it: only what must be is escaped. */
+/** A string as PostgreSQL prints it: only the required characters are escaped. */
 export function jsonString(text: string): string {
   return MUST_ESCAPE.test(text) ? `"${text.replace(MUST_ESCAPE_ALL, escaped)}"` : `"${text}"`;
 }
@@ -199,7 +199,7 @@ function escaped(character: string): string {
   return ESCAPES[character] ?? `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
-/** The same JSON without the blanks that jsonb prints behind colons and commas. */
+/** The same JSON without the blanks that jsonb prints after colons and commas. */
 export function compacted(printed: string): string {
   return printed.replace(
     /("(?:[^"\\]|\\.)*")|([:,]) /g,

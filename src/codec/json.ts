@@ -1,7 +1,8 @@
-// jsonb and json: TEXT that is strict JSON. jsonb keeps the value and not the layout, so a value that PostgreSQL
-// changed comes home as jsonb prints it, or without blanks where the column is `compact`. json keeps the text.
+// jsonb and json: TEXT that is strict JSON. jsonb keeps the value, not the layout. A value that PostgreSQL
+// changed returns as jsonb prints it, or without blanks where the column's spelling is `compact`. json keeps
+// the text.
 //
-// A JSON column declared so has numeric affinity: there 5 is the INTEGER 5, which is JSON as well.
+// A column declared JSON has numeric affinity: there 5 is the INTEGER 5, which is JSON as well.
 import { sameValue, storedAs } from "./affinity.js";
 import { Refusal, type SqliteValue } from "./codec.js";
 import { type ColumnCodec, csvText, refuse } from "./column-codec.js";
@@ -17,7 +18,7 @@ export function jsonbCodec(spec: CodecSpec): ColumnCodec {
       return printed instanceof JsonFault ? refuse(value, printed.why) : printed;
     },
     decode: (text) => (spec.spelling === "compact" ? compacted(text) : text),
-    // Whether the text is spelled as it would come back is for `encode` to say.
+    // `encode` decides whether the text is spelled as it would come back.
     clean: (c) => `(${c} IS NULL${spec.strict ? "" : ` OR (${cleanClass(c, spec)}${soundJson(c)})`})`,
     render: csvText,
   };
@@ -61,6 +62,7 @@ function soundJson(c: string): string {
   const exponent = `[-+0-9]${digit.repeat(4)}`;
   const doubtful = ["\\u0000", "\\u[dD][89abcdefABCDEF]", `e${exponent}`, `E${exponent}`];
   const free = doubtful.map((pattern) => ` AND ${c} NOT GLOB '*${pattern}*'`).join("");
-  // More than 16,383 digits behind a point, an exponent of three digits aside, need this many bytes.
+  // A number with more than 16,383 digits after the decimal point (without a three-digit exponent) needs at
+  // least this many bytes.
   return ` AND json_valid(${c})${free} AND (octet_length(${c}) < 15000 OR ${c} NOT GLOB '*${digit.repeat(40)}*')`;
 }

@@ -22,7 +22,7 @@ export function numericCodec(spec: CodecSpec, [precision, scale = 0]: readonly n
       const decimal = decimalOf(value);
       const fitting = FINITE.test(decimal) ? fits(decimal) : precision === undefined;
       if (!fitting) return refuse(value, `does not fit ${spec.type}`);
-      // 5.0 and 5 are one numeric: only affinity tells which it was.
+      // 5.0 and 5 are the same numeric; only affinity tells which it was.
       const back = numberFrom(decimal);
       if (back === null || !sameValue(storedAs(back, spec.affinity), value)) {
         return refuse(value, `would come back from ${spec.type} as another value`);
@@ -37,7 +37,8 @@ export function numericCodec(spec: CodecSpec, [precision, scale = 0]: readonly n
       return decimalOf(held) === decimal ? held : unheld(text, "has more digits than a SQLite number");
     },
     clean(c) {
-      // What SQLite prints with an exponent or as 2.0 has another scale in a numeric that keeps scales.
+      // A number that SQLite prints with an exponent, or as 2.0, has another scale in a numeric that keeps
+      // scales.
       const scaled = precision === undefined ? ` AND round(${c}) <> ${c} AND abs(${c}) >= 1e-4` : "";
       const real =
         spec.affinity === "BLOB" ? "0" : `length(${c} || '') <= ${SHORTEST_CHARACTERS_MAX}${scaled}`;
@@ -56,7 +57,7 @@ function decimalOf(value: bigint | number): string {
   return typeof value === "bigint" ? value.toString() : trimmed(plainDigits(value));
 }
 
-/** Whole decimals as INTEGER where one holds them; everything else as REAL. */
+/** Whole decimals become INTEGER where one holds them; all others become REAL. */
 function numberFrom(decimal: string): bigint | number | null {
   if (/^-?\d+$/.test(decimal)) {
     const whole = BigInt(decimal);

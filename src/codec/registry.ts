@@ -1,7 +1,7 @@
-// Makes a column's codec from plain data, so that a mapping can be stored and rebuilt in another thread. This
-// file owns the list of types and the rules that hold for all of them: NULL is NULL, text must be UTF-8, a
-// value comes back as it was in spite of affinity, and where values identify rows (`strict`) two SQLite values
-// never share one PostgreSQL value. What a type means stands in codecs/.
+// Makes a column's codec from plain data, so that a mapping can be stored and rebuilt in another thread. It
+// owns the list of types and the rules that hold for all of them. NULL is NULL; text must be valid UTF-8; a
+// value comes back unchanged in spite of affinity. Where values identify rows (`strict`), two SQLite values
+// never share one PostgreSQL value. The other files of this folder own the types.
 import type { Affinity } from "../schema/model.js";
 import { parseType } from "../schema/pg-types.js";
 import { describeValue, sameValue, storedAs } from "./affinity.js";
@@ -28,7 +28,7 @@ export interface CodecSpec {
   readonly affinity: Affinity;
   /** timestamptz and timestamp only; text when absent. */
   readonly from?: MomentSource;
-  /** The column's prevailing spelling; what it may be is each type's own business. */
+  /** The column's prevailing spelling; each type defines its own. */
   readonly spelling?: string;
   /** True for columns of a key or a unique index: values in any other than the prevailing spelling are refused. */
   readonly strict?: boolean;
@@ -58,7 +58,7 @@ const MAKERS: Readonly<Record<string, (spec: CodecSpec, args: readonly number[])
   any: anyCodec,
 };
 
-/** The codec for a spec; a type that `parseType` does not know is the caller's bug. */
+/** The codec for a spec. A type that `parseType` does not know is a bug of the caller. */
 export function codecFor(spec: CodecSpec): Codec {
   const parsed = parseType(spec.type);
   const make = parsed && MAKERS[parsed.name];

@@ -1,6 +1,6 @@
-// How a SQLite file stores text, and how text crosses the connection without a loss. SQLite converts between
-// encodings without a word where bytes are not valid, and turns U+FFFE and U+FFFF into U+FFFD on the way into a
-// UTF-16 file. So text travels as its bytes, and this file alone knows which encoding those bytes have.
+// How a SQLite file stores text, and how text crosses the connection without loss. SQLite converts invalid
+// bytes between encodings without an error, and turns U+FFFE and U+FFFF into U+FFFD when it writes to a
+// UTF-16 file. Therefore text travels as bytes, and this file alone knows their encoding.
 import { isUtf8 } from "node:buffer";
 import type Database from "better-sqlite3";
 import { InvalidText, type SqliteValue } from "./codec.js";
@@ -10,14 +10,17 @@ type Encoding = "UTF-8" | "UTF-16le" | "UTF-16be";
 /** SQL for one value of any class, bound as three by `StoredText.bindExactly`; without affinity, as `?` is. */
 export const EXACT_SLOT = "iif(?, CAST(? AS TEXT), ?)";
 
-/** SQL list: each expression's value, TEXT as the bytes that the file stores, and at the end one letter a value. */
+/**
+ * SQL list: each expression's value, TEXT as the bytes that the file stores, and at the end one letter per
+ * value.
+ */
 export function exactValues(expressions: readonly string[]): string {
   const values = expressions.map((x) => `iif(typeof(${x}) = 'text', CAST(${x} AS BLOB), ${x})`);
   // i, r, t, b or n.
   return [...values, joined(expressions.map((x) => `substr(typeof(${x}), 1, 1)`))].join(", ");
 }
 
-/** A file's encoding never changes once it holds a table: it is asked for once per connection. */
+/** A file's encoding never changes once it holds a table, so each connection reads it once. */
 const opened = new WeakMap<Database.Database, StoredText>();
 
 export class StoredText {
@@ -58,7 +61,7 @@ export class StoredText {
     return LONE_SURROGATE.test(text) ? new InvalidText(bytes, "UTF-16") : text;
   }
 
-  /** SQL for one value of a statement that writes or looks for rows; `bind` gives its parameters. */
+  /** SQL for one value of a statement that writes or searches rows; `bind` gives its parameters. */
   get slot(): string {
     return this.isUtf8 ? "?" : EXACT_SLOT;
   }
@@ -82,13 +85,13 @@ export class StoredText {
     return this.isUtf8 ? Buffer.from(value, "utf8") : this.inLittleEndian(Buffer.from(value, "utf16le"));
   }
 
-  /** To little endian, or from it: the swap is the same. */
+  /** To little endian or back; the byte swap is the same. */
   private inLittleEndian(bytes: Buffer): Buffer {
     return this.encoding === "UTF-16be" ? Buffer.from(bytes).swap16() : bytes;
   }
 }
 
-/** Half of a pair, alone: valid UTF-16 has none. With /u a whole pair is one character. */
+/** Half of a surrogate pair, alone: valid UTF-16 has none. With /u a whole pair is one character. */
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
 function joined(parts: readonly string[]): string {

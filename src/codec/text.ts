@@ -1,6 +1,6 @@
 // text, varchar(n) and char(n): TEXT without NUL. In a column with numeric affinity TEXT never looks like a
-// number, so there an INTEGER or REAL can be its own digits in PostgreSQL and come back by affinity: that is
-// how a DATETIME column that mixes epochs and dates is held exactly.
+// number. There PostgreSQL can hold the digits of an INTEGER or REAL, and affinity turns them back. A
+// DATETIME column that mixes epochs and dates is held exactly in this way.
 import { sameValue, storedAs } from "./affinity.js";
 import { Refusal, type SqliteValue } from "./codec.js";
 import { type ColumnCodec, csvText, isBelowBlob, isClass, refuse } from "./column-codec.js";
@@ -9,7 +9,7 @@ import type { CodecSpec } from "./registry.js";
 export function textCodec(spec: CodecSpec): ColumnCodec {
   const numeric = spec.affinity === "INTEGER" || spec.affinity === "NUMERIC";
   const classes = numeric ? (["text", "integer"] as const) : (["text"] as const);
-  // TEXT affinity turns every number into TEXT: only a BLOB can be there besides.
+  // TEXT affinity turns every number into TEXT: the only other class there is BLOB.
   const clean = spec.affinity === "TEXT" ? isBelowBlob : (c: string) => isClass(c, ...classes);
   return { encode: (value) => encodeText(value, spec), decode: (text) => text, clean, render: csvText };
 }
@@ -23,12 +23,12 @@ export function varcharCodec(spec: CodecSpec, [length = 0]: readonly number[]): 
   );
 }
 
-/** char(n) pads with blanks and ignores them: only values of exactly n characters are held as they are. */
+/** char(n) pads with blanks and ignores them: only values of exactly n characters come back unchanged. */
 export function charCodec(spec: CodecSpec, [length = 0]: readonly number[]): ColumnCodec {
   const inner = limited(spec, `length(%) = ${length}`, (text) =>
     codePoints(text) === length ? null : `does not have exactly the ${length} characters of ${spec.type}`,
   );
-  // A cast to text drops the blanks at the end that the output function prints.
+  // A cast to text drops the trailing blanks that the output function prints.
   return { ...inner, decode: (text) => text + " ".repeat(Math.max(0, length - codePoints(text))) };
 }
 

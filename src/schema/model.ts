@@ -1,5 +1,5 @@
-// The model of a SQLite table that both stores and the mapping share. It is plain, frozen data: reading it
-// from a file is store/sqlite/schema.ts, turning it into PostgreSQL's DDL is store/postgres/schema.ts.
+// The model of a SQLite table that both stores and the mapping share: plain, frozen data.
+// src/sqlite/schema.ts reads it from a file, src/postgres/ddl/tables.ts turns it into PostgreSQL's DDL.
 
 export type Affinity = "INTEGER" | "TEXT" | "BLOB" | "REAL" | "NUMERIC";
 
@@ -66,14 +66,14 @@ export interface Table {
   /** Every column, generated ones too, in declaration order. */
   readonly columns: readonly Column[];
   readonly key: Key;
-  /** The declared primary key's columns, also when NULLs in it make it unusable as `key`. */
+  /** The declared primary key's columns, also when NULLs in them make it unusable as `key`. */
   readonly primaryKey: readonly string[];
   /** The column that is the rowid under another name, or null. */
   readonly integerPrimaryKey: string | null;
   readonly autoincrement: boolean;
   readonly withoutRowid: boolean;
   readonly strict: boolean;
-  /** A name for the rowid that no column hides; null for WITHOUT ROWID or when all three are hidden. */
+  /** A name for the rowid that no column hides; null for WITHOUT ROWID, or when all three are hidden. */
   readonly rowidAlias: RowidAlias | null;
   readonly indexes: readonly Index[];
   readonly foreignKeys: readonly ForeignKey[];
@@ -82,7 +82,7 @@ export interface Table {
   readonly sql: string;
 }
 
-/** Something in the file that cannot be followed or has no counterpart; `check` and `plan` list these. */
+/** An object of the file that cannot be followed or has no counterpart; `check` and `plan` list these. */
 export interface Oddity {
   readonly kind:
     | "virtual table"
@@ -108,7 +108,7 @@ export interface Schema {
   readonly oddities: readonly Oddity[];
 }
 
-/** Quotes an identifier for both engines: the one function that does. */
+/** Quotes an identifier for both engines; no other function does. */
 export function quote(identifier: string): string {
   return `"${identifier.replaceAll('"', '""')}"`;
 }
@@ -118,7 +118,7 @@ export function keyExpressions(table: Table): string[] {
   return table.key.kind === "rowid" ? [table.key.alias] : table.key.columns.map(quote);
 }
 
-/** The column of that name; a caller that asks for one that is not there has a bug. */
+/** The column of that name. Asking for a column that does not exist is a bug of the caller. */
 export function columnOf(table: Table, name: string): Column {
   const column = table.columns.find((c) => c.name === name);
   if (!column) throw new Error(`table ${table.name} has no column ${name}`);

@@ -1,21 +1,21 @@
 // How a name and a literal are spelled in PostgreSQL. A name keeps SQLite's spelling exactly wherever
-// PostgreSQL can hold it; where it cannot, the replacement depends on the name alone, so that every run and
-// every release arrives at the same one. It knows no schema.
+// PostgreSQL can hold it. Elsewhere the replacement depends on the name alone, so that every run and every
+// release gives the same one. It knows no schema.
 import { createHash } from "node:crypto";
 
-/** PostgreSQL cuts identifiers here, silently. */
+/** PostgreSQL silently truncates identifiers at this length. */
 const NAME_BYTES_MAX = 63;
 const HASH_DIGITS = 8;
 const SYSTEM_COLUMNS = new Set(["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"]);
 
-/** The name that a SQLite table or column has in PostgreSQL unless the configuration says otherwise. */
+/** The name that a SQLite table or column has in PostgreSQL, unless the configuration says otherwise. */
 export function defaultTargetName(name: string): string {
   // PostgreSQL has no empty identifiers, no NUL in them, and every table already owns its system columns.
   const legal = name === "" || SYSTEM_COLUMNS.has(name) ? `${name}_` : name.replaceAll("\0", "_");
   return Buffer.byteLength(legal) <= NAME_BYTES_MAX ? legal : shortened(legal);
 }
 
-/** A name that ends in a hash of itself and fits. */
+/** A name of valid length that ends in a hash of the full name. */
 function shortened(name: string): string {
   const hash = createHash("sha256").update(name).digest("hex").slice(0, HASH_DIGITS);
   let prefix = "";
@@ -26,7 +26,10 @@ function shortened(name: string): string {
   return `${prefix}_${hash}`;
 }
 
-/** Hands out names that are unique within one schema, in PostgreSQL's one namespace for tables, indexes and sequences. */
+/**
+ * Gives out names that are unique within one schema: tables, indexes and sequences share one namespace in
+ * PostgreSQL.
+ */
 export class Names {
   readonly #taken = new Set<string>();
 

@@ -1,5 +1,5 @@
-// The PostgreSQL types that a column may be mapped to, by the names people write: `VARCHAR( 50 )`, int8,
-// `timestamp with time zone`. It owns spelling and limits of type names, not what the types mean.
+// The PostgreSQL types that a column may be mapped to, under their usual names: `VARCHAR( 50 )`, int8,
+// `timestamp with time zone`. It owns the spelling and the limits of type names, not what the types mean.
 
 export interface ParsedType {
   /** The codec's name: bigint, varchar, any … */
@@ -54,11 +54,11 @@ const PLAIN = new Set([
 /** The names that `parseType` understands, for messages. */
 export const TYPE_NAMES: readonly string[] = [...PLAIN];
 
-/** PostgreSQL's own limits. */
+/** PostgreSQL's limits. */
 const LENGTH_MAX = 10_485_760;
 const PRECISION_MAX = 1_000;
 
-/** The type in canonical spelling, or null when no codec knows it. */
+/** The type in canonical spelling, or null when no codec exists for it. */
 export function parseType(text: string): ParsedType | null {
   const match = /^\s*([a-z][a-z0-9 ]*?)\s*(?:\(\s*(\d{1,9})\s*(?:,\s*(\d{1,9})\s*)?\))?\s*$/i.exec(text);
   if (!match) return null;
@@ -78,7 +78,7 @@ function withArguments(name: string, args: readonly number[]): ParsedType | null
     return { name, args: [first, scale], type: `numeric(${first},${scale})` };
   }
   if (name === "varchar" || name === "char") {
-    // Without a length varchar is text, and char is char(1), which nobody means.
+    // Without a length varchar is text, and char is char(1), which is rarely meant.
     if (first === undefined) return name === "varchar" ? { name: "text", args: [], type: "text" } : null;
     if (second !== undefined || first < 1 || first > LENGTH_MAX) return null;
     return { name, args: [first], type: `${name}(${first})` };

@@ -1,7 +1,7 @@
-// Reads what SQLite's pragmas do not tell out of the text of a CREATE statement: CHECKs, generating
+// Reads from the text of a CREATE statement what SQLite's pragmas do not report. That is CHECKs, generating
 // expressions, column collations, deferred foreign keys, AUTOINCREMENT, and the terms and predicate of an
-// index. The text comes from sqlite_schema, so SQLite has already accepted it: this is a reader of valid
-// DDL, not a validator. It knows no database and no PostgreSQL.
+// index. The text comes from sqlite_schema, so SQLite has already accepted it. This is a reader of valid DDL,
+// not a validator. It knows no database and no PostgreSQL.
 import type { Check } from "./model.js";
 import { closing, isOperator, isWord, splitAtCommas, type Token, textOf, tokens } from "./sqlite-tokens.js";
 
@@ -15,18 +15,18 @@ export interface ColumnText {
 export interface TableText {
   readonly columns: readonly ColumnText[];
   readonly checks: readonly Check[];
-  /** One entry a foreign key, in the order of the text: is it DEFERRABLE INITIALLY DEFERRED? */
+  /** One entry per foreign key, in the order of the text: is it DEFERRABLE INITIALLY DEFERRED? */
   readonly deferred: readonly boolean[];
   readonly autoincrement: boolean;
 }
 
 export interface IndexText {
-  /** Each term's expression, without COLLATE and ASC or DESC at its end. */
+  /** Each term's expression, without a COLLATE, ASC or DESC at its end. */
   readonly terms: readonly string[];
   readonly where: string | null;
 }
 
-/** What the text of a CREATE TABLE says. A text without a column list (never stored by SQLite) gives nothing. */
+/** Reads a CREATE TABLE. A text without a column list (SQLite never stores one) gives an empty result. */
 export function readCreateTable(sql: string): TableText {
   const list = tokens(sql);
   const open = list.findIndex((token) => isOperator(token, "("));
@@ -63,7 +63,10 @@ interface Clauses {
   autoincrement: boolean;
 }
 
-/** The constraints of one column, or a run of table constraints (SQLite lets the commas between them go). */
+/**
+ * The constraints of one column, or a series of table constraints (SQLite allows omitting the commas between
+ * them).
+ */
 function readClauses(part: readonly Token[]): Clauses {
   const clauses: Clauses = {
     checks: [],
@@ -90,7 +93,7 @@ function readClauses(part: readonly Token[]): Clauses {
       clauses.generatedAs = textOf(part.slice(i + 2, end));
       i = end;
     } else if (isWord(token, "DEFAULT")) {
-      // The default itself comes from the pragma. A bare word may be any identifier, even CHECK-like.
+      // The default itself comes from the pragma. A bare word may be any identifier, even one like CHECK.
       if (isOperator(next, "+", "-")) i++;
       if (!isOperator(part[i + 1], "(")) i++;
     } else if (isWord(token, "REFERENCES")) {
@@ -101,7 +104,7 @@ function readClauses(part: readonly Token[]): Clauses {
         isWord(next, "INITIALLY") && isWord(part[i + 2], "DEFERRED") && !isWord(part[i - 1], "NOT");
       clauses.deferred[clauses.deferred.length - 1] = deferred;
     } else if (isWord(token, "PRIMARY", "UNIQUE", "FOREIGN", "NOT")) {
-      // A constraint's name belongs to the very next constraint; only a CHECK's is wanted.
+      // A constraint's name belongs to the next constraint only; only the name of a CHECK is needed.
       name = null;
     }
   }

@@ -1,7 +1,7 @@
-// SQLite's SQL text as tokens. The schema model (schema.ts) carries SQL that the application wrote: defaults,
-// CHECKs, partial-index predicates. Both the reader of a schema and its translator need to look inside, and
-// neither may guess with regular expressions, because a keyword or a comma may stand in a string, in one of
-// four kinds of quoted name, or in a comment. This file knows the lexical rules only: no grammar, no engine.
+// SQLite's SQL text as tokens. The schema model carries SQL that the application wrote: defaults, CHECKs,
+// predicates of partial indexes. The schema reader and the translator both look inside. Regular expressions
+// cannot: a keyword or a comma may stand in a string, in one of four kinds of quoted name, or in a comment.
+// This file knows the lexical rules only: no grammar, no engine.
 
 export type TokenKind = "word" | "name" | "string" | "blob" | "number" | "operator";
 
@@ -9,15 +9,19 @@ export interface Token {
   readonly kind: TokenKind;
   /** As written. */
   readonly text: string;
-  /** A word as written; a quoted name or a string without its quotes; a blob's hex digits; otherwise the text. */
+  /**
+   * A word as written; a quoted name or a string without its quotes; a blob's hex digits; otherwise the text
+   * as written.
+   */
   readonly value: string;
-  /** Of a quoted name: which quotes. A name in double quotes may turn out to be a string. */
+  /** For a quoted name: which quotes. A name in double quotes may turn out to be a string. */
   readonly quotes: '"' | "[" | "`" | "";
   readonly start: number;
   readonly end: number;
 }
 
-// Order matters: the longest operators first, a blob before the word x, a comment before the operators - and /.
+// The order matters: the longest operators first, a blob before the word x, a comment before the operators -
+// and /.
 const LEXEME =
   /(?<space>[\s\u{feff}]+|--[^\n]*|\/\*[\s\S]*?(?:\*\/|$))|(?<string>'(?:[^']|'')*'?)|(?<name>"(?:[^"]|"")*"?|`(?:[^`]|``)*`?|\[[^\]]*\]?)|(?<blob>[xX]'[0-9a-fA-F]*')|(?<number>0[xX][0-9a-fA-F_]+|(?:\d[\d_]*(?:\.[\d_]*)?|\.\d[\d_]*)(?:[eE][+-]?\d[\d_]*)?)|(?<word>[A-Za-z_$\u{80}-\u{10ffff}][\w$\u{80}-\u{10ffff}]*)|(?<operator>->>|->|\|\||<<|>>|<=|>=|<>|!=|==|[\s\S])/uy;
 
@@ -81,7 +85,7 @@ export function closing(list: readonly Token[], open: number): number {
   return list.length;
 }
 
-/** The parts between the commas that stand in no parentheses. */
+/** The parts between the commas that stand outside parentheses. */
 export function splitAtCommas(list: readonly Token[]): Token[][] {
   const parts: Token[][] = [[]];
   let depth = 0;
@@ -94,7 +98,7 @@ export function splitAtCommas(list: readonly Token[]): Token[][] {
   return parts;
 }
 
-/** The tokens as SQL again, as written but without comments and with single spaces where there was some. */
+/** The tokens as SQL again, as written, without comments, and with one space where there was white space. */
 export function textOf(list: readonly Token[]): string {
   let text = "";
   let end = list[0]?.start ?? 0;

@@ -10,6 +10,7 @@ import { loadConfig } from "#switchback/config/config.js";
 import { ERRORS } from "#switchback/errors.js";
 import { METRICS } from "#switchback/telemetry/metrics.js";
 import { anchors, blocks, inlineCode, links, type Page, pages, ROOT, sentences } from "../support/pages.js";
+import { LONGEST } from "../support/prose.js";
 
 const all = pages();
 const manual = all.filter(({ path }) => path.startsWith("docs/") || path === "README.md");
@@ -230,8 +231,10 @@ test("the README is a page", () => {
   expect(Buffer.byteLength(page("README.md").text)).toBeLessThanOrEqual(8192);
 });
 
-test("no sentence has more than 30 words", () => {
-  const long = everywhere((one) => sentences(one).filter((sentence) => sentence.split(/\s+/).length > 30));
+test(`no sentence has more than ${LONGEST} words`, () => {
+  const long = everywhere((one) =>
+    sentences(one).filter((sentence) => sentence.split(/\s+/).length > LONGEST),
+  );
   expect(long.map(([path, sentence]) => `${path}: ${sentence}`)).toEqual([]);
 });
 

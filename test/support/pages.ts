@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
+import { split } from "./prose.js";
 
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -53,9 +54,8 @@ export function paragraphs({ text }: Page): string[] {
     .filter((paragraph) => paragraph !== "");
 }
 
-/** Roughly: up to a full stop, a question mark or an exclamation mark that ends a word. */
 export function sentences(page: Page): string[] {
-  return paragraphs(page).flatMap((paragraph) => paragraph.split(/(?<=[.?!][*)"]*)\s+/));
+  return paragraphs(page).flatMap(split);
 }
 
 /** A page's anchors, as GitHub makes them of its headings. */

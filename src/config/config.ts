@@ -1,7 +1,7 @@
-// The configuration, resolved: options > environment > file > defaults, every problem reported at once, frozen.
-// It owns the precedence, the defaults and the combinations that cannot be. What a file may hold is
-// config-file.ts, where PostgreSQL is config-postgres.ts. It opens no database; a password never leaves the
-// Config object, least of all in a message.
+// The resolved configuration: options > environment > file > defaults, every problem reported in one message,
+// frozen. It owns the precedence, the defaults and the impossible combinations. file.ts defines the contents
+// of a file, postgres.ts finds the server. It opens no database. A password never leaves the Config object,
+// and never appears in a message.
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { SwitchbackError } from "../errors.js";
@@ -85,7 +85,7 @@ export interface ConfigOptions {
   readonly embedded?: boolean;
 }
 
-/** What a command cannot do without; whatever is missing becomes a problem. */
+/** The parts that a command needs; each missing one becomes a problem. */
 export interface Needs {
   readonly sources: boolean;
   readonly postgres: boolean;
@@ -94,12 +94,12 @@ export interface Needs {
 const DEFAULT_FILE = "switchback.yaml";
 const DEFAULT_LISTEN: Listen = { host: "127.0.0.1", port: 9464 };
 const DEFAULT_CUTOVER = { maxLagMs: 2_000, timeoutMs: 10_000, requireVerifyMs: 3_600_000 };
-/** Beside the workers: one connection applies, one answers questions. */
+/** In addition to the workers: one connection applies changes, one answers queries. */
 const CONNECTIONS_BESIDE_WORKERS = 2;
 
 /**
- * Reads the configuration. Throws CONFIG_MISSING for a file that is named but cannot be read, and CONFIG_INVALID
- * with one line for each problem, all of them at once.
+ * Reads the configuration. Throws CONFIG_MISSING for a file that is named but cannot be read. Throws
+ * CONFIG_INVALID for problems, with one line for each.
  */
 export function loadConfig(
   options: ConfigOptions,
@@ -109,7 +109,7 @@ export function loadConfig(
 ): Config {
   const problems: string[] = [];
   const report: Report = (path, problem) => {
-    // What is wrong is not missing as well, and what is not set is not wrong as well.
+    // Report each setting once: as invalid or as missing, never both.
     const said = problems.filter((line) => line.startsWith(path));
     if (problem.endsWith("received nothing") && said.length > 0) return;
     if (said.some((line) => line.startsWith(`${path}: the environment variable`))) return;
@@ -166,7 +166,7 @@ export function loadConfig(
   return frozen(config);
 }
 
-/** The same configuration with the server that `--embedded` has started. */
+/** The same configuration, with the server that `--embedded` has started. */
 export function withPostgres(config: Config, postgres: PostgresConfig): Config {
   return frozen({ ...config, postgres });
 }
@@ -194,7 +194,7 @@ function pathOf(value: string | undefined, folder: string): string | null {
   return value === undefined ? null : resolve(folder, value);
 }
 
-/** What the parts of a configuration are read from. */
+/** The inputs from which the parts of a configuration are read. */
 interface Reading {
   readonly options: ConfigOptions;
   readonly given: FileConfig;
@@ -206,7 +206,7 @@ interface Reading {
 
 function postgresOf(reading: Reading, workers: number, needed: boolean): PostgresConfig | null {
   const { options, given, lookup, report, cwd, folder } = reading;
-  // A section whose only variables are not set, and need not be, says nothing.
+  // A section with only optional variables, none of them set, is ignored.
   const section = Object.keys(given.postgres ?? {}).length > 0 ? given.postgres : undefined;
   if (section?.url !== undefined && (section.host ?? section.port ?? section.database) !== undefined) {
     report(
@@ -222,13 +222,13 @@ function postgresOf(reading: Reading, workers: number, needed: boolean): Postgre
       report("--embedded", "an embedded server excludes --postgres, received both");
     return null;
   }
-  // DATABASE_URL may well be the application's own, for SQLite: a URL on the command line leaves it unread.
+  // DATABASE_URL may be the application's own, for SQLite. It is not read when the command line has a URL.
   const url = options.postgres ?? lookup("DATABASE_URL");
   const places: PostgresParts[] = [fromEnvironment(lookup, cwd, report)];
   if (url !== undefined)
     places.unshift(fromUrl(url, options.postgres !== undefined ? "--postgres" : "DATABASE_URL", cwd, report));
   const named = url !== undefined || places.some(isAddress);
-  // The file's section is about its own server: it fills no gaps of another one's address.
+  // The file's section describes its own server: it does not complete the address of another one.
   if (section && !named) places.push(fromFile(section, folder, report));
   if (!named && !section) {
     if (needed) {
@@ -296,7 +296,7 @@ function tokenOf({ given, lookup, folder, report }: Reading): string | null {
   return section?.token === undefined ? null : checkedToken(section.token, "http.token", report);
 }
 
-/** A header carries it: white space inside could never match. */
+/** A header carries the token: white space inside could never match. */
 function checkedToken(token: string, path: string, report: Report): string {
   if (!/^[!-~]+$/.test(token))
     report(path, 'expected a token of printable characters without blanks, received "***"');

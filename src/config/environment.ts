@@ -1,5 +1,5 @@
-// One environment variable, or the file that its NAME_FILE variant names, as container platforms hand over
-// secrets. It owns that rule alone; which variables there are, and what they mean, is their readers' affair.
+// One environment variable, or the file that its NAME_FILE variant names, as container platforms pass
+// secrets. It owns that rule alone; its callers define the variables.
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type { EnvironmentLookup, Report } from "./file.js";

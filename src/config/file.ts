@@ -1,12 +1,12 @@
-// The configuration file: YAML (JSON is YAML) → interpolated → checked by one strict shape. It owns what may
-// stand in the file and how a wrong value is reported: its path, what was expected, and the value as the file
-// spells it, so that an interpolated secret never shows. It must not know options or the environment's own
-// precedence (config.ts), and fills in no defaults.
+// The configuration file: YAML (JSON is YAML), interpolated, then checked by one strict schema. It owns the
+// permitted contents of the file and the report of a wrong value. A report has the path, the expected value,
+// and the value as spelled in the file, so that an interpolated secret never shows. It knows neither options
+// nor the precedence of the environment (config.ts), and sets no defaults.
 import { LineCounter, parseDocument } from "yaml";
 import { z } from "zod";
 import { isSecretName, mask, maskSecret } from "../telemetry/redact.js";
 
-/** Takes one problem: where, and what was expected instead of what. */
+/** Takes one problem: its path, and what was expected and received. */
 export type Report = (path: string, problem: string) => void;
 
 /** A value of the environment, or undefined where it is not set. */
@@ -25,7 +25,7 @@ function parsed<T>(expected: string, read: (value: unknown) => T | undefined) {
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 export const DURATION = "a duration such as 500ms, 2s, 10m or 1h";
 
-/** Milliseconds of `500ms`, `2s`, `1.5m`, `1h`, `1d`; undefined for anything else and for nothing at all. */
+/** Milliseconds of `500ms`, `2s`, `1.5m`, `1h`, `1d`; undefined for any other value. */
 export function durationMs(value: unknown): number | undefined {
   const match = typeof value === "string" ? /^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)$/.exec(value.trim()) : null;
   const ms = Number(match?.[1]) * (UNIT_MS[match?.[2] ?? ""] ?? Number.NaN);
@@ -98,15 +98,18 @@ const FILE = z.strictObject({
 export type FileConfig = z.infer<typeof FILE>;
 export type FileSource = z.infer<typeof SOURCE>;
 
-/** Values from the environment are text; where one of these paths is interpolated, digits are a number. */
+/**
+ * Values from the environment are text. Where one of these paths is interpolated, digits are read as a
+ * number.
+ */
 const NUMBERS = new Set(["postgres.port", "postgres.max_connections", "backfill.workers"]);
 
 type Path = readonly PropertyKey[];
 
 /**
- * Reads the file's text and reports every problem. Returns what is right in it, so that the rest can be checked
- * as well; null when it is not YAML at all. In the section `ignored` a variable need not be set: something else
- * has precedence there, or nobody asks.
+ * Reads the file's text and reports every problem. Returns the valid part, so that the rest can be checked as
+ * well; null when the text is not YAML. In the section `ignored` a variable may be unset: another source has
+ * precedence there, or the section is not used.
  */
 export function readFile(
   source: string,
@@ -129,10 +132,10 @@ export function readFile(
   }
   let result = FILE.safeParse(filled);
   for (const issue of result.error?.issues ?? []) {
-    // What stands in for a variable that is not set has been reported already.
+    // The value of an unset variable was reported already.
     if (!unset.has(pathText(issue.path))) explain(issue, raw, report);
   }
-  // Taking out one wrong value never uncovers more than the level below it; the shape is five deep.
+  // Removing one wrong value reveals at most the level below it; the schema has five levels.
   for (let depth = 0; !result.success && depth < 5; depth += 1) {
     for (const issue of result.error.issues) remove(filled, issue);
     result = FILE.safeParse(filled);
@@ -140,7 +143,7 @@ export function readFile(
   return result.data ?? null;
 }
 
-/** Takes a wrong value out of the data, leaving the places of a list as they are. */
+/** Removes a wrong value from the data; the indexes of a list stay as they are. */
 function remove(filled: unknown, issue: Issue): void {
   const paths =
     issue.code === "unrecognized_keys" ? issue.keys.map((key) => [...issue.path, key]) : [issue.path];
@@ -153,7 +156,7 @@ function remove(filled: unknown, issue: Issue): void {
   }
 }
 
-/** The document as plain data; undefined after a syntax error. Messages leave out the file's own words. */
+/** The document as plain data; undefined after a syntax error. Messages never quote the file. */
 function readYaml(source: string, report: Report): unknown {
   const lines = new LineCounter();
   const document = parseDocument(source, { prettyErrors: false, lineCounter: lines });
@@ -165,7 +168,7 @@ function readYaml(source: string, report: Report): unknown {
   try {
     return document.toJS({ maxAliasCount: 100 }) ?? {};
   } catch {
-    report("the file", "an alias (*name) that stands for nothing; quote a value that begins with *");
+    report("the file", "an alias (*name) without an anchor; quote a value that begins with *");
     return undefined;
   }
 }
@@ -263,7 +266,7 @@ function sectionAt(path: Path): z.ZodObject {
   }
 }
 
-/** `sources[0].tables.tasks.columns`, as one would write it in JavaScript. */
+/** A path as JavaScript writes it: `sources[0].tables.tasks.columns`. */
 export function pathText(path: Path): string {
   return (
     path
@@ -292,12 +295,12 @@ export function show(value: unknown, path: Path): string {
 }
 
 function showSecret(value: unknown): string {
-  // `${NAME}` is the name of a secret, not a secret.
+  // `${NAME}` names a secret and contains none.
   if (typeof value === "string" && /^\$\{\w+\}$/.test(value)) return JSON.stringify(value);
   return typeof value === "string" ? JSON.stringify(maskSecret(value)) : value === null ? "null" : '"***"';
 }
 
-/** The known key that a misspelt one is most likely meant to be. */
+/** The known key that is most similar to a misspelt one. */
 function nearest(key: string, known: readonly string[]): string | null {
   const ranked = known
     .map((name) => ({ name, edits: edits(key.toLowerCase(), name) }))

@@ -1,6 +1,6 @@
-// Where PostgreSQL is: from a URL, from the environment (DATABASE_URL, POSTGRES_*, libpq's PG*) or from the
-// configuration file's section, joined field by field. It owns the reading of URLs and of TLS modes, and the
-// text that names a server without its password. It must not know which of them has precedence over a file.
+// The address of PostgreSQL: from a URL, from the environment (DATABASE_URL, POSTGRES_*, libpq's PG*) or from
+// the section of the configuration file, merged field by field. It reads URLs and TLS modes, and names a
+// server without its password. The precedence over a file is not decided here.
 import { readFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { resolve } from "node:path";
@@ -9,7 +9,7 @@ import type { PostgresConfig } from "./config.js";
 import { reason } from "./environment.js";
 import type { EnvironmentLookup, Report } from "./file.js";
 
-/** Whatever one place says about the server. */
+/** What one source of the configuration says about the server. */
 export interface PostgresParts {
   host?: string | undefined;
   port?: number | undefined;
@@ -23,7 +23,7 @@ export interface PostgresParts {
 export const POSTGRES_URL =
   "a URL such as postgres://user@host:5432/database (special characters in the password percent-encoded)";
 
-/** Asked for by some providers' URLs, without a meaning for us. */
+/** Some providers' URLs contain it; it has no effect here. */
 const HARMLESS = new Set([
   "application_name",
   "connect_timeout",
@@ -41,7 +41,7 @@ const HARMLESS = new Set([
   "sslsni",
 ]);
 
-/** Reads a URL as libpq does; reports under `path` whatever is wrong with it, without its password. */
+/** Reads a URL as libpq does. Reports every problem under `path`, without the password. */
 export function fromUrl(text: string, path: string, folder: string, report: Report): PostgresParts {
   const received = `received ${JSON.stringify(maskSecret(text))}`;
   const url = /^postgres(ql)?:\/\//i.test(text) && URL.canParse(text) ? new URL(text) : null;
@@ -81,7 +81,7 @@ function decoded(texts: readonly string[]): string[] | null {
 
 /** POSTGRES_* before PG*, field by field. */
 export function fromEnvironment(lookup: EnvironmentLookup, folder: string, report: Report): PostgresParts {
-  // Kubernetes sets POSTGRES_PORT=tcp://… for a service called postgres; that is nobody's wish.
+  // Kubernetes sets POSTGRES_PORT=tcp://… for a service called postgres; ignore it.
   const ours = lookup("POSTGRES_PORT");
   const named = ours?.startsWith("tcp://") ? undefined : ours;
   const pg = lookup("PGPORT");
@@ -125,8 +125,8 @@ function wholeNumber(
 const TLS_MODES = "true, false, disable, require, no-verify, verify-ca or verify-full";
 
 /**
- * What pg does for a TLS mode. `require` encrypts without checking the certificate, as libpq's does without a
- * root certificate; `prefer` and `allow` mean no encryption, because pg cannot fall back.
+ * The TLS settings of pg for a mode. `require` encrypts without checking the certificate, as libpq does
+ * without a root certificate. `prefer` and `allow` mean no encryption, because pg cannot fall back.
  */
 export function tls(
   mode: string | boolean | undefined,
@@ -177,12 +177,12 @@ export function tls(
   }
 }
 
-/** True when the parts say which server or database is meant, not only how to enter it. */
+/** True when the parts name a server or a database, not only credentials. */
 export function isAddress(parts: PostgresParts): boolean {
   return parts.host !== undefined || parts.database !== undefined;
 }
 
-/** The first place that says something wins each field; libpq's defaults for the rest. */
+/** For each field the first place that sets it wins; otherwise libpq's default applies. */
 export function joined(places: readonly PostgresParts[], connectionsLeast: number): PostgresConfig {
   const first = <K extends keyof PostgresParts>(key: K): PostgresParts[K] =>
     places.find((parts) => parts[key] !== undefined)?.[key];
@@ -203,7 +203,7 @@ function operatingSystemUser(): string {
   try {
     return userInfo().username;
   } catch {
-    // A container's user id without an entry in passwd.
+    // A container's user id may have no entry in passwd.
     return "postgres";
   }
 }

@@ -1,6 +1,6 @@
-// The sources: which SQLite files, under which names, into which schemas. It joins the command line, the
-// environment and the file's list, fills in the defaults of one source, and reports what cannot stand side by
-// side. It opens no database and does not know whether the files or the tables exist.
+// The sources: which SQLite files, under which names, into which schemas. It merges the command line, the
+// environment and the file's list, sets the defaults of one source, and reports conflicts. It opens no
+// database and does not know whether the files or the tables exist.
 import { realpathSync } from "node:fs";
 import { basename, extname, resolve } from "node:path";
 import { parseType, TYPE_NAMES } from "../schema/pg-types.js";
@@ -31,7 +31,7 @@ export function sourcesOf(places: SourcePlaces, report: Report): SourceConfig[] 
   if (environment === undefined) return own;
   const path = resolve(cwd, environment);
   if (listed.length > 1) {
-    // The application's own variable may say again what the file says; it cannot stand for several.
+    // The application's own variable may repeat one of the file's paths; it cannot name several files.
     if (!own.some((source) => same(source.sqlite, path))) {
       report(
         "SQLITE_DATABASE_PATH",
@@ -49,7 +49,7 @@ function override(path: string, count: number, { listed, folder }: SourcePlaces)
   );
   const only = count === 1 && listed.length === 1 ? listed[0] : undefined;
   const source = known ?? only ?? {};
-  // Several files without settings would meet in `public`: each goes to a schema of its own name.
+  // Several files without settings would share `public`: each gets a schema of its own name.
   const schema = source.schema ?? (count > 1 ? (source.name ?? stem(path)) : undefined);
   return resolved({ ...source, schema }, path);
 }
@@ -86,7 +86,7 @@ function stem(path: string): string {
   return basename(path, extname(path));
 }
 
-/** Two paths are one file also through a symbolic link. */
+/** Two paths can be the same file through a symbolic link. */
 function same(a: string, b: string): boolean {
   return real(a) === real(b);
 }
@@ -99,10 +99,10 @@ function real(path: string): string {
   }
 }
 
-/** Everything that cannot be, across sources and within one. */
+/** Every conflict, across sources and within one. */
 export function checkSources(sources: readonly SourceConfig[], report: Report): void {
-  distinct(sources, "name", (source) => source.name, "give each source a name of its own", report);
-  distinct(sources, "schema", (source) => source.schema, "give each source a schema of its own", report);
+  distinct(sources, "name", (source) => source.name, "give each source its own name", report);
+  distinct(sources, "schema", (source) => source.schema, "give each source its own schema", report);
   distinct(sources, "sqlite", (source) => real(source.sqlite), "list each file once", report);
   sources.forEach((source, i) => {
     const path = `sources[${i}]`;
@@ -168,7 +168,7 @@ function once(seen: Map<string, string>, target: string, owner: string, path: st
   else report(path, `${first} has that name in the target already, received ${JSON.stringify(target)}`);
 }
 
-/** The flag, the route, the configuration and the databases are all different files. */
+/** The flag, the route, the configuration and the databases must all be different files. */
 export function checkFiles(
   config: Pick<Config, "file" | "flagFile" | "routeFile" | "sources">,
   report: Report,

@@ -1,7 +1,7 @@
 // Decides the mapping of every table that the configuration includes: types, codecs, names and keys, with a
-// reason for each column. The configuration overrides; choose.ts has the defaults. It reads only the columns
-// whose declaration leaves the type open, so that a backfill of a large table starts at once. Counting the rows
-// that a mapping refuses is store/sqlite/assess.ts, proposing stronger types is suggest.ts.
+// reason for each column. The configuration overrides the defaults of default-type.ts. It reads only the
+// columns whose declaration leaves the type open, so that a backfill of a large table starts immediately.
+// src/sqlite/check/values.ts counts the rows that a mapping refuses; suggest.ts proposes stronger types.
 import type Database from "better-sqlite3";
 import { type CodecSpec, codecFor } from "../codec/registry.js";
 import type { ColumnConfig, SourceConfig, TableConfig } from "../config/config.js";
@@ -17,13 +17,13 @@ import { type ColumnMapping, ROWID_COLUMN, type TableMapping } from "./mapping.j
 import { foreignKeyFindings, mappingFindings } from "./review.js";
 import { sourceOf, spellingFor } from "./spelling.js";
 
-/** What became of one SQLite column, and why. */
+/** The decision on one SQLite column, and its reason. */
 export interface ColumnDecision {
   readonly column: string;
   /** The name in PostgreSQL. */
   readonly target: string;
   readonly spec: CodecSpec;
-  /** In words that follow the type. */
+  /** The reason, in words that follow the type. */
   readonly why: string;
   readonly configured: boolean;
   /** PostgreSQL computes the column by this expression, and nothing is copied; else null. */
@@ -42,10 +42,11 @@ export interface Decided {
 }
 
 /**
- * The mappings of every included table, in the schema's order. `settled` holds mappings that were decided before
- * and stay as they are, by the table's name; their data is not looked at again.
+ * The mappings of every included table, in the schema's order. `settled` holds mappings that were decided
+ * before, by the table's name. They stay as they are; their data is not read again.
  * @throws SwitchbackError TABLE_UNKNOWN for tables or columns that the configuration names and the file lacks,
- *   CONFIG_INVALID for types that no codec knows and for two things with one name; all of them at once
+ * CONFIG_INVALID for types that no codec knows and for two things with one name. All problems are in one
+ * message.
  */
 export function decideMappings(
   db: Database.Database,
@@ -66,7 +67,7 @@ export function decideMappings(
   return { decisions, mappings, findings: [...decided.flatMap(({ findings }) => findings), ...foreignKeys] };
 }
 
-/** The mapping of one table, with what the operator should know about it. */
+/** The mapping of one table, and its findings for the operator. */
 export function decideMapping(
   table: Table,
   source: SourceConfig,
@@ -155,13 +156,15 @@ function rowidColumn(alias: string): ColumnMapping {
   return { source: alias, column: null, target: ROWID_COLUMN, spec, codec: codecFor(spec), notNull: true };
 }
 
-/** A column of the key or of a unique index: two of its values must never become one in PostgreSQL. */
+/**
+ * A column of the key or of a unique index: two of its values must never become the same value in PostgreSQL.
+ */
 function identifies(table: Table, column: string): boolean {
   if (table.key.kind === "columns" && table.key.columns.includes(column)) return true;
   return table.indexes.some((index) => index.unique && index.terms.some((term) => term.column === column));
 }
 
-/** A B-tree entry of PostgreSQL's holds 2,704 bytes; the rest is for what surrounds the values. */
+/** A B-tree entry of PostgreSQL holds 2,704 bytes; the rest is overhead around the values. */
 const INDEX_BYTES_MAX = 2_600;
 const UNBOUNDED = new Set(["text", "varchar", "char", "bytea", "json", "jsonb", "any"]);
 
@@ -178,8 +181,9 @@ function specOf(table: Table, column: Column, choice: Choice, strict: boolean): 
 }
 
 /**
- * How long the column's values may be so that every key and unique index it is part of surely fits: columns of
- * text and blobs share what the others leave. (PostgreSQL may compress a longer value, but promises nothing.)
+ * The maximum length of the column's values, so that every key and unique index with the column fits. Columns
+ * of text and blobs share the bytes that the others leave. (PostgreSQL may compress a longer value, but does
+ * not guarantee it.)
  */
 function indexableBytes(table: Table, column: string): number {
   const unique = table.indexes
@@ -195,7 +199,7 @@ function indexableBytes(table: Table, column: string): number {
   return Math.min(INDEX_BYTES_MAX, ...limits);
 }
 
-/** More than a number or a moment takes in an index. */
+/** An upper bound for a number or a moment in an index. */
 const SHORT_BYTES = 32;
 
 function isShort(column: Column): boolean {
@@ -217,7 +221,7 @@ function configuredChoice(column: Column, settings: ColumnConfig, evidence: Evid
   };
 }
 
-/** SQLite's names ignore the case of ASCII letters, and so do the configuration's. */
+/** SQLite's names ignore the case of ASCII letters, and so does the configuration. */
 function entryOf<T>(entries: Readonly<Record<string, T>>, name: string): T | undefined {
   const wanted = folded(name);
   return Object.entries(entries).find(([written]) => folded(written) === wanted)?.[1];
@@ -271,7 +275,7 @@ function checkNames(schema: Schema, source: SourceConfig): void {
     throw new SwitchbackError("CONFIG_INVALID", invalid.join("\n"), { source: source.name });
 }
 
-/** A database may have hundreds of tables; the message need not. */
+/** A database may have hundreds of tables; the message lists only the first ones. */
 const LISTED_MAX = 30;
 
 function listed(named: readonly { readonly name: string }[]): string {

@@ -1,6 +1,6 @@
-// The default type of one column: SQLite's affinity rules first, then the data, by the table in docs/types.md. A
-// definite declaration (INT, CHAR, REAL, BLOB …) decides without reading a row. It owns the reasons that `plan`
-// shows, and knows neither keys, nor names, nor the configuration's overrides.
+// The default type of one column: SQLite's affinity rules first, then the data, by the table in
+// docs/types.md. A definite declaration (INT, CHAR, REAL, BLOB …) decides without reading a row. It owns the
+// reasons that `plan` shows. It knows no keys, no names and no overrides of the configuration.
 
 import type { MomentSource } from "../codec/registry.js";
 import { codecFor } from "../codec/registry.js";
@@ -12,9 +12,9 @@ export interface Choice {
   readonly type: string;
   readonly from?: MomentSource;
   readonly spelling?: string | undefined;
-  /** Why this type, in words that follow the type: "declared INTEGER". */
+  /** The reason for the type, in words that follow the type: "declared INTEGER". */
   readonly why: string;
-  /** Set when the data does not bear out the declaration. */
+  /** Set when the data contradicts the declaration. */
   readonly doubt?: string;
 }
 
@@ -84,7 +84,7 @@ function momentChoice(column: Column, evidence: Evidence, { strict }: ChoiceOpti
   return fallback(column, evidence, why, doubt ?? "");
 }
 
-/** Before there are values, the default tells how the application will spell them. */
+/** Without values, the default shows how the application will spell them. */
 function emptyMoment(column: Column, type: string): { type: string; from?: MomentSource } {
   return /strftime\s*\(\s*'%s'|unixepoch/i.test(column.default ?? "")
     ? { type: "timestamptz", from: "unix" }
@@ -104,7 +104,7 @@ function proposedMoment(column: Column, evidence: Evidence): Proposal | null {
     const spelling = spellingFor("timestamptz", sample);
     if (spelling === undefined) return null;
     const dates = sample.filter((value) => typeof value === "string" && value.length === 10).length;
-    // A date here and a moment there are two kinds, though both could be read as moments.
+    // Dates in one row and moments in another are two kinds, though both could be read as moments.
     if (dates === sample.length) return { type: "date", kind: "a date" };
     return dates > 0 ? null : { type: "timestamptz", spelling, kind: `text like ${spelling}` };
   }
@@ -129,7 +129,7 @@ function jsonChoice(column: Column, evidence: Evidence, { strict }: ChoiceOption
   return fallback(column, evidence, why, doubt);
 }
 
-/** A name that SQLite takes for NUMERIC because it knows no better: STRING, UUID, ANY … */
+/** A type name that SQLite does not know and treats as NUMERIC: STRING, UUID, ANY … */
 function byData(column: Column, evidence: Evidence, why: string): Choice {
   const { integer, real, text, blob } = evidence.classes(column.name);
   const numbers = integer + real;
@@ -144,7 +144,7 @@ function byData(column: Column, evidence: Evidence, why: string): Choice {
     : { type: "bytea", why: `${why}, and every value is a blob` };
 }
 
-/** What holds every value when the declared meaning does not: text, unless there are blobs. */
+/** The type that holds every value when the declared one does not: text, unless there are blobs. */
 function fallback(column: Column, evidence: Evidence, why: string, doubt: string): Choice {
   const { integer, real, text, blob } = evidence.classes(column.name);
   const type = blob === 0 ? "text" : integer + real + text === 0 ? "bytea" : "any";
@@ -167,7 +167,7 @@ function refuted(
   });
   const reason = evidence.refutation(column.name, codec);
   if (reason !== null) return reason;
-  // A date among moments is a midnight to the codec, but perhaps not to the application.
+  // To the codec a date among moments is a midnight; the application may mean something else.
   const moments = type === "timestamptz" && from === undefined;
   return moments && evidence.anyOfLength(column.name, 10) ? "some values are dates and others moments" : null;
 }

@@ -1,10 +1,10 @@
-// What a SQLite table really holds, asked of the file. It owns the SQL that looks at values before a mapping
-// exists, and it only ever asks for what a decision needs: a column of a definite type is not read at all. It
-// decides nothing.
+// The values that a SQLite table really holds, read from the file. It owns the SQL that reads values before a
+// mapping exists. It reads only what a decision needs: a column of a definite type is not read. It decides
+// nothing.
 //
-// No decision rests on a sample: a sample only proposes, and `refutation` proves the proposal over every row.
-// SQLite does the proving with the codec's own `clean`; only the values it cannot vouch for come to JavaScript,
-// one at a time.
+// No decision rests on a sample: a sample only proposes a type, and `refutation` checks the proposal over
+// every row. SQLite does that with the codec's own `clean`. Only the values that SQLite cannot confirm are
+// checked in JavaScript, one at a time.
 import type Database from "better-sqlite3";
 import { type Codec, Refusal, type SqliteValue } from "../codec/codec.js";
 import { exactValues, StoredText } from "../codec/stored-text.js";
@@ -27,14 +27,17 @@ export interface Evidence {
   numbers(column: string): { readonly min: number; readonly max: number } | null;
   /** True when some text has exactly this many characters. */
   anyOfLength(column: string, characters: number): boolean;
-  /** Why the codec does not hold every value of the column; null when it does. Stops at the first it does not. */
+  /**
+   * Why the codec does not hold every value of the column; null when it does. Stops at the first value that
+   * it does not hold.
+   */
   refutation(column: string, codec: Codec): string | null;
 }
 
 /** From each end; enough to see how a column is spelled. */
 const SAMPLE_ROWS = 100;
 
-/** Evidence about one table. Each question is asked once. */
+/** Evidence about one table. Each query runs once. */
 export function evidenceOf(db: Database.Database, table: Table): Evidence {
   const samples = new Map<string, readonly SqliteValue[]>();
   const classes = new Map<string, Classes>();
@@ -86,7 +89,7 @@ function classesOf(db: Database.Database, table: Table, column: string): Classes
 
 function numbersOf(db: Database.Database, table: Table, column: string): { min: number; max: number } | null {
   const c = `r.${quote(column)}`;
-  // Zero is left out: it is what applications write for "never".
+  // Zero is left out: applications often write it for "never".
   const row = db
     .prepare(
       `SELECT min(${c}), max(${c}) FROM ${quote(table.name)} AS r WHERE typeof(${c}) IN ('integer', 'real') AND ${c} <> 0`,
@@ -115,15 +118,15 @@ function refutation(db: Database.Database, table: Table, column: string, codec: 
   return null;
 }
 
-/** Codecs of free text: whether its bytes are sound is not for `clean` to say. */
+/** Codecs of free text: their `clean` does not check whether the bytes are valid. */
 const FREE_TEXT = new Set(["text", "varchar", "char", "json", "jsonb", "any"]);
 
-/** Some character that is not ASCII. */
+/** A character that is not ASCII. */
 const FOREIGN = "'*[^' || char(1) || '-' || char(127) || ']*'";
 
 /**
- * SQL over a quoted column: 1 only when the codec holds the value for certain. ASCII is valid UTF-8; GLOB stops at
- * a NUL, and so does length(), which octet_length() does not.
+ * SQL over a quoted column: 1 only when the codec certainly holds the value. ASCII is valid UTF-8. GLOB and
+ * length() stop at a NUL; octet_length() does not.
  */
 export function vouched(codec: Codec, column: string): string {
   if (!FREE_TEXT.has(codec.name)) return codec.clean(column);

@@ -1,5 +1,6 @@
-// The several spellings of one key in columns of any type. To SQLite 0, 0.0 and -0.0 are one key, as are 1 and 1.0.
-// jsonb calls 1 and 1.0 equal too, but {"$real": "-0.0"} is another key than 0: only the sign of zero splits a key.
+// The several spellings of one key in columns of type `any`. To SQLite 0, 0.0 and -0.0 are one key, as are 1
+// and 1.0. To jsonb 1 and 1.0 are equal too, but {"$real": "-0.0"} is another key than 0. So only the sign of
+// zero splits a key.
 import { Refusal, type SqliteValue } from "../codec/codec.js";
 import type { ColumnMapping, TableMapping } from "./mapping.js";
 import { keyText } from "./row-format.js";
@@ -11,7 +12,7 @@ export function spelledColumns(mapping: TableMapping): readonly ColumnMapping[] 
   return mapping.key.filter(isSpelled);
 }
 
-/** The other keys that PostgreSQL may hold for what SQLite calls this one key; none but for zeros. */
+/** The other keys that PostgreSQL may hold for this one key of SQLite; empty except for zeros. */
 export function otherKeys(mapping: TableMapping, key: Key): Key[] {
   if (!mapping.key.some(isSpelled)) return [];
   const spellings = mapping.key.map((column, i) => {
@@ -38,7 +39,7 @@ export function keyNames(
   return product(spellings).map(keyText);
 }
 
-/** True when both are the same key to PostgreSQL, provided that they are to SQLite. */
+/** True when PostgreSQL treats both as the same key, provided that SQLite does. */
 export function sameZeros(
   mapping: TableMapping,
   one: readonly SqliteValue[],
@@ -57,7 +58,7 @@ function otherZero(column: ColumnMapping, text: string | null): string[] {
   if (text === null || !isSpelled(column)) return [];
   const value = column.codec.decode(text);
   if (value !== 0 && value !== 0n) return [];
-  // A column with numeric affinity holds no -0.0, and its codec says so.
+  // A column with numeric affinity never holds -0.0, and its codec refuses it.
   const other = column.codec.encode(Object.is(value, -0) ? 0n : -0);
   return other === null || other instanceof Refusal ? [] : [other];
 }

@@ -1,6 +1,6 @@
 // The mapping of a SQLite table onto a PostgreSQL table: which columns, which types, which codecs. It is
-// decided once (mapping/decide.ts), stored in the target beside the copy, and read by everything that moves
-// rows. It knows no SQL of either engine beyond the codecs'.
+// decided once (decide.ts), stored in the target beside the copy, and read by everything that moves rows. It
+// knows no SQL of either engine beyond the codecs'.
 
 import type { Codec } from "../codec/codec.js";
 import { type CodecSpec, codecFor } from "../codec/registry.js";
@@ -16,7 +16,7 @@ export interface ColumnMapping {
   readonly column: string | null;
   /** The target column's name, unquoted. */
   readonly target: string;
-  /** What `codec` was made from: plain data. */
+  /** The plain data from which `codec` was made. */
   readonly spec: CodecSpec;
   readonly codec: Codec;
   readonly notNull: boolean;
@@ -27,7 +27,9 @@ export interface TableMapping {
   readonly schema: string;
   /** The target table's name, unquoted. */
   readonly target: string;
-  /** Every column that is written, in the target's order. Columns that PostgreSQL generates are not here. */
+  /**
+   * Every column that is written, in the target's order. Columns that PostgreSQL generates are not included.
+   */
   readonly columns: readonly ColumnMapping[];
   /** The columns of `columns` that make up the key, in the key's order. Their target columns are the primary key. */
   readonly key: readonly ColumnMapping[];
@@ -39,7 +41,7 @@ export interface TableMappingJson {
   readonly schema: string;
   readonly target: string;
   readonly columns: readonly Omit<ColumnMapping, "codec">[];
-  /** Where the key's columns stand in `columns`. */
+  /** The positions of the key's columns in `columns`. */
   readonly key: readonly number[];
 }
 

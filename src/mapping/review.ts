@@ -1,5 +1,6 @@
-// What an operator should know about a decided mapping before trusting it: keys that PostgreSQL cannot have,
-// declarations that the data does not bear out, foreign keys between unlike types. It reads no data.
+// Findings that an operator must know before trusting a decided mapping. These are keys that PostgreSQL
+// cannot have, declarations that the data contradicts, and foreign keys between different types. It reads no
+// data.
 import type { Finding } from "../findings.js";
 import type { ForeignKey } from "../schema/model.js";
 import { columnOf } from "../schema/model.js";
@@ -23,7 +24,7 @@ export function mappingFindings(
     code: "declared-type-refuted",
     column,
     message: `becomes ${choice.type}: ${choice.why}`,
-    remedy: "Mend the values, or fix the column's type in the configuration.",
+    remedy: "Correct the values, or fix the column's type in the configuration.",
   }));
   for (const { column, generatedAs } of columns) {
     if (generatedAs !== null || columnOf(table, column).generated === "no") continue;
@@ -87,12 +88,15 @@ const FAMILIES: readonly (readonly string[])[] = [
   ["timestamptz", "timestamp", "date"],
 ];
 
-/** True when a foreign key may lead from a column of the one codec to one of the other. */
+/** True when a foreign key may lead from a column of codec `child` to one of codec `parent`. */
 export function comparable(child: string, parent: string): boolean {
   return child === parent || FAMILIES.some((family) => family.includes(child) && family.includes(parent));
 }
 
-/** The pairs of a foreign key whose types PostgreSQL would not accept, or nothing when a side is not copied. */
+/**
+ * The column pairs of a foreign key whose types PostgreSQL would not accept; empty when one side is not
+ * copied.
+ */
 export function unlikePairs(
   child: TableMapping,
   foreignKey: ForeignKey,

@@ -1,5 +1,6 @@
-// The interchange form of rows: encoding a SQLite row with its mapping's codecs, COPY's CSV of encoded rows,
-// and the canonical text of a key that quarantine, verification and messages name rows by.
+// The row format between the stores. It encodes a SQLite row with its mapping's codecs and writes encoded
+// rows as COPY's CSV. It also makes the canonical text of a key, by which quarantine, verification and
+// messages name a row.
 import { storedAs } from "../codec/affinity.js";
 import { InvalidText, Refusal, type SqliteValue } from "../codec/codec.js";
 import type { ColumnMapping, TableMapping } from "./mapping.js";
@@ -11,7 +12,7 @@ export interface Encoded {
   readonly reason: string;
 }
 
-/** Encodes one row's values, in the order of `columns`; the first refusal refuses the row. */
+/** Encodes one row's values, in the order of `columns`; one refused value refuses the row. */
 export function encodeRow(columns: readonly ColumnMapping[], values: readonly SqliteValue[]): Encoded {
   const row = new Array<string | null>(columns.length);
   for (const [i, column] of columns.entries()) {
@@ -38,7 +39,9 @@ export function encodeValue(column: ColumnMapping, value: SqliteValue): string |
 
 const TOO_LARGE = "is too large: as text it passes the 512 MiB that one value may have";
 
-/** True when a string passed JavaScript's limit of about 512 MiB; PostgreSQL's own limit for a row is near it. */
+/**
+ * True when a string passed JavaScript's limit of about 512 MiB. PostgreSQL's limit for a row is close to it.
+ */
 function isTooLong(error: unknown): boolean {
   return error instanceof RangeError || (error as { code?: unknown }).code === "ERR_STRING_TOO_LONG";
 }
@@ -58,7 +61,7 @@ export function csvLine(row: readonly (string | null)[]): string {
   return `${row.map((value) => (value === null ? "" : `"${value.replaceAll('"', '""')}"`)).join(",")}\n`;
 }
 
-/** Where the key's columns stand among `mapping.columns`. */
+/** The positions of the key's columns in `mapping.columns`. */
 export function keyIndexes(mapping: TableMapping): number[] {
   return mapping.key.map((key) => mapping.columns.findIndex((column) => column.target === key.target));
 }
@@ -68,7 +71,7 @@ export function keyOf(mapping: TableMapping, values: readonly SqliteValue[]): st
   return keyText(keyIndexes(mapping).map((i) => values[i] ?? null));
 }
 
-/** The key's values of a key in the interchange form, as SQLite stores them; a refusal where it cannot hold one. */
+/** The values of a key in the row format, as SQLite stores them; a refusal where SQLite cannot hold one. */
 export function decodeKey(mapping: TableMapping, key: readonly (string | null)[]): SqliteValue[] | Refusal {
   const values: SqliteValue[] = [];
   for (const [i, column] of mapping.key.entries()) {
@@ -79,7 +82,7 @@ export function decodeKey(mapping: TableMapping, key: readonly (string | null)[]
   return values;
 }
 
-/** The key text of a key in the interchange form; where SQLite cannot hold the key, its texts as JSON. */
+/** The key text of a key in the row format; where SQLite cannot hold the key, its texts as JSON. */
 export function encodedKeyText(mapping: TableMapping, key: readonly (string | null)[]): string {
   const values = decodeKey(mapping, key);
   return values instanceof Refusal ? JSON.stringify(key) : keyText(values);
@@ -108,7 +111,7 @@ function valueText(value: SqliteValue): string {
 const KEY_PART =
   /(null)|(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)|("(?:[^"\\]|\\.)*")|\{"\$(blob|real|text)":"([^"]*)"\}/y;
 
-/** The values of a key text, as the key's columns store them; null when the text is none of such a key. */
+/** The values of a key text, as the key's columns store them; null when the text does not fit the key. */
 export function parseKeyText(mapping: TableMapping, text: string): SqliteValue[] | null {
   const values: SqliteValue[] = [];
   let at = 1;

@@ -1,12 +1,15 @@
-// How a column spells its values, guessed from a sample: the zone and the fraction of its moments, the words of
-// its booleans, the layout of its JSON. A guess is never more than a proposal; see evidence.ts.
+// How a column spells its values, guessed from a sample: the zone and the fraction of its moments, the words
+// of its booleans, the layout of its JSON. A guess is only a proposal; see evidence.ts.
 
 import { BOOLEAN_PAIRS } from "../codec/boolean.js";
 import type { SqliteValue } from "../codec/codec.js";
 import { readMoment, readTime, spellingText } from "../codec/datetime-text.js";
 import type { MomentSource } from "../codec/registry.js";
 
-/** The prevailing spelling for a codec of that name; undefined where the type has none or its own default fits. */
+/**
+ * The prevailing spelling for a codec of that name; undefined where the type has no spellings, or its own
+ * default fits.
+ */
 export function spellingFor(
   name: string,
   sample: readonly SqliteValue[],
@@ -48,7 +51,7 @@ function jsonLayout(text: string): string | undefined {
   return /[,:]\s/.test(text) ? "spaced" : "compact";
 }
 
-/** The pair that all texts are of; undefined when there is none. */
+/** The pair to which all texts belong; undefined when there is none. */
 export function booleanPair(texts: readonly string[]): string | undefined {
   const words = new Set(texts);
   if (words.size === 0 || words.size > 2) return undefined;
@@ -63,7 +66,10 @@ function prevailing(spellings: readonly (string | undefined)[]): string | undefi
   return [...counts].sort(([, a], [, b]) => b - a)[0]?.[0];
 }
 
-/** Numbers below are taken for seconds, from here on for milliseconds: 1973 in the one, 5138 in the other. */
+/**
+ * Numbers below this are read as seconds, from here on as milliseconds: 1e11 is the year 5138 in seconds,
+ * 1973 in milliseconds.
+ */
 const MILLISECONDS_FROM = 1e11;
 /** 1973-03-03 in seconds. Smaller numbers are years, ages or counters rather than epochs. */
 const SECONDS_FROM = 1e8;
@@ -72,14 +78,14 @@ const MILLISECONDS_TO = 1e14;
 /** The years 1 to 9999 as Julian days. */
 const JULIAN = { from: 1_721_425.5, to: 5_373_484.5 };
 
-/** What numbers between these bounds count, or null when they are no epoch for certain. */
+/** The unit that numbers between these bounds count, or null when they are certainly no epoch. */
 export function epochOf(bounds: { readonly min: number; readonly max: number }): "unix" | "unix_ms" | null {
   if (bounds.min >= SECONDS_FROM && bounds.max < MILLISECONDS_FROM) return "unix";
   if (bounds.min >= MILLISECONDS_FROM && bounds.max < MILLISECONDS_TO) return "unix_ms";
   return null;
 }
 
-/** How moments seem to be spelled, where the configuration says that they are moments. */
+/** The likely spelling of moments, where the configuration says that the values are moments. */
 export function sourceOf(sample: readonly SqliteValue[]): MomentSource {
   const numbers = sample.flatMap((v) => (typeof v === "number" || typeof v === "bigint" ? [Number(v)] : []));
   if (numbers.length <= sample.length / 2) return "text";

@@ -1,6 +1,7 @@
-// Proposes stronger types than the defaults where every value bears them out: TEXT that always holds UUIDs,
-// moments, JSON or 0 and 1; INTEGER that is a flag or an epoch; DECIMAL(p,s) that fits its precision. A sample
-// picks the candidate, the whole column proves it. Columns of a foreign key change together or not at all.
+// Proposes stronger types than the defaults where every value fits them. Examples: TEXT that always holds
+// UUIDs, moments, JSON or 0 and 1; INTEGER that is a flag or an epoch; DECIMAL(p,s) that fits its precision.
+// A sample picks the candidate; the whole column proves it. Columns of a foreign key change together or not
+// at all.
 import type Database from "better-sqlite3";
 import type { MomentSource } from "../codec/registry.js";
 import { codecFor } from "../codec/registry.js";
@@ -19,7 +20,7 @@ export interface Suggestion {
   readonly why: string;
 }
 
-/** Suggestions by table. Configured columns are left alone: the operator has spoken. */
+/** Suggestions by table. Columns that the configuration names are left alone. */
 export function suggestionsFor(
   db: Database.Database,
   decisions: readonly TableDecision[],
@@ -31,7 +32,7 @@ export function suggestionsFor(
     all.set(decision.mapping.table.name, found);
   }
   while (dropUnlike(all, decisions)) {
-    // Dropping one side of a foreign key may leave another key's sides unlike.
+    // Removing one side of a foreign key may leave the sides of another key with different types.
   }
   return all;
 }
@@ -39,7 +40,7 @@ export function suggestionsFor(
 interface Candidate {
   readonly type: string;
   readonly from?: MomentSource;
-  /** What every value is, in the plural. */
+  /** The kind of every value, in the plural. */
   readonly kind: string;
 }
 
@@ -89,7 +90,7 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 function textCandidate(sample: readonly string[]): Candidate | null {
   if (sample.every((text) => UUID.test(text))) return { type: "uuid", kind: "UUIDs" };
   const pair = booleanPair(sample);
-  // One word alone may be anything; both sides of a pair are a flag.
+  // A single word may mean anything; both words of a pair are a flag.
   if (pair && new Set(sample).size === 2) return { type: "boolean", kind: `one of ${pair}` };
   const spelling = spellingFor("timestamptz", sample);
   if (spelling !== undefined) {
@@ -127,7 +128,7 @@ function oneClass(column: Column, evidence: Evidence): Candidate | null {
   return blob === total ? { type: "bytea", kind: "blobs" } : null;
 }
 
-/** Removes suggestions that would leave a foreign key's sides unlike; true when it removed some. */
+/** Removes suggestions that would give a foreign key's sides different types; true when it removed some. */
 function dropUnlike(all: Map<string, Suggestion[]>, decisions: readonly TableDecision[]): boolean {
   let dropped = false;
   const typeOf = (table: string, column: string): string | undefined => {

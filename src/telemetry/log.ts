@@ -1,6 +1,5 @@
-// The log: pino, always to stderr, because stdout belongs to answers. JSON lines for machines, short lines for
-// a person at a terminal. It owns how a line looks and that no secret is in it; what is worth saying, and at
-// which level, is the caller's.
+// The log: pino, always to stderr, because stdout is for answers. JSON lines for machines, short lines for a
+// terminal. It owns the format of a line and keeps secrets out; callers choose the content and the level.
 import { writeSync } from "node:fs";
 import { type Logger, pino } from "pino";
 import { SwitchbackError } from "../errors.js";
@@ -9,7 +8,10 @@ import { mask } from "./redact.js";
 export const LEVELS = ["trace", "debug", "info", "warn", "error", "silent"] as const;
 export type Level = (typeof LEVELS)[number];
 
-/** Where lines end up. A progress display puts its own `write` here while it draws, so that both stay whole. */
+/**
+ * The destination of lines. A progress display replaces `write` while it draws, so that neither overwrites
+ * the other.
+ */
 export interface Screen {
   write(text: string): void;
 }
@@ -20,7 +22,7 @@ export function stderrScreen(): Screen {
 
 export interface LogOptions {
   readonly level: Level;
-  /** True when a person reads: stderr is a terminal. */
+  /** True when stderr is a terminal. */
   readonly terminal: boolean;
   readonly screen: Screen;
 }
@@ -51,7 +53,10 @@ export function silentLog(): Logger {
   return pino({ level: "silent" });
 }
 
-/** What a log line says of an error: our own by code, others by name, a stack only when asked for. */
+/**
+ * The fields that a log line has for an error: the code of our own errors, the name of others, a stack only
+ * on request.
+ */
 function describe(error: unknown, stacks: boolean): unknown {
   if (!(error instanceof Error)) return error;
   const stack = stacks && error.stack ? { stack: error.stack } : {};
@@ -91,7 +96,7 @@ function field(key: string, value: unknown): string[] {
   return [`${key}=${typeof value === "string" ? value : JSON.stringify(value)}`];
 }
 
-// A pipe may be full for a moment (EAGAIN) or gone (EPIPE); neither may take the sidecar down.
+// A pipe may be full (EAGAIN) or closed (EPIPE); neither may stop the sidecar.
 function writeAll(descriptor: number, text: string): void {
   let rest = Buffer.from(text);
   for (let tries = 0; rest.length > 0 && tries < 1_000; tries += 1) {

@@ -1,6 +1,6 @@
-// Every metric, in one table: name, type, labels, help. Setters are typed by that table, so that a name or a
-// label that does not exist is a compile error. It owns the registry (its own, never prom-client's global one)
-// and knows nothing of what the numbers mean to anybody.
+// Every metric, in one table: name, type, labels, help. The table types the setters, so that a wrong name or
+// label is a compile error. It owns the registry (its own, never prom-client's global one) and does not
+// interpret the numbers.
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { PHASES, type PhaseName, WRITES, type Writes } from "../status.js";
 
@@ -105,12 +105,12 @@ interface Definition {
   readonly help: string;
 }
 
-/** Half a millisecond, a quiet apply, to a minute, a huge transaction. */
+/** From half a millisecond (a small batch) to a minute (a huge transaction). */
 const APPLY_BUCKETS_SECONDS = [
   0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
 ];
 
-/** Values that a label can take; the others are free text. */
+/** The values of a label; other labels are free text. */
 interface LabelValues {
   readonly phase: PhaseName;
   readonly writes: Writes;
@@ -131,7 +131,7 @@ export type GaugeName = Exclude<OfType<"gauge">, "switchback_phase" | "switchbac
 export type CounterName = OfType<"counter">;
 export type HistogramName = OfType<"histogram">;
 
-/** The labels of one metric but for `source`, each with its type. */
+/** A metric's labels except `source`, each with its type. */
 export type Labels<N extends MetricName> = {
   readonly [L in Exclude<(typeof METRICS)[N]["labels"][number], "source">]: L extends keyof LabelValues
     ? LabelValues[L]
@@ -162,8 +162,8 @@ export interface MetricsRegistry {
   close(): void;
 }
 
-// Gauges that prom-client names `…_total`, which is a counter's name; the same numbers stand in the metrics
-// of the same name without the ending, by type.
+// Gauges that prom-client names `…_total`, an ending that is reserved for counters. The same numbers are in
+// the metrics of the same name without the ending, by type.
 const MISNAMED = [
   "nodejs_active_handles_total",
   "nodejs_active_requests_total",
@@ -211,7 +211,7 @@ export function createMetrics(): MetricsRegistry {
     };
     metrics.phase("starting");
     metrics.route("sqlite", 0);
-    // A counter that appears only with its first event hides that event from rate().
+    // A counter that first appears with its first event hides that event from rate().
     for (const result of FLIP_OUTCOMES) metrics.add("switchback_flips_total", 0, { result });
     return metrics;
   };

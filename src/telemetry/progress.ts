@@ -1,6 +1,5 @@
-// Progress of a long copy, for whoever watches: bars on a terminal, a log line every few seconds elsewhere,
-// nothing when one JSON document is the answer. It owns only the drawing; the numbers are the caller's, given
-// as often as the caller likes.
+// Progress of a long copy: bars on a terminal, a log line every few seconds elsewhere, nothing when the
+// answer is one JSON document. It owns only the display; callers report the numbers, as often as they like.
 import cliProgress, { type MultiBar, type SingleBar } from "cli-progress";
 import type { Logger } from "pino";
 import type { Screen } from "./log.js";
@@ -10,7 +9,7 @@ export interface Progress {
   table(name: string, copied: number, estimated: number): void;
   /** A new stage of the work, in a few words: `building indexes`. */
   phase(text: string): void;
-  /** The work is over, well or not; safe to call twice. */
+  /** The work is over, successfully or not; safe to call twice. */
   done(): void;
 }
 
@@ -23,7 +22,7 @@ export interface ProgressOptions {
   readonly stream?: NodeJS.WritableStream;
 }
 
-/** The same for one of several sources, whose tables may have the names of another's. */
+/** The same for one of several sources, whose tables may have the same names as another's. */
 export function withPrefix(progress: Progress, prefix: string): Progress {
   return {
     table: (name, copied, estimated) => progress.table(`${prefix}${name}`, copied, estimated),
@@ -32,9 +31,9 @@ export function withPrefix(progress: Progress, prefix: string): Progress {
   };
 }
 
-/** Enough to see what moves without filling a small terminal; the rest take their turn. */
+/** Enough to show progress without filling a small terminal; the other tables follow in turn. */
 const BARS_MAX = 12;
-/** Between two log lines about copying. */
+/** Interval between two log lines about copying. */
 const LINE_MS = 5_000;
 
 export function createProgress(options: ProgressOptions): Progress {
@@ -44,7 +43,10 @@ export function createProgress(options: ProgressOptions): Progress {
     : new Lines(options.log);
 }
 
-/** Where a table's copy began to move in this run; the rows of an earlier run and the wait for a turn are not its pace. */
+/**
+ * Where a table's copy began in this run. The rows of an earlier run and the waiting time must not count for
+ * the rate.
+ */
 interface Seen {
   firstRows: number;
   firstMs: number;
@@ -53,7 +55,7 @@ interface Seen {
   estimated: number;
 }
 
-/** Rows a second and seconds left, or null while there is nothing to judge by. */
+/** Rows per second and seconds left, or null without data. */
 function pace(seen: Seen): { rate: number; leftSeconds: number } | null {
   const seconds = (performance.now() - seen.firstMs) / 1_000;
   const rate = (seen.copied - seen.firstRows) / seconds;
@@ -100,7 +102,7 @@ class Bars implements Progress {
     bar.setTotal(seen.estimated);
     bar.update(seen.copied, { pace: now ? `${now.rate} rows/s, ${now.leftSeconds} s left` : "" });
     if (seen.copied < seen.estimated) return;
-    // A finished table makes room for the next.
+    // A finished table leaves its bar to the next.
     multi.remove(bar);
     this.#bars.delete(name);
     this.screen.write(`${name}: ${seen.copied} rows\n`);
@@ -111,7 +113,7 @@ class Bars implements Progress {
   }
 
   done(): void {
-    // stop() alone would drop the lines that wait to be written above the bars.
+    // stop() alone would drop the lines that are waiting to be written above the bars.
     this.#multi?.update();
     this.#multi?.stop();
     this.#multi = null;
@@ -132,7 +134,7 @@ class Bars implements Progress {
       },
       cliProgress.Presets.rect,
     );
-    // From here on the log writes above the bars instead of through them.
+    // From here on the log writes above the bars.
     this.#direct = this.screen.write;
     this.screen.write = (text) => multi.log(text);
     this.#multi = multi;

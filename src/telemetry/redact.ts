@@ -1,6 +1,6 @@
-// Keeps secrets out of text. It owns the one rule for what a secret looks like inside a message, a log line or
-// a configuration value; config.ts and log.ts both use it. It must not know where the text comes from, and it
-// never decides that something is safe: what it cannot read as a URL under a secret's name, it hides whole.
+// Keeps secrets out of text. It owns the one rule that recognises a secret inside a message, a log line or a
+// configuration value. It does not know where the text comes from, and never decides that a text is safe. A
+// value under a secret's name that is no URL is hidden whole.
 
 const HIDDEN = "***";
 
@@ -24,10 +24,10 @@ export function mask(text: string): string {
     .replace(BEARER, `$1${HIDDEN}`);
 }
 
-/** A value that stands where a secret belongs: a URL keeps its readable parts, anything else is hidden whole. */
+/** A value in the place of a secret: a URL keeps its harmless parts, anything else is hidden whole. */
 export function maskSecret(value: string): string {
   const url = /^([a-z][a-z0-9+.-]*:\/\/)/i.exec(value);
-  // An application's own DATABASE_URL for SQLite is a path, and worth seeing.
+  // An application's own DATABASE_URL for SQLite is a path, which is useful to show.
   if (!url?.[1]) return /^(file|sqlite3?):/i.test(value) ? mask(value) : HIDDEN;
   const rest = value.slice(url[1].length);
   const at = rest.lastIndexOf("@");
@@ -38,7 +38,7 @@ export function maskSecret(value: string): string {
 
 const SECRET_NAME = /pass|pwd|secret|token|credential|auth|private|\bkey\b|url|uri|dsn/i;
 
-/** True for names whose values are likely secrets, also when misspelt a little. */
+/** True for names whose values are probably secrets, including misspellings. */
 export function isSecretName(name: string): boolean {
   return SECRET_NAME.test(name);
 }

@@ -1,13 +1,14 @@
-// SQLite's clock and chance, as they stand in a column's default: CURRENT_TIMESTAMP, datetime('now'),
-// strftime(...), unixepoch(), hex(randomblob(16)) … in PostgreSQL's words. SQLite's clock is UTC and prints text;
-// a default in PostgreSQL must give the same text, or for a column that became a timestamptz the same moment
-// with the same precision, because the way home writes it in the column's old spelling.
+// SQLite's clock and random functions, as they stand in a column's default, in PostgreSQL's SQL:
+// CURRENT_TIMESTAMP, datetime('now'), strftime(...), unixepoch(), hex(randomblob(16)) … SQLite's clock is UTC
+// and prints text. A default in PostgreSQL must give the same text. For a column that became a timestamptz it
+// must give the same moment with the same precision: reverse replication writes it in the column's old
+// spelling.
 
 import { literal } from "../schema/pg-names.js";
 import { type Node, Untranslatable } from "./parse.js";
 import { type TypedSql, value } from "./typed-sql.js";
 
-/** A reading of the clock: the moment as SQL of type timestamptz, and how SQLite shows it. */
+/** An expression that reads the clock: the moment as SQL of type timestamptz, and how SQLite shows it. */
 export interface Clock {
   readonly moment: string;
   readonly shows: { readonly format: string } | "epoch" | "julian day";
@@ -133,7 +134,7 @@ export function clockValue(clock: Clock): TypedSql {
   return value("text", `to_char(${utc}, ${literal(clock.shows.format)})`, { atom: true });
 }
 
-/** The reading for a column of a date or time type; null when the type is another one. */
+/** The same for a column of a date or time type; null for any other type. */
 export function clockMoment(clock: Clock, type: string): string | null {
   const utc = `(${clock.moment}) AT TIME ZONE 'UTC'`;
   const { precision } = clock;
@@ -141,7 +142,7 @@ export function clockMoment(clock: Clock, type: string): string | null {
   if (type === "time") return precision === "part" ? `date_trunc('second', ${utc})::time` : null;
   if (type !== "timestamptz" && type !== "timestamp") return null;
   if (precision === "part") throw new Untranslatable("it is only a part of a moment");
-  // Both carry UTC: the one by itself, the other by agreement.
+  // Both carry UTC: timestamptz by definition, timestamp by convention.
   const truncated = `date_trunc('${precision}', ${utc})`;
   if (type === "timestamp") return truncated;
   return precision === "day"
@@ -149,7 +150,7 @@ export function clockMoment(clock: Clock, type: string): string | null {
     : `date_trunc('${precision}', ${clock.moment})`;
 }
 
-/** gen_random_uuid's first twelve digits are random; its later ones carry the version. */
+/** The first twelve digits of gen_random_uuid() are random; a later one is the version. */
 const RANDOM_BYTES = 6;
 const RANDOM_DIGITS = "substr(replace(gen_random_uuid()::text, '-', ''), 1, 12)";
 const RANDOM_BYTES_MAX = 64;

@@ -1,6 +1,6 @@
-// The SQLite functions that have an exact counterpart in PostgreSQL, for text, numbers and NULL. Everything
-// that is not in this table is refused by name. Functions of the clock and of chance are in clock.ts: they may
-// stand in a default and nowhere else.
+// The SQLite functions that have an exact counterpart in PostgreSQL, for text, numbers and NULL. Every other
+// function is refused by name. Functions of time and randomness are in dates.ts: they may stand in a default
+// and nowhere else.
 
 import { describeKind, uncollated } from "./operators.js";
 import { Untranslatable } from "./parse.js";
@@ -104,7 +104,7 @@ function trim(name: string, args: readonly TypedSql[]): TypedSql {
   );
 }
 
-/** From the left only: a start of 0 or below, and a negative length, mean something else in PostgreSQL. */
+/** From the left only: in PostgreSQL a start of 0 or below, and a negative length, have another meaning. */
 function substring(args: readonly TypedSql[]): TypedSql {
   const [text, start, count] = args;
   if (args.length < 2 || args.length > 3) throw new Untranslatable("substr() has other arguments here");
@@ -123,7 +123,7 @@ function substring(args: readonly TypedSql[]): TypedSql {
   return call("text", "substr", [kind(needed(text), "text"), first, ...(count ? [count] : [])]);
 }
 
-/** SQLite's concat() takes NULL for the empty string; PostgreSQL's does too but is not immutable. */
+/** SQLite's concat() treats NULL as the empty string. PostgreSQL's does too, but is not immutable. */
 function concat(args: readonly TypedSql[]): TypedSql {
   const parts = args.map((v) =>
     v.constant === null ? `COALESCE(${asText(v).sql}, '')` : operand(asText(v)),
@@ -138,7 +138,10 @@ const STORAGE_CLASS: Partial<Record<Kind, string>> = {
   bytea: "blob",
 };
 
-/** The type of a column already says what its values are. A double may stand for an INTEGER, a date for anything. */
+/**
+ * The type of a column already gives the class of its values. A double may stand for an INTEGER, a date for
+ * any class.
+ */
 function typeOf(v: TypedSql): TypedSql {
   const name = STORAGE_CLASS[v.kind];
   if (!name) throw new Untranslatable(`typeof() looks at ${describeKind(v)}`);
@@ -150,7 +153,7 @@ interface Unified {
   readonly values: readonly TypedSql[];
 }
 
-/** NULL goes with everything, a condition with integers. */
+/** NULL fits every kind, a condition fits integers. */
 function sameKind(values: readonly TypedSql[]): Unified {
   const kinds = new Set(values.map((v) => v.kind).filter((k) => k !== "null"));
   if (kinds.size === 2 && kinds.has("boolean") && kinds.has("integer")) {
@@ -160,7 +163,7 @@ function sameKind(values: readonly TypedSql[]): Unified {
   if (kinds.size !== 1 || common === undefined || common === "other") {
     throw new Untranslatable("it chooses among values of several kinds");
   }
-  // Literals of fractions alone would make the result a numeric.
+  // Literals with a fraction alone would make the result a numeric.
   const typed = (v: TypedSql): TypedSql =>
     v.kind === "real" && v.constant !== null
       ? value("real", `${operand(v)}::double precision`, { atom: true })

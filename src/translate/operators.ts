@@ -1,9 +1,9 @@
-// What SQLite's operators mean in PostgreSQL, given the kinds of their operands. The rule is: the same result
-// for every value that the columns' types can hold, or a refusal that says why. It knows neither the grammar
-// (expression.ts) nor the columns (translate.ts).
+// SQLite's operators in PostgreSQL's SQL, given the kinds of their operands. The rule is: the same result for
+// every value that the columns' types can hold, or a refusal that says why. It knows neither the grammar
+// (parse.ts) nor the columns (translate.ts).
 //
-// One difference is accepted: where SQLite turns an integer that passes 64 bits into a REAL, PostgreSQL raises
-// an error. A generated column or a CHECK that gets there could not have been held by its bigint either.
+// One difference is accepted: where SQLite turns an integer beyond 64 bits into a REAL, PostgreSQL raises an
+// error. The bigint column of a generated column or a CHECK could not hold such a value either.
 import { Untranslatable } from "./parse.js";
 import {
   asNumber,
@@ -64,7 +64,7 @@ interface Pair {
   readonly right: string;
 }
 
-/** Both sides so that PostgreSQL compares them as SQLite does. */
+/** Casts both sides so that PostgreSQL compares them as SQLite does. */
 function comparable(l: TypedSql, r: TypedSql, equality: boolean): Pair {
   const [left, right] = sameNumbers(l, r);
   if (left.kind === "text" && right.kind === "text") return comparableText(left, right, equality);
@@ -97,7 +97,7 @@ function asBooleanLiteral(v: TypedSql): TypedSql | null {
   return value("boolean", truth, { atom: true, constant: truth });
 }
 
-/** A bigint beside a double would be rounded, and so would a numeric; beside a literal nothing is. */
+/** A bigint beside a double would be rounded, and so would a numeric; beside a literal neither is. */
 function numbersCompareExactly(left: TypedSql, right: TypedSql): boolean {
   if (left.kind !== "real" && right.kind !== "real") return true;
   const constant = left.constant ?? right.constant;
@@ -107,7 +107,7 @@ function numbersCompareExactly(left: TypedSql, right: TypedSql): boolean {
 }
 
 function comparableText(left: TypedSql, right: TypedSql, equality: boolean): Pair {
-  // Which PostgreSQL cannot fold in a generated column, where it has no collation yet.
+  // PostgreSQL cannot fold it in a generated column, where it has no collation yet.
   if (left.constant !== null && right.constant !== null) throw new Untranslatable("it compares two literals");
   const collation = collationOf(left, right);
   const shape = (v: TypedSql): string => {
@@ -123,7 +123,7 @@ function comparableText(left: TypedSql, right: TypedSql, equality: boolean): Pai
   return { left: shape(left) + order, right: shape(right) };
 }
 
-/** COLLATE wins over a column, the left side over the right. */
+/** COLLATE has precedence over a column, the left side over the right. */
 function collationOf(left: TypedSql, right: TypedSql): string {
   const explicit = [left, right].find((v) => v.collation?.explicit);
   return (explicit ?? [left, right].find((v) => v.collation))?.collation?.name ?? "BINARY";
@@ -142,13 +142,13 @@ export function arithmetic(operator: string, l: TypedSql, r: TypedSql): TypedSql
   }
   const kind = left.kind === "integer" && right.kind === "integer" ? "integer" : "real";
   if (operator === "%" && kind === "real") throw new Untranslatable("SQLite's % cuts off fractions first");
-  // Two bare literals would be computed in 32 bits.
+  // PostgreSQL would compute two bare literals in 32 bits.
   const first = left.constant !== null && right.constant !== null ? widened(left) : factor(left);
   const second = operator === "/" || operator === "%" ? divisor(right) : factor(right);
   return value(kind, `${first} ${operator} ${second}`);
 }
 
-/** A fraction's literal is a numeric in PostgreSQL, and would make the whole computation decimal. */
+/** A literal with a fraction is a numeric in PostgreSQL, and would make the whole computation decimal. */
 function factor(v: TypedSql): string {
   return v.kind === "real" && v.constant !== null ? `${operand(v)}::double precision` : operand(v);
 }
@@ -187,7 +187,7 @@ function flipped(digits: string): string {
   return digits.startsWith("-") ? digits.slice(1) : `-${digits}`;
 }
 
-/** Refuses a COLLATE where it would travel on through an operator by rules of SQLite's own. */
+/** Refuses a COLLATE that SQLite would propagate through an operator by its own rules. */
 export function uncollated(v: TypedSql): TypedSql {
   if (v.collation?.explicit) throw new Untranslatable("it has COLLATE inside a larger expression");
   return { ...v, collation: null };
@@ -205,7 +205,7 @@ const WORDS: Readonly<Record<Kind, string>> = {
   other: "a column whose type in PostgreSQL is another one",
 };
 
-/** The value's kind in words for a reason. */
+/** The value's kind, for a reason. */
 export function describeKind(v: TypedSql): string {
   return WORDS[v.kind];
 }

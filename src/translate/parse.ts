@@ -1,6 +1,6 @@
-// Parses the SQL expressions that an application wrote in its SQLite schema into a tree, with SQLite's own
-// precedence (which differs from PostgreSQL's: `=` and IS bind alike, `||` binds tighter than `*`). It knows
-// SQLite's grammar only; what a node means in PostgreSQL is typing.ts's and translate.ts's business.
+// Parses the SQL expressions of a SQLite schema into a tree, with SQLite's own precedence. It differs from
+// PostgreSQL's: `=` and IS bind equally, `||` binds tighter than `*`. It knows SQLite's grammar only;
+// typed-sql.ts and translate.ts give a node its meaning in PostgreSQL.
 import { isOperator, isWord, type Token, tokens } from "../schema/sqlite-tokens.js";
 
 export type Node =
@@ -47,7 +47,7 @@ export type Node =
       readonly otherwise: Node | null;
     };
 
-/** Why an expression has no exact counterpart, in words for the operator. */
+/** Why an expression has no exact counterpart, as the operator reads it. */
 export class Untranslatable extends Error {}
 
 const LEVELS: Readonly<Record<string, number>> = {
@@ -78,10 +78,12 @@ const LEVELS: Readonly<Record<string, number>> = {
 const NOT_LEVEL = 3;
 const EQUALITY_LEVEL = 4;
 const UNARY_LEVEL = 12;
-/** Deeper than any DDL written by hand; keeps a hostile file from overflowing the stack. */
+/** Deeper than any DDL written by hand; protects the stack against a hostile file. */
 const DEPTH_MAX = 200;
 
-/** The tree of `sql`, which is one whole expression. Throws Untranslatable for what it does not know. */
+/**
+ * The tree of `sql`, which is one whole expression. Throws Untranslatable for anything that it does not know.
+ */
 export function parseExpression(sql: string): Node {
   const parser = new Parser(tokens(sql));
   const node = parser.expression(0);
@@ -179,7 +181,7 @@ class Parser {
     return { kind: "cast", operand, type: words.join(" ") };
   }
 
-  /** What follows `left` and binds tighter than `above`; null when nothing does. */
+  /** The operator that follows `left` and binds tighter than `above`; null when there is none. */
   #infix(left: Node, above: number): Node | null {
     const token = this.#peek();
     if (!token || (token.kind !== "operator" && token.kind !== "word")) return null;
@@ -198,7 +200,7 @@ class Parser {
 
   #is(left: Node): Node {
     const not = this.#accept("NOT");
-    // IS [NOT] DISTINCT FROM says the opposite of IS [NOT].
+    // IS [NOT] DISTINCT FROM is the opposite of IS [NOT].
     const distinct = isWord(this.#peek(), "DISTINCT") && isWord(this.list[this.#at + 1], "FROM");
     if (distinct) this.#at += 2;
     return {
@@ -209,7 +211,7 @@ class Parser {
     };
   }
 
-  /** The comparisons made of words; null when `left` is not followed by one. */
+  /** The comparisons that are words; null when `left` is not followed by one. */
   #comparison(left: Node): Node | null {
     const start = this.#at;
     const not = this.#accept("NOT");
@@ -274,7 +276,7 @@ class Parser {
 
 const INTEGER_MAX = 2n ** 63n - 1n;
 
-/** SQLite reads an integer beyond 64 bits as a REAL, and hexadecimal as 64 bits with a sign. */
+/** SQLite reads an integer beyond 64 bits as a REAL, and a hexadecimal one as a signed 64-bit integer. */
 function numberLiteral(text: string): Node {
   const digits = text.replaceAll("_", "");
   if (/^0x/i.test(digits))

@@ -52,7 +52,7 @@ function one(text: string): string {
   return String.fromCodePoint(text.codePointAt(0) ?? 0);
 }
 
-/** Only ranges that rise, and a hyphen only between two ends: the rest is where the two dialects part. */
+/** Only ascending ranges, and a hyphen only between two ends: the two dialects differ on the rest. */
 function setBody(body: string): string {
   const plain = body.replace(/(\w)-(\w)/g, (range, from: string, to: string) => (from <= to ? "" : range));
   if (plain.includes("-") || /[.:=]/.test(body.charAt(0))) {

@@ -1,7 +1,7 @@
-// Translates the expressions of a SQLite schema (CHECKs, partial-index predicates, index terms, generated
-// columns) into PostgreSQL's SQL, given the types that the columns have there. It is conservative: either the
-// result is the same for every value that the columns can hold, or there is a reason why not. Defaults are in
-// defaults.ts. Nothing here talks to a database.
+// Translates the expressions of a SQLite schema into PostgreSQL's SQL, given the types of the columns there:
+// CHECKs, partial-index predicates, index terms, generated columns. It is conservative: either the result is
+// the same for every value that the columns can hold, or it gives a reason why not. Defaults are in
+// src/postgres/ddl/defaults.ts. It opens no database.
 import type { Column, Table } from "../schema/model.js";
 import { quote } from "../schema/model.js";
 import { literal } from "../schema/pg-names.js";
@@ -32,7 +32,7 @@ import {
   value,
 } from "./typed-sql.js";
 
-/** What a SQLite column is in the target: its name there and the type as in the DDL. */
+/** A SQLite column in the target: its name there, and its type as in the DDL. */
 export interface ColumnTarget {
   readonly target: string;
   readonly type: string;
@@ -43,15 +43,15 @@ export type ColumnTargets = ReadonlyMap<string, ColumnTarget>;
 
 export type Translation = { readonly sql: string } | { readonly why: string };
 
-/** Where names and functions of an expression are looked up. */
+/** The scope in which an expression's names and functions are resolved. */
 export interface NameLookup {
   /** The column of that name, or null. */
   column(name: string, table: string | null): TypedSql | null;
-  /** A function or name that means something only here, or null. */
+  /** A function or name that has a meaning only here, or null. */
   special(node: Node, translate: (node: Node) => TypedSql): TypedSql | null;
 }
 
-/** A CHECK's or a partial index's condition. */
+/** The condition of a CHECK or of a partial index. */
 export function translateCondition(table: Table, expression: string, targets: ColumnTargets): Translation {
   return attemptTranslation(
     () => asCondition(translateNode(parseExpression(expression), columnsOf(table, targets))).sql,
@@ -60,7 +60,10 @@ export function translateCondition(table: Table, expression: string, targets: Co
 
 const COLUMN_ALONE = /^"(?:[^"]|"")*"$/;
 
-/** An index term, a column's quoted name or an expression, under the term's collation, as CREATE INDEX wants it. */
+/**
+ * An index term, a column's quoted name or an expression, under the term's collation, as CREATE INDEX takes
+ * it.
+ */
 export function translateTerm(
   table: Table,
   expression: string,
@@ -83,8 +86,8 @@ export interface GeneratedColumn {
 }
 
 /**
- * How PostgreSQL can compute a generated column by itself, with the type that follows from the declared type
- * and the expression; or why it cannot.
+ * How PostgreSQL can compute a generated column, with the type that follows from the declared type and the
+ * expression; or the reason why it cannot.
  */
 export function generatedColumn(
   table: Table,
@@ -108,9 +111,9 @@ export function generatedColumn(
 }
 
 /**
- * The expression with which PostgreSQL computes the column, or null when the column must carry SQLite's value.
- * `targets` must not hold the column itself unless its type is decided already: another type than the one that
- * PostgreSQL's own computation would have also means null.
+ * The expression with which PostgreSQL computes the column, or null when the column must carry SQLite's
+ * value. `targets` must not hold the column itself unless its type is decided already. Null also when that
+ * type is not the one that PostgreSQL's own computation would give.
  */
 export function translateGenerated(table: Table, column: Column, targets: ColumnTargets): string | null {
   const generated = generatedColumn(table, column, targets);
@@ -119,7 +122,7 @@ export function translateGenerated(table: Table, column: Column, targets: Column
   return generated.sql;
 }
 
-/** PostgreSQL computes all generated columns at once: one cannot look at another. */
+/** A generated column of PostgreSQL cannot refer to another one. */
 function notGenerated(table: Table, name: string, found: TypedSql | null): TypedSql | null {
   const column = table.columns.find((c) => c.name.toLowerCase() === name.toLowerCase());
   if (found && column && column.generated !== "no")
@@ -136,7 +139,7 @@ function generatedType(column: Column, computed: TypedSql): string {
     return /^(num|dec)/i.test(column.declaredType) ? "numeric" : "bigint";
   }
   if (kind === "integer") return "bigint";
-  // Numeric affinity would turn text and round fractions into other values; without one they stay.
+  // Numeric affinity would change text and round fractions; without affinity they stay.
   if (column.affinity === "BLOB" && column.declaredType === "" && kind === "text") return "text";
   if (column.affinity === "BLOB" && kind === "bytea") return "bytea";
   throw new Untranslatable("SQLite may store its value as one of several kinds");
@@ -226,7 +229,10 @@ function literalValue(of: "integer" | "real" | "text" | "blob" | "null", written
   return value("null", "NULL", { atom: true, constant: "NULL" });
 }
 
-/** A name in double quotes that is no column is a string to SQLite, and TRUE and FALSE are words like any other. */
+/**
+ * In SQLite a name in double quotes that is no column is a string, and TRUE and FALSE are ordinary
+ * identifiers.
+ */
 function nameValue(node: Node & { kind: "name" }, lookup: NameLookup): TypedSql {
   const column = lookup.column(node.name, node.table);
   if (column) return column;
@@ -258,7 +264,7 @@ function is(node: Node & { kind: "binary" }, go: (node: Node) => TypedSql): Type
   const left = go(node.left);
   const right = go(node.right);
   if (right.kind === "null") return unary(node.operator === "IS" ? "IS NULL" : "NOT NULL", left);
-  // IS TRUE asks for the truth of the left side, where `= TRUE` compares with 1.
+  // IS TRUE tests the truth of the left side; `= TRUE` compares with 1.
   if (right.kind === "boolean" && right.constant !== null) {
     return value("boolean", `${operand(asCondition(left))} ${node.operator} ${right.constant.toUpperCase()}`);
   }
@@ -279,7 +285,7 @@ function isChain(node: Node & { kind: "binary" }): boolean {
   return node.operator === "AND" || node.operator === "OR";
 }
 
-/** a AND b AND c in one line, as people write it. */
+/** a AND b AND c in one line, for readability. */
 function chain(node: Node & { kind: "binary" }, go: (node: Node) => TypedSql): TypedSql {
   const links = (side: Node): Node[] =>
     side.kind === "binary" && side.operator === node.operator
@@ -297,7 +303,7 @@ function pattern(node: Node & { kind: "like" }, go: (node: Node) => TypedSql): T
   throw new Untranslatable(`${node.operator} calls a function of the application's own`);
 }
 
-/** Only casts that cannot fail or round. A column keeps its collation under CAST. */
+/** Only casts that cannot fail or round. CAST keeps a column's collation. */
 function cast(v: TypedSql, type: string): TypedSql {
   const number = asNumber(v);
   const upper = type.toUpperCase();

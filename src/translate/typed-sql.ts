@@ -1,11 +1,13 @@
-// A translated piece of an expression: PostgreSQL's text together with what the translator must know of it to
-// go on, its kind and its collation. Also the conversions between kinds that mean the same in both engines;
-// a conversion that does not exist here does not exist. It knows no grammar and no tables.
+// A translated part of an expression: PostgreSQL's text, and the kind and collation that the translator needs
+// to continue. Also the conversions between kinds that mean the same in both engines. There are no other
+// conversions. It knows no grammar and no tables.
 
 import { literal } from "../schema/pg-names.js";
 import { Untranslatable } from "./parse.js";
 
-/** What SQLite's value is in PostgreSQL; `other` compares with nothing and can only be tested for NULL. */
+/**
+ * The kind of SQLite's value in PostgreSQL; `other` compares with nothing and can only be tested for NULL.
+ */
 export type Kind = "integer" | "real" | "numeric" | "text" | "boolean" | "bytea" | "date" | "null" | "other";
 
 export interface TypedSql {
@@ -58,7 +60,7 @@ export function operand(v: TypedSql): string {
   return v.atom ? v.sql : `(${v.sql})`;
 }
 
-/** As a condition: SQLite takes any number but 0 for true. */
+/** As a condition: to SQLite any number but 0 is true. */
 export function asCondition(v: TypedSql): TypedSql {
   if (v.kind === "boolean") return v;
   if (v.kind === "null") return value("boolean", "NULL::boolean", { atom: true });

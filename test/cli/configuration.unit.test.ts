@@ -177,7 +177,7 @@ flags: 1
       'sources[0].include: expected a list, received "*"',
       "sources[0].tables.t.columns.c.type: expected a text, received 3",
       'sources[0].tables.t.columns.c.from: expected text or unix or unix_ms or julian, received "unixx"',
-      'sources[1].schema: the same as sources[0].schema; give each source a schema of its own, received "public"',
+      'sources[1].schema: the same as sources[0].schema; give each source its own schema, received "public"',
       `postgres.url: the environment variable ABSENT is not set, received "${variable("ABSENT")}"`,
       "postgres.prot: unknown key (did you mean port?), received 1",
       'http.listen: expected an address such as 127.0.0.1:9464, or off, received "here:there"',

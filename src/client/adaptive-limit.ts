@@ -1,11 +1,14 @@
-// How many transactions may be at work in PostgreSQL at the same time: as many as get along. Serializable ones on
-// small tables conflict whatever they touch, because PostgreSQL reads such tables whole; one after another, as in
-// SQLite, is then the fastest that there is. Each conflict halves the number, each commit lets it grow a little. It
-// knows nothing of what is done, and of no other process.
+// An adaptive limit on the number of concurrent transactions in PostgreSQL. Serializable transactions on
+// small tables always conflict, because PostgreSQL reads such tables whole. Running them one after another,
+// as in SQLite, is then fastest. Each conflict halves the limit, each commit raises it a little. It knows
+// nothing of the transactions' work and of other processes.
 
-/** A transaction may be what an open one waits for: after this long it comes in whatever the number. */
+/**
+ * An open transaction may be waiting for a queued one: after this long a transaction starts in spite of the
+ * limit.
+ */
 const OUTSIDE_MS = 250;
-/** One conflict costs as much as some commits gain. */
+/** One conflict costs as much as several commits gain. */
 const GROWTH = 1 / 16;
 
 export class AdaptiveLimit {
@@ -17,7 +20,7 @@ export class AdaptiveLimit {
     this.limit = most;
   }
 
-  /** Resolves once there is room; who has met a conflict comes first. `leave` must follow. */
+  /** Resolves once there is room; retries go to the head of the queue. `leave` must follow. */
   enter(again: boolean): Promise<void> {
     if (this.present < Math.floor(this.limit)) {
       this.present += 1;

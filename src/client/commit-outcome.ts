@@ -1,15 +1,16 @@
-// Whether a transaction was committed whose COMMIT got no answer: PostgreSQL is asked by the transaction's number,
-// on a new connection. It owns the one case in which the number proves nothing: a server that crashed may give
-// numbers of transactions that it forgot to others. It knows no pool and no route.
+// Finds out whether a transaction was committed whose COMMIT got no answer. It asks PostgreSQL for the status
+// of the transaction's number, on a new connection. It handles the one case in which the number proves
+// nothing: a server that crashed may reuse numbers of transactions that it lost. It knows no pool and no
+// route.
 import type pg from "pg";
 import { isLost, reportedSqlState } from "./errors.js";
 import { sleep } from "./store.js";
 
-/** One life of a server: its start, and the processes that live as long as its shared memory does. */
+/** One run of a server: its start time, and the processes that live as long as its shared memory. */
 export interface Era {
   readonly started: string;
   readonly processes: readonly number[];
-  /** The session that was asked; behind a pooler another than the client was told of. */
+  /** The session that answers; behind a pooler it is not the one that the client knows. */
   readonly backend: number;
 }
 
@@ -19,7 +20,7 @@ export interface DoubtfulCommit {
 }
 
 const POLL_MS = 20;
-/** A session whose client is gone may sleep until TCP notices; after this long it is ended. */
+/** The session of a vanished client may sleep until TCP notices; after this long it is terminated. */
 const END_AFTER_MS = 1_000;
 
 export async function eraOf(client: pg.ClientBase): Promise<Era> {
@@ -75,12 +76,12 @@ async function askOnce(
       [id],
     );
     const status = rows[0]?.status;
-    // After a crash "committed" may be said of another transaction; "aborted" is true of ours in any case.
+    // After a crash "committed" may describe another transaction; "aborted" is true of this one in any case.
     if (status === "committed") return same(era, now) ? "committed" : "unknown";
     if (status === "in progress" && !same(era, now)) return "aborted";
     return status === "aborted" || status === "in progress" ? status : "unknown";
   } catch (error) {
-    // "transaction ID is in the future": the server crashed and never heard of it.
+    // "transaction ID is in the future": the server crashed and lost the transaction.
     if (reportedSqlState(error) === "22023") return "aborted";
     if (isLost(error)) return "in progress";
     return "unknown";

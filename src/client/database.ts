@@ -1,6 +1,6 @@
-// The handle: every call goes to the store that the route names, waits where that store refuses because the writes
-// have moved, and runs again as a whole. It owns the repeating and what may be repeated; routes, SQL and values are
-// its neighbours' business.
+// The database handle. Every call goes to the store that the route names, waits where that store refuses
+// because the writes have moved, and runs again as a whole. It owns the retries and decides what may be
+// retried. Routes, SQL and values belong to the neighbouring files.
 import { AsyncLocalStorage } from "node:async_hooks";
 import { AdaptiveLimit } from "./adaptive-limit.js";
 import {
@@ -35,20 +35,20 @@ export interface Prepared {
   execute(params?: readonly Value[]): Promise<Executed>;
 }
 
-/** The process's other work waits at most this long for a row of calls to SQLite. */
+/** A series of calls to SQLite blocks the process's other work for at most this long. */
 const BREATH_MS = 5;
 const CONFLICT_PAUSE_MS = 64;
 const LOST_PAUSE_MS = 250;
-/** How soon a store whose fence was met is tried again while the route still names it. */
+/** How soon a store is tried again after its fence refused, while the route still names it. */
 const FENCE_PATIENCE_MS = { first: 10, most: 250 };
 
-/** A file that is gone, say, has no record: PostgreSQL has the writes. One that is only locked has. */
+/** A missing file, for example, has no record: PostgreSQL has the writes. A locked file does have one. */
 function unlessLocked(error: unknown): null {
   if (judgeError(error) === "conflict") throw error;
   return null;
 }
 
-/** Also of a look at SQLite's record while PostgreSQL has the call. */
+/** Also the limit for reading SQLite's record while PostgreSQL has the call. */
 const ofSqlite = (error: unknown): boolean => codeOf(error)?.startsWith("SQLITE_") ?? false;
 
 export class Handle {
@@ -56,7 +56,7 @@ export class Handle {
   private readonly stores: { readonly sqlite: SqliteStore; readonly postgres: PostgresStore | null };
   private readonly route: RouteFollower;
   private readonly limit: AdaptiveLimit;
-  /** Says inside of `transaction` which one is open. */
+  /** Holds the open transaction for calls inside of `transaction`. */
   private readonly inside = new AsyncLocalStorage<OpenTransaction>();
   private closing: Promise<void> | null = null;
   private breathedAt = 0;
@@ -87,7 +87,7 @@ export class Handle {
       try {
         return sqlite.claimNow();
       } catch {
-        // The file may be gone once the writes are in PostgreSQL; a call that needs it says so itself.
+        // The file may be gone once the writes are in PostgreSQL; a call that needs it reports that itself.
         return null;
       }
     };
@@ -103,12 +103,12 @@ export class Handle {
     this.route = new RouteFollower(settings.route, asked, this.metrics, settings.waitMs);
   }
 
-  /** Reads the route and reaches the store that it names. @throws ConnectionError */
+  /** Reads the route and connects to the store that it names. @throws ConnectionError */
   async initialize(): Promise<void> {
     await this.query("SELECT 1 AS one");
   }
 
-  /** The rows of a statement. One that writes (INSERT … RETURNING) runs as a transaction of its own. */
+  /** The rows of a statement. One that writes (INSERT … RETURNING) runs as its own transaction. */
   async query<T extends object = Row>(sql: string, params: readonly Value[] = []): Promise<T[]> {
     this.admit(sql);
     const reads = translated(sql, "postgres").reads;
@@ -129,7 +129,7 @@ export class Handle {
     return (await this.query<T>(sql, params))[0] ?? null;
   }
 
-  /** Runs one statement as a transaction of its own, again as often as need be, and never twice with effect. */
+  /** Runs one statement as its own transaction. Retries it as needed; it takes effect at most once. */
   async execute(sql: string, params: readonly Value[] = []): Promise<Executed> {
     this.admit(sql);
     return this.follow("write", sql, async (store) => {
@@ -139,15 +139,17 @@ export class Handle {
   }
 
   /**
-   * Runs `work` in one transaction and commits it; what `work` throws rolls back and comes out as it is. `work` may
-   * run several times, so nothing but `tx` may be changed by it. Inside it, only `tx` may be used, not this handle.
+   * Runs `work` in one transaction and commits it. An error of `work` rolls back and is passed on unchanged.
+   * `work` may run several times, so it must change nothing but `tx`. Inside it, only `tx` may be used, not
+   * this handle.
    */
   async transaction<T>(work: (tx: Transaction) => Promise<T> | T): Promise<T> {
     this.admit(null);
     return this.follow("write", null, async (store) => {
       const open = new OpenTransaction(store.name, await store.begin(false));
       const value = await open.run(() => this.inside.run(open, () => work(open)));
-      // One that wrote has met the fence if there was one, and SQLite was asked at the beginning, under its lock.
+      // A transaction that wrote has passed the fence. SQLite's record was read at the beginning, under its
+      // lock.
       const sure = open.wrote || store.name === "sqlite";
       if (!sure && !(await open.guarded(() => this.route.stillHolds(store.name)))) {
         await open.rollback();
@@ -169,7 +171,7 @@ export class Handle {
     };
   }
 
-  /** Never throws. `ok` is about the store that takes the calls now. */
+  /** Never throws. `ok` refers to the store that takes the calls now. */
   async healthCheck(): Promise<Health> {
     return checked(this.route, this.stores, this.closing !== null);
   }
@@ -180,8 +182,9 @@ export class Handle {
   }
 
   /**
-   * Waits for open transactions, at most `waitMs`; what is open then is rolled back. Calls that wait for the route or
-   * for a connection, and later ones, fail with code CLOSED. @throws TransactionError inside of a transaction
+   * Waits for open transactions, at most `waitMs`; those still open are then rolled back. Calls that wait for
+   * the route or for a connection, and later ones, fail with code CLOSED. @throws TransactionError inside of
+   * a transaction
    */
   async close(): Promise<void> {
     this.outside();
@@ -223,7 +226,7 @@ export class Handle {
     let patienceMs = this.settings.waitMs;
     let conflicts = 0;
     let fences = 0;
-    /** Adds what `work` takes to what this call has waited. */
+    /** Adds the time that `work` takes to the waiting time of this call. */
     const patiently = async <R>(work: () => Promise<R>): Promise<R> => {
       const began = performance.now();
       try {
@@ -256,7 +259,7 @@ export class Handle {
         if (verdict === "final") throw this.seen(name, error, sql);
         if (this.closing) throw closed();
         countRetry(this.metrics, name, verdict);
-        // SQLite has no conflicts but locks, and that attempt was a wait for one.
+        // SQLite has locks but no conflicts, and that attempt was a wait for a lock.
         const locked = verdict === "conflict" && ofSqlite(error);
         if (locked || verdict === "lost") patienceMs -= performance.now() - began;
         if (verdict === "conflict" && !locked) conflicts += 1;
@@ -274,14 +277,14 @@ export class Handle {
     }
   }
 
-  /** SQLite answers without ever waiting: a loop of awaited calls would keep timers and sockets from running. */
+  /** SQLite answers synchronously: a loop of awaited calls would starve timers and sockets. */
   private async breathe(): Promise<void> {
     if (performance.now() - this.breathedAt < BREATH_MS) return;
     await new Promise((resolve) => setImmediate(resolve));
     this.breathedAt = performance.now();
   }
 
-  /** Random, so that two that collided do not meet again. */
+  /** Random, so that two transactions that collided do not collide again. */
   private conflictPauseMs(conflicts: number): number {
     return Math.random() * Math.min(CONFLICT_PAUSE_MS, 2 ** conflicts);
   }
@@ -295,7 +298,7 @@ export class Handle {
     );
   }
 
-  /** What the caller gets when trying again has come to its end. */
+  /** The error for the caller when no more retries are allowed. */
   private exhausted(
     store: StoreName,
     error: unknown,

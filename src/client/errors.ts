@@ -1,5 +1,6 @@
-// The errors that the application's library throws: which store, what it said, and for constraints which kind, so
-// that a caller needs to know neither engine. It owns the reading of both engines' codes; it runs nothing.
+// The errors that the application's library throws: which store, what it reported, and for constraints which
+// kind, so that callers need to know neither engine. It owns the reading of both engines' codes and runs
+// nothing.
 import { mask } from "../telemetry/redact.js";
 
 export type StoreName = "sqlite" | "postgres";
@@ -8,18 +9,20 @@ export type Constraint = "unique" | "foreign key" | "not null" | "check";
 export interface ErrorFacts {
   readonly store?: StoreName | undefined;
   readonly cause?: unknown;
-  /** What kind of trouble, where the store itself named none. */
+  /** The kind of failure, where the store named none. */
   readonly code?: string;
 }
 
-/** What all errors of this library have in common. Passwords never stand in `message`. */
+/** The common fields of all errors of this library. `message` never contains a password. */
 export class ClientError extends Error {
   override readonly name: string = "ClientError";
-  /** The store that was spoken to, where it matters. */
+  /** The store concerned, where it matters. */
   readonly store: StoreName | undefined;
   /** PostgreSQL's SQLSTATE, where PostgreSQL reported the error. */
   readonly sqlState: string | undefined;
-  /** SQLite's code (`SQLITE_CONSTRAINT_UNIQUE`), the SQLSTATE, the socket's code, or a word of this library. */
+  /**
+   * SQLite's code (`SQLITE_CONSTRAINT_UNIQUE`), the SQLSTATE, the socket's code, or a code of this library.
+   */
   readonly code: string | undefined;
 
   constructor(message: string, facts: ErrorFacts = {}) {
@@ -35,7 +38,7 @@ export class ConnectionError extends ClientError {
   override readonly name = "ConnectionError";
 }
 
-/** What every call gets once `close` was called. */
+/** The error of every call after `close`. */
 export function closed(): ConnectionError {
   return new ConnectionError("the handle is closed", { code: "CLOSED" });
 }
@@ -43,7 +46,7 @@ export function closed(): ConnectionError {
 /** A store refused one statement, or its text or values cannot be used. */
 export class QueryError extends ClientError {
   override readonly name = "QueryError";
-  /** Which kind of constraint was violated; undefined when it was none. */
+  /** Which kind of constraint was violated; undefined for other errors. */
   readonly constraint: Constraint | undefined;
 
   constructor(message: string, facts: ErrorFacts = {}) {
@@ -52,10 +55,12 @@ export class QueryError extends ClientError {
   }
 }
 
-/** A transaction, or a statement that writes, did not come to its end. */
+/** A transaction, or a statement that writes, did not complete. */
 export class TransactionError extends ClientError {
   override readonly name = "TransactionError";
-  /** `unknown`: it may have been committed, and PostgreSQL could not be asked. Everything else rolled back. */
+  /**
+   * `unknown`: it may have been committed, and PostgreSQL could not be asked. All others were rolled back.
+   */
   readonly outcome: "rolled back" | "unknown";
   /** A constraint that was checked only at the commit. */
   readonly constraint: Constraint | undefined;
@@ -67,7 +72,7 @@ export class TransactionError extends ClientError {
   }
 }
 
-/** SQLSTATE of what PostgreSQL reported. */
+/** SQLSTATE of PostgreSQL's report. */
 export function reportedSqlState(error: unknown): string | undefined {
   const code = codeOf(error);
   return code !== undefined && /^(?=.*\d)[0-9A-Z]{5}$/.test(code) ? code : undefined;
@@ -97,7 +102,7 @@ function constraintOf(error: unknown): Constraint | undefined {
   return CONSTRAINTS[codeOf(error) ?? ""];
 }
 
-/** An error's own words; of several causes the first one's. */
+/** An error's message; for several causes the first one's. */
 export function errorMessage(error: unknown): string {
   if (error instanceof AggregateError && error.errors.length > 0) return errorMessage(error.errors[0]);
   return error instanceof Error ? error.message || String(codeOf(error)) : String(error);
@@ -105,14 +110,14 @@ export function errorMessage(error: unknown): string {
 
 // ---- what the caller sees
 
-/** Carries an error of the caller's own function through the handle untouched. */
+/** Carries an error of the caller's own function through the handle unchanged. */
 export class CallersOwn extends Error {
   constructor(readonly error: unknown) {
     super("the caller's own error");
   }
 }
 
-/** The error that the caller sees for what a store threw; what is not a store's comes back as it is. */
+/** The caller's error for what a store threw; any other error is returned unchanged. */
 export function typed(store: StoreName, error: unknown, sql: string | null): unknown {
   if (error instanceof CallersOwn) return error.error;
   if (error instanceof ClientError || !(error instanceof Error)) return error;
@@ -134,7 +139,7 @@ function shortened(sql: string): string {
 
 // ---- what to do about an error
 
-/** The epoch is null where the refusal came from a store's own record rather than from its fence. */
+/** The epoch is null where the refusal came from a store's record, not from its fence. */
 export class FenceMet extends Error {
   constructor(
     readonly store: StoreName,
@@ -144,12 +149,12 @@ export class FenceMet extends Error {
   }
 }
 
-/** A transaction that is known not to have been committed, through no fault of its own. */
+/** A transaction that was certainly not committed, and whose own work is not the cause. */
 export class Lost extends Error {}
 
 /**
- * fence: the writes have moved · conflict: again in the same store · lost: the connection, before anything could be
- * committed · final: the caller's to see.
+ * fence: the writes have moved · conflict: again in the same store · lost: the connection, before anything
+ * could be committed · final: for the caller.
  */
 export type ErrorVerdict = "fence" | "conflict" | "lost" | "final";
 
@@ -158,7 +163,7 @@ const SOCKET = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOST|ENETUNREACH|EN
 const BROKEN =
   /connection (terminated|ended|timeout)|timeout e|not queryable|socket|client (was closed|has enc)/i;
 
-/** Judges what a store threw, also as the cause of an error of this library. */
+/** Classifies a store's error, also when it is the cause of an error of this library. */
 export function judgeError(error: unknown): ErrorVerdict {
   if (error instanceof FenceMet) return "fence";
   if (error instanceof Lost) return "lost";
@@ -183,11 +188,11 @@ export function fenceEpoch(error: unknown): number | null {
   return epoch === undefined ? null : Number(epoch);
 }
 
-/** True when the connection, not the statement, is at fault and a new one may do better. */
+/** True when the connection, not the statement, is at fault and a new one may succeed. */
 export function isLost(error: unknown): boolean {
   if (error instanceof AggregateError) return error.errors.some(isLost);
   const state = reportedSqlState(error);
-  // A pooler's refusal comes as a broken protocol, 08P01; this one will not go away.
+  // A pooler's refusal comes as 08P01, a protocol violation; this one is permanent.
   if (error instanceof Error && /statement pooling mode/i.test(error.message)) return false;
   // 53300: too many connections; 57P0x: the server stops, crashed or is starting.
   if (state !== undefined) return /^(08|57P0[1235]|53300)/.test(state);

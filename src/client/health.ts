@@ -12,13 +12,13 @@ export interface StoreHealth {
 }
 
 export interface Health {
-  /** The store that reads go to answers, and so does the one that writes go to. A pause is no illness. */
+  /** True when the store for reads and the store for writes both answer. A pause is healthy. */
   readonly ok: boolean;
   readonly route: KnownRoute | null;
   /** Why the route's file or address cannot be read, if so. */
   readonly routeProblem?: string;
   readonly sqlite: StoreHealth;
-  /** Null when nothing says where PostgreSQL is. */
+  /** Null when PostgreSQL's address is not configured. */
   readonly postgres: StoreHealth | null;
 }
 

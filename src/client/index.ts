@@ -1,5 +1,5 @@
-// The application's library, `sqlite-switchback/client`: one database handle that follows the route between SQLite
-// and PostgreSQL. This file is its surface and nothing else.
+// The application's library, `sqlite-switchback/client`: one database handle that follows the route between
+// SQLite and PostgreSQL. This file is only its public interface.
 import { Handle } from "./database.js";
 import { type ConnectOptions, resolveOptions } from "./options.js";
 
@@ -20,7 +20,7 @@ export type { Row, Value } from "./values.js";
 
 /**
  * A handle; nothing is opened before `initialize` or the first call.
- * @throws ConnectionError code CONFIGURATION, naming everything that is wrong or missing
+ * @throws ConnectionError code CONFIGURATION, naming everything that is invalid or missing
  */
 export function connect(options: ConnectOptions = {}): Handle {
   return new Handle(resolveOptions(options, process.env, process.cwd()));

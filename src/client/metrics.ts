@@ -1,4 +1,4 @@
-// What a handle counts. Plain numbers since `connect`, for the application to export as it likes.
+// The counters of a handle: plain numbers since `connect`, for the application to export.
 import type { ErrorVerdict, StoreName } from "./errors.js";
 
 export interface StoreMetrics {
@@ -8,26 +8,29 @@ export interface StoreMetrics {
   writes: number;
   /** Committed calls of `transaction`. */
   transactions: number;
-  /** Attempts that were thrown away and made again, for any reason. */
+  /** Attempts that were discarded and repeated, for any reason. */
   retries: number;
-  /** How often this store refused because the writes were elsewhere. */
+  /** How often this store refused because the other one has the writes. */
   fences: number;
   /** Lost connections. */
   lost: number;
-  /** Errors that the caller saw; not those that a function of the caller's threw itself. */
+  /** Errors that the caller saw, except those that the caller's own function threw. */
   errors: number;
 }
 
 export interface Metrics {
   readonly sqlite: StoreMetrics;
   readonly postgres: StoreMetrics;
-  /** Waiting for the route: how often, how long altogether, the longest, how many wait now or gave up waiting. */
+  /**
+   * Waits for the route: how many, the total time, the longest, how many are in progress, and how many gave
+   * up.
+   */
   readonly waits: { count: number; totalMs: number; longestMs: number; now: number; timeouts: number };
-  /** How often the route was seen to move to the other store. */
+  /** How often the route moved to the other store. */
   moves: number;
-  /** Commits whose outcome had to be asked for. */
+  /** Commits whose outcome had to be queried. */
   outcomesAsked: number;
-  /** Of those, the ones that could not be resolved. */
+  /** Of those, the ones without an answer. */
   outcomesUnknown: number;
 }
 
@@ -52,7 +55,7 @@ export function noMetrics(): Metrics {
   };
 }
 
-/** An attempt in `name` failed and will be made again. */
+/** An attempt in `name` failed and will be repeated. */
 export function countRetry(metrics: Metrics, name: StoreName, verdict: ErrorVerdict): void {
   metrics[name].retries += 1;
   if (verdict === "fence") metrics[name].fences += 1;

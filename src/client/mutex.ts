@@ -1,12 +1,12 @@
-// One at a time, in the order of asking: a connection to SQLite carries one transaction. It knows nothing of
-// what is done with the turn.
+// A mutex in first-in, first-out order: a connection to SQLite carries one transaction. It knows nothing of
+// the work inside.
 import { TransactionError } from "./errors.js";
 
 export class Mutex {
   private taken = false;
   private readonly waiting: (() => void)[] = [];
 
-  /** Resolves with the function that gives the turn back. @throws TransactionError after `waitMs` */
+  /** Resolves with the function that releases the mutex. @throws TransactionError after `waitMs` */
   take(waitMs: number): Promise<() => void> {
     const release = this.releaser();
     if (!this.taken) {

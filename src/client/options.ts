@@ -1,5 +1,4 @@
-// What `connect` takes, and what stands where nothing was said: the variables that the sidecar reads too. It opens
-// nothing.
+// The options of `connect`, with their defaults: the variables that the sidecar reads too. It opens nothing.
 import { resolve } from "node:path";
 import type Database from "better-sqlite3";
 import type { PostgresConfig } from "../config/config.js";
@@ -19,17 +18,19 @@ export interface ConnectOptions {
   readonly route?: string | undefined;
   /** How long a call may wait for the route, for a lock or for a server. Default 30 000. */
   readonly waitMs?: number;
-  /** How often a transaction is tried whose conflicts are its own (serialization failures, deadlocks). Default 50. */
+  /**
+   * How often a transaction is tried that meets conflicts (serialization failures, deadlocks). Default 50.
+   */
   readonly attemptsMax?: number;
   /** Connections to PostgreSQL. Default: POSTGRES_MAX_CONNECTIONS, else 10. */
   readonly connectionsMax?: number;
-  /** Before PostgreSQL counts as not reached. Default 10 000. */
+  /** Connection timeout of PostgreSQL in milliseconds. Default 10 000. */
   readonly connectMs?: number;
-  /** Of transactions in PostgreSQL; SQLite's are always serial. Default `serializable`. */
+  /** The isolation level in PostgreSQL; transactions in SQLite are always serial. Default `serializable`. */
   readonly isolation?: Isolation;
   /** The schema in PostgreSQL, set before `public` in the search path. Default: the role's own search path. */
   readonly schema?: string;
-  /** Make the SQLite file when there is none. Default false: a missing file is usually a wrong path. */
+  /** Create the SQLite file when there is none. Default false: a missing file is usually a wrong path. */
   readonly create?: boolean;
   /** Called with every new connection to SQLite: for pragmas, functions and collations. */
   readonly onSqlite?: (database: Database.Database) => void;
@@ -37,7 +38,7 @@ export interface ConnectOptions {
 
 export interface Settings {
   readonly sqlite: string;
-  /** Null when nothing says where PostgreSQL is. */
+  /** Null when PostgreSQL's address is not configured. */
   readonly postgres: PostgresConfig | null;
   /** A path, or an http(s) URL. */
   readonly route: string;
@@ -50,7 +51,7 @@ export interface Settings {
   readonly onSqlite: ((database: Database.Database) => void) | undefined;
 }
 
-/** @throws ConnectionError code CONFIGURATION with everything that is wrong or missing */
+/** @throws ConnectionError code CONFIGURATION with everything that is invalid or missing */
 export function resolveOptions(options: ConnectOptions, env: Environment, cwd: string): Settings {
   const problems: string[] = [];
   const report = (path: string, problem: string) => problems.push(`${path}: ${problem}`);
@@ -95,7 +96,7 @@ export function resolveOptions(options: ConnectOptions, env: Environment, cwd: s
   return settings;
 }
 
-/** Whoever logs the handle must not log its password. */
+/** Not enumerable: a logged handle must not show its password. */
 function discreet(postgres: PostgresConfig): PostgresConfig {
   return Object.defineProperty(postgres, "password", { enumerable: false });
 }

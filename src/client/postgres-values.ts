@@ -1,5 +1,4 @@
-// Values on their way to PostgreSQL and back: its results are brought into the form that SQLite's have. It knows no
-// statement.
+// Values to and from PostgreSQL: its results get the form that SQLite's results have. It knows no statement.
 import pg from "pg";
 import { type Plain, safeInteger } from "./values.js";
 
@@ -9,14 +8,16 @@ export function forPostgres(values: readonly Plain[]): (string | Buffer | null)[
     if (value === null || typeof value === "string") return value;
     if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
     if (Object.is(value, -0)) return "-0";
-    // All digits: the shortest spelling of 2^60 is another integer than the one SQLite would store.
+    // All digits: the shortest spelling of 2^60 is not the integer that SQLite would store.
     return typeof value === "number" && Number.isInteger(value) ? String(BigInt(value)) : String(value);
   });
 }
 
 const MOMENT = /^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.(\d+))?\+00$/;
 
-/** timestamptz as Date.toISOString spells it, with microseconds where there are some. Needs TimeZone = UTC. */
+/**
+ * timestamptz as Date.toISOString spells it, with microseconds where they are not zero. Needs TimeZone = UTC.
+ */
 function moment(text: string): string {
   const [, day, time, fraction = ""] = MOMENT.exec(text) ?? [];
   return day === undefined ? text : `${day}T${time}.${fraction.padEnd(3, "0")}Z`;
@@ -40,7 +41,7 @@ const PARSERS: Readonly<Record<number, (text: string) => unknown>> = {
   3802: asIs,
 };
 
-/** For pg's `types` option: this library's own parsers, others of the process left alone. */
+/** For pg's `types` option: this library's own parsers, without changing those of the process. */
 export const postgresTypes = {
   getTypeParser(oid: number, format?: "text" | "binary"): (value: string) => unknown {
     const own = format === "binary" ? undefined : PARSERS[oid];

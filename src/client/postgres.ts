@@ -1,6 +1,6 @@
 // The PostgreSQL side of the handle: a lazy pool, transactions that know their number before they commit, and
-// results in SQLite's form. Nothing is connected before the first call that needs it. It does not know the route,
-// only the store's own record of it.
+// results in SQLite's form. It connects at the first call that needs it. It knows the store's own record of
+// the route, not the route.
 import pg from "pg";
 import type { PostgresConfig } from "../config/config.js";
 import { sql as statements } from "../sql-files.js";
@@ -27,11 +27,11 @@ export interface PostgresOptions {
   readonly isolation: Isolation;
   readonly waitMs: number;
   readonly connectMs: number;
-  /** An outcome had to be asked for, and what came of it. */
+  /** Called with the result after the outcome of a commit had to be queried. */
   readonly asked: (outcome: "committed" | "aborted" | "unknown") => void;
 }
 
-/** A server that takes longer to say where writes go is asked again later. */
+/** The timeout for asking a server for its record; the question is repeated later. */
 const CLAIM_TIMEOUT_MS = 2_000;
 
 export class PostgresStore implements Store {
@@ -39,12 +39,12 @@ export class PostgresStore implements Store {
   private pool: pg.Pool | undefined;
   private over = false;
   private readonly clients = new Set<pg.PoolClient>();
-  /** Ends the waiting for a client of the pool. */
+  /** Ends the wait for a client of the pool. */
   private readonly waiting = new Set<() => void>();
   private readonly eras = new WeakMap<pg.ClientBase, Era>();
-  /** Clients behind a pooler: nothing lasts from one transaction to the next. */
+  /** Clients behind a pooler: session state does not last from one transaction to the next. */
   private readonly pooled = new WeakSet<pg.ClientBase>();
-  /** The column that plays the rowid, by the table's name as statements write it. */
+  /** The column that replaces the rowid, by the table's name as statements write it. */
   private readonly rowids = new Map<string, string | null>();
 
   constructor(private readonly options: PostgresOptions) {}
@@ -77,7 +77,7 @@ export class PostgresStore implements Store {
         await client.query(begin);
         return new PostgresSession(this, client, null);
       }
-      // A statement that writes needs the number anyway; asked for here it costs no round trip of its own.
+      // A statement that writes needs the number anyway; asking here costs no extra round trip.
       const answers = (await client.query(
         `${begin}; SELECT pg_current_xact_id()::text AS id`,
       )) as unknown as pg.QueryResult<{ id: string }>[];
@@ -123,11 +123,11 @@ export class PostgresStore implements Store {
     await Promise.race([this.pool.end(), late]);
     clearTimeout(timer);
     this.pool = undefined;
-    // A transaction that does not end is rolled back with its connection.
+    // When a transaction cannot be ended, closing its connection rolls it back.
     for (const client of this.clients) void client.end().catch(() => {});
   }
 
-  /** A client of the pool that is set up; the caller releases it. */
+  /** A configured client of the pool; the caller releases it. */
   private async connection(): Promise<pg.PoolClient> {
     if (this.over) throw closed();
     this.pool ??= this.newPool();
@@ -139,7 +139,7 @@ export class PostgresStore implements Store {
     });
     if (this.eras.has(client)) return client;
     try {
-      // The pool listens to idle clients only; one that dies at work must not end the process.
+      // The pool listens to idle clients only; without this, the loss of a busy one would end the process.
       client.on("error", () => {});
       const era = await eraOf(client);
       const told = (client as pg.PoolClient & { processID?: number | null }).processID;
@@ -153,7 +153,7 @@ export class PostgresStore implements Store {
     }
   }
 
-  /** The pool keeps those waiting that it will not serve any more. @throws ConnectionError code CLOSED */
+  /** The pool does not reject its waiting callers when it closes. @throws ConnectionError code CLOSED */
   private fromPool(pool: pg.Pool): Promise<pg.PoolClient> {
     return new Promise((resolve, reject) => {
       const end = () => reject(closed());
@@ -169,7 +169,10 @@ export class PostgresStore implements Store {
     });
   }
 
-  /** What values are read by; `SET LOCAL` for a client behind a pooler, where the next transaction may be elsewhere. */
+  /**
+   * The settings for reading values; `SET LOCAL` for a client behind a pooler, where the next transaction may
+   * use another session.
+   */
   private settings(set: "SET" | "SET LOCAL"): string {
     const path = this.options.schema;
     const settings = ["TimeZone = 'UTC'", "DateStyle = 'ISO'"];
@@ -201,24 +204,27 @@ export class PostgresStore implements Store {
     };
   }
 
-  /** The rowid's column of a table; null when it has none. Looked up once. */
+  /** The rowid's column of a table; null when it has none. Queried once. */
   async rowidColumn(table: string, client: pg.ClientBase): Promise<string | null> {
     const known = this.rowids.get(table);
     if (known !== undefined) return known;
     const { rows } = await client.query<{ name: string | null }>(statements("postgres/rowid-column"), [
       table,
     ]);
-    // A table that does not exist yet may exist tomorrow.
+    // A missing table may exist later.
     if (rows[0]) this.rowids.set(table, rows[0].name);
     return rows[0]?.name ?? null;
   }
 
-  /** True when a column remembered for the table may be to blame for the error; it is then looked up again. */
+  /** True when a cached column of the table may have caused the error; it is then queried again. */
   forgetRowid(table: string, error: unknown): boolean {
     return codeOf(error) === "42703" && this.rowids.delete(table);
   }
 
-  /** Sends COMMIT, and when no answer comes, finds out. @throws what PostgreSQL says, Lost, TransactionError */
+  /**
+   * Sends COMMIT and, without an answer, queries the outcome. @throws PostgreSQL's error, Lost,
+   * TransactionError
+   */
   async commit(client: pg.PoolClient, id: string | null): Promise<void> {
     const era = this.eras.get(client);
     let timer: NodeJS.Timeout | undefined;
@@ -236,7 +242,7 @@ export class PostgresStore implements Store {
       if (error instanceof TransactionError) throw error;
       client.release(isLost(error));
       if (!isLost(error)) throw error;
-      // Nothing was written: nothing can have been committed twice.
+      // Nothing was written, so a retry cannot write twice.
       if (id === null) throw new Lost("the connection was lost", { cause: error });
       await this.resolve(id, era, error);
     } finally {
@@ -262,7 +268,7 @@ export class PostgresStore implements Store {
   }
 }
 
-/** The extended protocol takes one statement only, with or without parameters: as better-sqlite3 does. */
+/** The extended protocol takes one statement only, with or without parameters, as better-sqlite3 does. */
 function extended(text: string, values: unknown[]): pg.QueryConfig {
   return { text, values, queryMode: "extended" } as pg.QueryConfig;
 }

@@ -1,6 +1,6 @@
-// Where the next call goes: reads the route's source and the stores' records, and lets calls wait while no store takes
-// the writes. What it believes is one value, and route-state.ts has the rules by which it changes. It runs no statement
-// of the caller's.
+// The store for the next call: reads the route's source and the stores' records, and lets calls wait while no
+// store accepts the writes. Its state is one value; route-state.ts has the rules for its transitions. It runs
+// no statement of the caller.
 import { readFileSync } from "node:fs";
 import { ConnectionError, closed, codeOf, errorMessage, type StoreName } from "./errors.js";
 import { countWait, type Metrics } from "./metrics.js";
@@ -19,19 +19,21 @@ import { type Claim, sleep } from "./store.js";
 export type { KnownRoute } from "./route-state.js";
 
 export interface RouteRecords {
-  /** SQLite's own record, at once; null when it has none or cannot be read. */
+  /** SQLite's own record, read without waiting; null when it has none or cannot be read. */
   sqlite(): Claim | null;
-  /** The same, but a lock is waited for. @throws when the lock stays */
+  /** The same, but waits for a lock. @throws when the lock stays */
   sqliteSurely(): Promise<Claim | null>;
   /** PostgreSQL's own record. @throws when it cannot be asked */
   postgres(): Promise<Claim | null>;
 }
 
-/** How old the route may be when a call begins. Reading a small file takes some 20 µs, HTTP a round trip. */
+/**
+ * The maximum age of the route when a call begins. Reading a small file takes some 20 µs, HTTP a round trip.
+ */
 const FRESH_MS = { file: 10, http: 100 };
-/** While calls wait for it. */
+/** The same while calls wait for it. */
 const POLL_MS = { file: 3, http: 20 };
-/** While calls wait, PostgreSQL itself is asked too, for a route that nobody publishes any more. */
+/** While calls wait, PostgreSQL itself is asked too, in case no sidecar publishes the route any more. */
 const ASK_MS = 100;
 const HTTP_TIMEOUT_MS = 1_000;
 
@@ -48,18 +50,18 @@ export class RouteFollower {
     private readonly source: string,
     private readonly asked: RouteRecords,
     private readonly metrics: Metrics,
-    /** How long a call may wait altogether, for the message. */
+    /** The total time that a call may wait, for the message. */
     private readonly waitMs: number,
   ) {
     this.kind = /^https?:/.test(source) ? "http" : "file";
   }
 
-  /** What is believed now, and why the source could not be read, if so. */
+  /** The present belief, and why the source could not be read, if so. */
   get state(): { readonly route: KnownRoute | null; readonly problem: string | null } {
     return { route: routeOf(this.believed), problem: this.problem };
   }
 
-  /** The store for a call; waits while nobody may write. `waitMs` is all it may take. @throws ConnectionError */
+  /** The store for a call; waits during a pause, at most `waitMs`. @throws ConnectionError */
   async target(kind: "read" | "write", waitMs: number): Promise<StoreName> {
     await this.refresh(FRESH_MS[this.kind]);
     if (this.over) throw closed();
@@ -71,8 +73,8 @@ export class RouteFollower {
   }
 
   /**
-   * After `store` refused a write: returns when the route names the other store, or when it is time to try the same
-   * one again, because a flip may also be given up. @throws ConnectionError when `waitMs` has passed
+   * After `store` refused a write: returns when the route names the other store, or when it is time to try
+   * the same store again. A flip may also be given up. @throws ConnectionError when `waitMs` has passed
    */
   async afterFence(
     store: StoreName,
@@ -91,30 +93,30 @@ export class RouteFollower {
     await this.until(waitMs, ready, `to lead away from ${store}, which refuses writes${since}`);
   }
 
-  /** A write was accepted there. */
+  /** A write was accepted by that store. */
   proved(store: StoreName): void {
     this.note({ kind: "accepted", by: store });
   }
 
   /**
-   * Whether what was just read from `store` was the newest: false when the writes had moved meanwhile, and then the
-   * route has moved too. SQLite's record answers without a round trip.
+   * True when rows just read from `store` were the newest. False when the writes had moved meanwhile; the
+   * route has then moved too. SQLite's record needs no round trip.
    */
   async stillHolds(store: StoreName): Promise<boolean> {
     const claim = await this.asked.sqliteSurely();
     if (claim) this.note({ kind: "claimed", by: "sqlite", claim: claim });
     if (store === "sqlite" && claim && claim.writes !== "sqlite") {
-      // A closed SQLite learns later than PostgreSQL, or never, when a sidecar dies, that the writes are there. Its
-      // own word that it has them no more counts as much as its fence.
+      // A closed SQLite file learns later than PostgreSQL that the writes are there, or never, when a sidecar
+      // dies. Its own record that it lost the writes counts as much as its fence.
       this.note({ kind: "fenced", by: "sqlite" });
       const other = await this.asked.postgres();
       if (other) this.note({ kind: "claimed", by: "postgres", claim: other });
     }
-    // Another call may have found out first.
+    // Another call may have noticed first.
     return lastWriterOf(this.believed) === store;
   }
 
-  /** Ends what waits for the route, and every later call. */
+  /** Ends all waits for the route, and every later call. */
   close(): void {
     this.over = true;
   }
@@ -158,12 +160,13 @@ export class RouteFollower {
         this.readAt = performance.now();
         this.reading = null;
       });
-      // Where nobody answered last time, what is known must do: fences and records correct it.
+      // Without an answer the last state must do: fences and records correct it.
       if (this.believed.kind === "unknown" || this.problem === null) await this.reading;
     }
     if (this.believed.kind !== "unknown") return;
     await this.askStores();
-    // No answer anywhere, and a SQLite file without records: switchback has not come yet, or is gone.
+    // No answer from any source, and a SQLite file without records: switchback is not installed yet, or was
+    // removed.
     if (claim === null) this.note({ kind: "unanswered" });
   }
 
@@ -213,7 +216,7 @@ export class RouteFollower {
       const other = await this.asked.postgres();
       if (other) this.note({ kind: "claimed", by: "postgres", claim: other });
     } catch {
-      // It may be down as long as the writes are in SQLite; a call that needs it says so itself.
+      // It may be down as long as the writes are in SQLite; a call that needs it reports that itself.
     }
   }
 }

@@ -1,5 +1,5 @@
-// What the library believes about the route, as one value. Transitions are pure; route.ts feeds them what it reads
-// and what the stores say.
+// What the library believes about the route, as one value. Transitions are pure; route-follower.ts feeds them
+// the reports of the source and of the stores.
 //
 //                 nothing answers, or one of: reported open, a store's claim
 //   unknown ────────────────────────────────────────────────────────────────► open ◄──┐
@@ -21,7 +21,7 @@ export interface KnownRoute {
   readonly epoch: number;
 }
 
-/** What a store's own record says: which store takes the writes, under which epoch. */
+/** A store's own record: which store takes the writes, in which epoch. */
 export interface RouteClaim {
   readonly writes: string;
   readonly epoch: number;
@@ -32,7 +32,7 @@ interface Evidence {
   readonly settledEpoch: number;
   /** The store whose fence contradicts the present belief. */
   readonly fenced: StoreName | null;
-  /** What the source said when a fence and the other store's record showed that it was not so. */
+  /** The source's report that a fence and the other store's record disproved. */
   readonly disproved: KnownRoute | null;
 }
 
@@ -56,11 +56,13 @@ export type RouteEvent =
   | { readonly kind: "reported"; readonly route: KnownRoute }
   /** A store's record of the route. */
   | { readonly kind: "claimed"; readonly by: StoreName; readonly claim: RouteClaim }
-  /** A store refused a write, or said that it has the writes no more. */
+  /** A store refused a write, or reported that it no longer has the writes. */
   | { readonly kind: "fenced"; readonly by: StoreName }
   /** A store accepted a write. */
   | { readonly kind: "accepted"; readonly by: StoreName }
-  /** Neither the source nor a store has said anything: switchback is not there, and SQLite takes the writes. */
+  /**
+   * Neither the source nor a store has answered: switchback is not installed, and SQLite takes the writes.
+   */
   | { readonly kind: "unanswered" };
 
 export const UNKNOWN: RouteState = {
@@ -83,7 +85,7 @@ export function nextRoute(state: RouteState, event: RouteEvent): RouteState {
   }
 }
 
-/** The route that is believed; null while it is unknown. */
+/** The believed route; null while it is unknown. */
 export function routeOf(state: RouteState): KnownRoute | null {
   if (state.kind === "unknown") return null;
   return { writes: state.kind === "open" ? state.store : "paused", epoch: state.epoch };
@@ -119,7 +121,10 @@ function claimed(before: RouteState, by: StoreName, claim: RouteClaim): RouteSta
   return moved({ ...state, disproved }, { writes: by, epoch: claim.epoch });
 }
 
-/** In a pause whose beginning was not seen, a record of the same epoch names the store that had the writes. */
+/**
+ * In a pause whose beginning was not observed, a record of the same epoch names the store that had the
+ * writes.
+ */
 function recalled(state: RouteState, { writes, epoch }: RouteClaim): RouteState {
   if (state.kind === "open" || state.lastWriter !== null) return state;
   const noted = state.kind === "unknown" && writes === "paused" ? { ...state, pausedEpoch: epoch } : state;
@@ -132,7 +137,7 @@ function moved(state: RouteState, { writes, epoch }: KnownRoute): RouteState {
   const { settledEpoch, disproved, fenced } = state;
   const lastWriter = lastWriterOf(state);
   if (writes === "paused") return { kind: "paused", epoch, lastWriter, settledEpoch, fenced, disproved };
-  // A fence says nothing once the writes have left the store that it was met in.
+  // A fence proves nothing once the writes have left the store that it belongs to.
   const still = lastWriter !== null && lastWriter !== writes ? null : fenced;
   return { kind: "open", store: writes, epoch, settledEpoch: epoch, fenced: still, disproved };
 }

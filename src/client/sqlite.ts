@@ -1,7 +1,7 @@
-// The SQLite side of the handle: one connection that writes, one transaction at a time, and one that only reads,
-// so that a query never sees the uncommitted rows of an open transaction. Waiting for another process's lock is
-// done in steps, because better-sqlite3 would hold up the whole process while it waits. It does not know the route,
-// only the file's own record of it.
+// The SQLite side of the handle: one connection that writes, one transaction at a time, and one that only
+// reads. So a query never sees the uncommitted rows of an open transaction. It waits for another process's
+// lock in steps, because better-sqlite3 would block the whole process. It knows the file's own record of the
+// route, not the route.
 import Database from "better-sqlite3";
 import { ConnectionError, closed, codeOf, errorMessage, FenceMet, judgeError } from "./errors.js";
 import { Mutex } from "./mutex.js";
@@ -16,11 +16,11 @@ export interface SqliteOptions {
   readonly setUp: ((database: Database.Database) => void) | undefined;
 }
 
-/** Statements kept ready on each connection. */
+/** Cached statements per connection. */
 const PREPARED_MAX = 200;
-/** How soon a lock that another process holds is asked for again. */
+/** Retry interval for a lock that another process holds. */
 const LOCK_POLL_MS = 4;
-/** How soon a file without switchback's records is looked at again. */
+/** How soon a file without switchback's records is read again. */
 const RECORDS_POLL_MS = 1_000;
 
 export class SqliteStore implements Store {
@@ -39,7 +39,7 @@ export class SqliteStore implements Store {
       // Preparing reads the schema, which in rollback-journal mode may be locked.
       return reader.prepared(translated(sql, "sqlite").sql).readonly ? reader.run(sql, values).rows : null;
     });
-    // Its words did not say so, but it writes.
+    // The statement's text did not show it, but it writes.
     return rows ?? (await runAlone(this, sql, values)).rows;
   }
 
@@ -51,7 +51,7 @@ export class SqliteStore implements Store {
       const session = this.session(writer, release);
       try {
         const claim = writer.claim();
-        // The write lock is ours: what the record says now holds until the end of the transaction.
+        // This connection has the write lock: the record holds until the end of the transaction.
         if (claim && claim.writes !== "sqlite") throw new FenceMet("sqlite", null);
       } catch (error) {
         await session.rollback();
@@ -86,7 +86,7 @@ export class SqliteStore implements Store {
       commit: async () => {
         try {
           if (this.over) throw closed();
-          // In rollback-journal mode a reader of another process holds up the commit, which then stays open.
+          // In rollback-journal mode a reader of another process blocks the commit, which then stays open.
           await this.unlocked(() => database.exec("COMMIT"));
           release();
         } catch (error) {
@@ -97,7 +97,7 @@ export class SqliteStore implements Store {
     };
   }
 
-  /** Adds what SQLite knows only as the connection's last number: it may stem from another statement. */
+  /** Adds the connection's last row id; it may stem from another statement. */
   private withRowid(sql: string, outcome: StatementResult, writer: Connection): StatementResult {
     const { insertsInto, upsert } = translated(sql, "sqlite");
     if (insertsInto === null || upsert || outcome.changes === 0 || !this.hasRowid(insertsInto, writer)) {
@@ -124,13 +124,15 @@ export class SqliteStore implements Store {
     return this.unlocked(() => this.reading().claim());
   }
 
-  /** Without a wait: some microseconds. @throws when the file cannot be opened or read, or is locked */
+  /**
+   * Without waiting: takes some microseconds. @throws when the file cannot be opened or read, or is locked
+   */
   claimNow(): Claim | null {
     return this.reading().claim();
   }
 
   async close(): Promise<void> {
-    // A transaction that does not end is rolled back with its connection.
+    // When a transaction cannot be ended, closing its connection rolls it back.
     const release = await this.turn.take(this.options.waitMs).catch(() => () => {});
     this.over = true;
     this.writer?.database.close();
@@ -152,14 +154,14 @@ export class SqliteStore implements Store {
     return this.writer;
   }
 
-  /** Tries until no other process holds the lock, at most `waitMs`; then SQLITE_BUSY comes out. */
+  /** Retries while another process holds the lock, at most `waitMs`; then throws SQLITE_BUSY. */
   private async unlocked<T>(work: () => T): Promise<T> {
     const until = performance.now() + this.options.waitMs;
     for (;;) {
       try {
         return work();
       } catch (error) {
-        // A snapshot that is too old never becomes young again.
+        // A snapshot that is too old stays too old.
         const final = codeOf(error) === "SQLITE_BUSY_SNAPSHOT" || judgeError(error) !== "conflict";
         if (final || performance.now() > until) throw error;
       }

@@ -1,6 +1,6 @@
-// One statement for both stores: `?` and `$1` placeholders become what the store understands, and the words that
-// decide where a statement may run are found. It owns a tokenizer that knows what is not code (strings, quoted
-// names, comments, dollar quotes) and no grammar beyond that; it runs nothing.
+// One statement for both stores: `?` and `$1` become each store's own placeholders, and the keywords that
+// decide where a statement may run are found. It owns a tokenizer for everything that is not code (strings,
+// quoted names, comments, dollar quotes) and no other grammar. It runs nothing.
 import { QueryError, type StoreName } from "./errors.js";
 
 export interface Translated {
@@ -12,7 +12,7 @@ export interface Translated {
   readonly parameters: number;
   /** The first word, in capitals; `ROLLBACK TO` for going back to a savepoint. */
   readonly verb: string;
-  /** By its words it does nothing but read. */
+  /** True when its keywords only read. */
   readonly reads: boolean;
   /** The table that an INSERT names, as written there; null for everything else. */
   readonly insertsInto: string | null;
@@ -77,7 +77,7 @@ function kindOf(groups: Readonly<Record<string, string | undefined>>): Kind {
   return groups.parameter === undefined ? "other" : "parameter";
 }
 
-/** Not by the expression, which has no room for the quotes of a very long one. */
+/** Not by the regular expression, which overflows on the quotes of a very long one. */
 function afterString(sql: string, start: number): number {
   let at = start + 1;
   for (;;) {
@@ -133,7 +133,7 @@ function placed(
   let text = "";
   let at = 0;
   for (const token of used) {
-    // A bare ? is one more than the largest number before it, as SQLite counts.
+    // A bare ? is one more than the largest number before it, as in SQLite.
     const number = token.text === "?" ? largest + 1 : Number(token.text.slice(1));
     if (number < 1 || number > 65_535) {
       throw new QueryError(`${token.text} is no placeholder: they count from 1 to 65535`, {
@@ -181,7 +181,7 @@ function tableAt(sql: string, list: readonly Token[], first: number): string | n
   return sql.slice(start.start, (qualified ? list[first + 2] : start)?.end);
 }
 
-/** Statements repeat: the translations of the most recent ones are kept, of long ones that of the last. */
+/** Statements repeat: keeps the translations of the most recent ones; of long ones only the last. */
 const KEPT_MAX = 500;
 export const KEPT_CHARACTERS_MAX = 20_000;
 const kept = new Map<string, Translated>();

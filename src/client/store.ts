@@ -1,5 +1,5 @@
-// What the handle asks of a store, the same of both. Errors come out as the driver threw them: errors.ts judges
-// them, and the handle decides what to do. Nothing here knows the route.
+// The interface of a store for the handle, the same for both. Errors are passed on as the driver threw them:
+// errors.ts classifies them, and the handle decides. Nothing here knows the route.
 import type { StoreName } from "./errors.js";
 import type { Row, Value } from "./values.js";
 
@@ -10,18 +10,18 @@ export interface StatementResult {
   readonly lastInsertRowid?: number | bigint;
 }
 
-/** What a store's own record says about where writes go. */
+/** A store's own record of the route. */
 export interface Claim {
   readonly writes: string;
   readonly epoch: number;
 }
 
-/** One open transaction. After `commit` or `rollback` it is over, whatever they threw. */
+/** One open transaction. After `commit` or `rollback` it is over, even when they threw. */
 export interface Session {
   run(sql: string, values: readonly Value[]): Promise<StatementResult>;
   /** @throws TransactionError with outcome `unknown`; Lost when it is known not to have been committed */
   commit(): Promise<void>;
-  /** Never throws: what cannot be rolled back by word is rolled back by closing the connection. */
+  /** Never throws: when a rollback fails, closing the connection rolls back. */
   rollback(): Promise<void>;
 }
 
@@ -36,7 +36,7 @@ export interface Store {
   close(): Promise<void>;
 }
 
-/** One statement as a transaction of its own. */
+/** One statement as its own transaction. */
 export async function runAlone(
   store: Store,
   sql: string,

@@ -1,6 +1,6 @@
-// One open transaction as the caller sees it, the same in both stores. PostgreSQL gives up a transaction at its first
-// failed statement and SQLite does not: here the first failure ends it in both, unless the caller goes back to a
-// savepoint. It does not know which statements may be repeated; it tells the handle what happened.
+// One open transaction as the caller sees it, the same in both stores. PostgreSQL aborts a transaction at its
+// first failed statement and SQLite does not. Here the first failure ends it in both, unless the caller
+// returns to a savepoint. It does not know which statements may be repeated; it reports to the handle.
 import { CallersOwn, judgeError, QueryError, type StoreName, TransactionError, typed } from "./errors.js";
 import { translated } from "./statement.js";
 import type { Session, StatementResult } from "./store.js";
@@ -13,7 +13,7 @@ export interface Executed {
   readonly lastInsertRowid?: number | bigint;
 }
 
-/** What `transaction` passes to its function. Of no use after the function has ended. */
+/** The argument of the function given to `transaction`. It is unusable after the function has ended. */
 export interface Transaction {
   query<T extends object = Row>(sql: string, params?: readonly Value[]): Promise<T[]>;
   queryOne<T extends object = Row>(sql: string, params?: readonly Value[]): Promise<T | null>;
@@ -23,7 +23,7 @@ export interface Transaction {
 export class OpenTransaction implements Transaction {
   /** False once it was committed or rolled back. */
   open = true;
-  /** Rows were changed, which no fence would have let pass. */
+  /** Rows were changed, so no fence was closed. */
   wrote = false;
   private failure: unknown = null;
 
@@ -60,7 +60,7 @@ export class OpenTransaction implements Transaction {
       const outcome = await this.session.run(sql, params);
       if (goesBack) this.wrote = false;
       else if (outcome.changes > 0) this.wrote = true;
-      // A fence or a lost connection is not undone by a savepoint.
+      // A savepoint does not undo a fence or a lost connection.
       if (goesBack && this.failure !== null && judgeError(this.failure) === "final") this.failure = null;
       return outcome;
     } catch (error) {
@@ -69,16 +69,16 @@ export class OpenTransaction implements Transaction {
     }
   }
 
-  /** Runs the caller's function; when it or a statement fails, rolls back and throws what decides. */
+  /** Runs the caller's function. When it or a statement fails, rolls back and throws the decisive error. */
   async run<T>(work: () => Promise<T> | T): Promise<T> {
     try {
       const value = await work();
-      // Swallowed by the caller, but nothing of this transaction can be kept.
+      // The caller swallowed the error, but nothing of this transaction can be kept.
       if (this.failure !== null) throw this.failure;
       return value;
     } catch (error) {
       await this.rollback();
-      // What makes the transaction run again counts more than what the caller made of it.
+      // An error that makes the transaction run again has precedence over the caller's own.
       throw this.failure !== null && judgeError(this.failure) !== "final" ? this.failure : this.owned(error);
     }
   }

@@ -1,15 +1,15 @@
-// Values on their way into both stores and back. What SQLite would store and return is the measure: the
-// application was written for it. It knows no statement and no driver: its types are part of the library's surface.
+// Values to and from both stores. SQLite's behaviour is the reference, because the application was written
+// for it. It knows no statement and no driver: its types are part of the library's public interface.
 import { QueryError } from "./errors.js";
 
-/** What may be bound. `undefined` and NaN become NULL, as SQLite has them. */
+/** The values that may be bound. `undefined` and NaN become NULL, as in SQLite. */
 export type Value = string | number | bigint | boolean | Date | Uint8Array | null | undefined;
 export type Row = Record<string, unknown>;
 
-/** What both stores can hold. */
+/** The values that both stores can hold. */
 export type Plain = string | number | bigint | Uint8Array | null;
 
-/** Checks the number and the kinds of values and gives what both stores can hold. @throws QueryError */
+/** Checks the number and the kinds of values; returns values that both stores can hold. @throws QueryError */
 function plain(value: Value, position: number): Plain {
   if (value === null || value === undefined || (typeof value === "number" && Number.isNaN(value)))
     return null;
@@ -46,7 +46,7 @@ export function placedValues(
   return slots.map((slot) => ready[slot] ?? null);
 }
 
-/** Named by their numbers, as better-sqlite3 wants them for ?1, ?2 …; whole numbers are integers, not 1.0. */
+/** By their numbers, as better-sqlite3 takes them for ?1, ?2 …; whole numbers are integers, not 1.0. */
 export function forSqlite(values: readonly Plain[]): Record<string, Plain> {
   return Object.fromEntries(
     values.map((value, i) => [

@@ -1,5 +1,5 @@
-// The books about the writes themselves: what the tills were told is committed, held against the receipts that a
-// store really holds. Nothing is taken for granted: lost and doubled are counted, number by number.
+// The accounts of the writes themselves: compares the commits that were acknowledged to the tills with the
+// receipts that a store holds. Lost and doubled writes are counted number by number.
 import type { ShopStoreName } from "./work.js";
 
 /** Consecutive numbers that one store acknowledged to a till. */
@@ -11,14 +11,14 @@ export interface Leg {
   longestWaitMs: number;
 }
 
-/** What a till prints, one line each. */
+/** The output of a till, one line per entry. */
 export type WriterEvent =
   | { readonly kind: "moved"; readonly till: number; readonly to: ShopStoreName; readonly waitMs: number }
   | {
       readonly kind: "end";
       readonly till: number;
       readonly legs: readonly Leg[];
-      /** Transactions that met another one, left nothing, and were tried again. */
+      /** Transactions that met a conflict, left nothing, and were tried again. */
       readonly collisions: number;
     };
 
@@ -29,14 +29,14 @@ export interface Receipt {
   readonly number: number;
 }
 
-/** What a store holds of what was acknowledged. */
+/** A store's receipts, compared with the acknowledged writes. */
 export interface Count {
   readonly found: number;
-  /** Acknowledged and not there. */
+  /** Acknowledged and missing. */
   readonly lost: number;
-  /** Acknowledged and there more than once. */
+  /** Acknowledged and present more than once. */
   readonly doubled: number;
-  /** There, but never acknowledged. */
+  /** Present, but never acknowledged. */
   readonly unknown: number;
 }
 

@@ -1,5 +1,5 @@
-// The demo's child processes: the real command line with a configuration file, and the shop's tills. Everything
-// that is started here is ended here.
+// The demo's child processes: the real command line with a configuration file, and the shop's tills. This
+// file ends every process that it starts.
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
@@ -25,7 +25,7 @@ function ended(child: ChildProcess): boolean {
 
 async function end(child: ChildProcess, signal: NodeJS.Signals | null): Promise<number | null> {
   if (ended(child)) return child.exitCode;
-  // What it printed has been read by then.
+  // All output has been read by then.
   const exit = new Promise<number | null>((resolve) => child.once("close", resolve));
   if (signal) child.kill(signal);
   const late = setTimeout(() => child.kill("SIGKILL"), END_MS);
@@ -90,7 +90,7 @@ export class TillProcess {
 
   constructor({ file, routeFile, postgresUrl, till }: TillOptions) {
     this.#child = spawn(process.execPath, [WRITER, file, routeFile, String(till)], {
-      // The URL holds a password, and arguments are there for all to see.
+      // The URL holds a password, and every user can read a process's arguments.
       env: { ...environment(), SHOP_DATABASE_URL: postgresUrl },
       stdio: ["pipe", "pipe", "pipe"],
     });
@@ -105,17 +105,17 @@ export class TillProcess {
     stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.#errors += text;
     });
-    // It may have failed before it is told to stop.
+    // It may have failed before this request to stop.
     stdin?.on("error", () => {});
   }
 
-  /** The move to the other store by that number, 0 for the first, or null while it has not happened. */
+  /** The move to the other store by that number, 0 for the first; null before it happened. */
   move(n: number): Move | null {
     if (ended(this.#child)) throw this.#failure();
     return this.#moves[n] ?? null;
   }
 
-  /** Lets it finish its transaction; what it was told. Throws when any statement of it failed. */
+  /** Lets it finish its transaction and returns its acknowledgements. Throws when a statement failed. */
   async stop(): Promise<TillReport> {
     this.#child.stdin?.end();
     const code = await end(this.#child, null);

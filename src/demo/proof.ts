@@ -1,4 +1,5 @@
-// What the demo saw, what of it must hold, and how it ends: judged and worded from the figures alone.
+// The demo's observations, the conditions that must hold, and its closing words, all derived from the figures
+// alone.
 import { acknowledged, type Count, type TillReport } from "./ledger.js";
 import type { Balance, Lag } from "./reader.js";
 
@@ -9,7 +10,7 @@ export interface Turn {
   readonly pauseMs: number;
   /** The longest that any till waited from its last acknowledged write there to its first one here. */
   readonly waitMs: number;
-  /** What the store that was left says to writers; null when it took a write. */
+  /** The error that the left store returns to writers; null when it accepted a write. */
   readonly refusal: string | null;
 }
 
@@ -29,12 +30,12 @@ export interface Proof {
   /** `verify` while the tills wrote to SQLite, while they wrote to PostgreSQL, and after they stopped. */
   readonly equal: { readonly live: boolean; readonly away: boolean; readonly atRest: boolean };
   readonly reports: readonly TillReport[];
-  /** What each store holds, at the end, of what the tills were told. */
+  /** Each store's receipts at the end, compared with the acknowledged writes. */
   readonly receipts: { readonly sqlite: Count; readonly postgres: Count };
   readonly stoppedCleanly: boolean;
 }
 
-/** Ends the demo early: the next act would have nothing to stand on. */
+/** Ends the demo early, when the next act has no basis. */
 export class NotHeld extends Error {
   override readonly name = "NotHeld";
 }
@@ -46,7 +47,7 @@ const STORES = [
   ["PostgreSQL", "postgres"],
 ] as const;
 
-/** What did not hold; empty when everything did. */
+/** The conditions that did not hold; empty when all of them did. */
 export function failuresOf(proof: Proof): string[] {
   const { history, out, back, cutover, revert, equal, reports, receipts, stoppedCleanly } = proof;
   const failures: string[] = [];
@@ -93,7 +94,7 @@ export function conclude(proof: Proof | null, failures: readonly string[]): stri
   ].join("\n");
 }
 
-/** What the tills were told beside what the stores hold. */
+/** The acknowledged writes beside the receipts in the stores. */
 function counted({ reports, receipts }: Proof): string {
   const legs = acknowledged(reports);
   const total = legs.reduce((sum, { writes }) => sum + writes, 0);

@@ -1,5 +1,6 @@
-// What a reader of either store sees meanwhile: whether the shop's books balance at every look, how old an order is
-// when it appears, which receipts there are, and what somebody is told who writes where writes do not go.
+// The view of a reader of either store during the demo. It checks whether the shop's books balance in every
+// snapshot, how old an order is when it appears, and which receipts there are. It also records the error that
+// a writer gets in the store without the writes.
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Receipt } from "./ledger.js";
 import { BOUGHT } from "./shop.js";
@@ -8,7 +9,9 @@ import type { ShopStore } from "./stores.js";
 const POLL_MS = 2;
 const BETWEEN_LOOKS_MS = 25;
 
-/** One statement is one snapshot: products out of balance, and the newest receipt to tell the states apart. */
+/**
+ * One statement is one snapshot: products out of balance, and the newest receipt to distinguish the states.
+ */
 const BALANCE = `
   WITH sold AS (SELECT product AS id, sum(quantity) AS quantity FROM line GROUP BY product)
   SELECT (SELECT count(*) FROM product LEFT JOIN sold USING (id) WHERE stock + coalesce(quantity, 0) <> ${BOUGHT}) AS wrong,
@@ -17,7 +20,7 @@ const BALANCE = `
 export interface Balance {
   readonly looks: number;
   readonly states: number;
-  /** Looks at which some product did not balance. */
+  /** Snapshots in which a product did not balance. */
   readonly wrong: number;
 }
 
@@ -27,7 +30,7 @@ export interface Lag {
   readonly p99Ms: number;
 }
 
-/** Looks at the books for `durationMs`. */
+/** Reads the books repeatedly for `durationMs`. */
 export async function watchBalance(
   store: ShopStore,
   durationMs: number,
@@ -68,7 +71,7 @@ export async function readReceipts(store: ShopStore): Promise<Receipt[]> {
   return rows.map(({ till, number }) => ({ till: Number(till), number: Number(number) }));
 }
 
-/** What a writer is told that did not follow the route; null when the store took the write. */
+/** The error for a writer that did not follow the route; null when the store accepted the write. */
 export async function tryWriting(store: ShopStore): Promise<string | null> {
   try {
     await store.transaction(async (run) => {

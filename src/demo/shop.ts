@@ -1,7 +1,7 @@
-// The demo's application: a little shop in one SQLite file. Its books balance in every committed state: of each
-// product, what is in stock and what is in orders add up to what was once bought. Every write leaves a receipt with
-// its till's next number; nothing in the schema keeps a number from being there twice, so that a doubled write would
-// show. Knows nothing of switchback.
+// The demo's application: a small shop in one SQLite file. Its books balance in every committed state: of
+// each product, the stock and the orders add up to the purchases. Every write leaves a receipt with its
+// till's next number. The schema does not make the number unique, so that a doubled write shows. It knows
+// nothing of switchback.
 import Database from "better-sqlite3";
 
 export const PRODUCTS = 200;
@@ -25,7 +25,7 @@ const SCHEMA = `
 const COUNT = (upTo: number) =>
   `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${upTo})`;
 
-/** Years of history, with the books in balance. */
+/** Years of history, with balanced books. */
 const HISTORY = `
   ${COUNT(CUSTOMERS)} INSERT INTO customer(email, name, joined)
     SELECT 'customer' || i || '@example.org', 'Customer ' || i, datetime(1600000000 + i * 7919, 'unixepoch') FROM n;
@@ -36,7 +36,7 @@ const HISTORY = `
   ${COUNT(ORDERS)} INSERT OR IGNORE INTO line SELECT i, 1 + (i * 7 + 1 + i % 5) % ${PRODUCTS}, 1 FROM n;
   UPDATE product SET stock = ${BOUGHT} - (SELECT coalesce(sum(quantity), 0) FROM line WHERE product = product.id);`;
 
-/** Makes the shop's file; returns how many rows it holds. */
+/** Creates the shop's file; returns its number of rows. */
 export function makeShop(path: string): number {
   const database = new Database(path);
   try {

@@ -1,5 +1,5 @@
-// The shop's two databases as its tills use them: a transaction, and whether an error means that writes are refused
-// here or that the same work may be tried again. Plain drivers, as an application would have them.
+// The shop's two databases as its tills use them: a transaction, and the meaning of an error (writes are
+// refused here, or the same work may be tried again). Plain drivers, as an application would use them.
 import Database from "better-sqlite3";
 import pg from "pg";
 import type { Run } from "./work.js";
@@ -8,16 +8,19 @@ export interface ShopStore {
   /** Reads, one statement at a time. */
   readonly read: Run;
   transaction(work: (run: Run) => Promise<void>): Promise<void>;
-  /** The store refuses writes: they go elsewhere, or will in a moment. Nothing of the transaction is left. */
+  /**
+   * The store refuses writes: they go to the other store, or will in a moment. Nothing of the transaction
+   * remains.
+   */
   refused(error: unknown): boolean;
-  /** The transaction met another one and left nothing. */
+  /** The transaction met a conflict and left nothing. */
   collided(error: unknown): boolean;
   close(): Promise<void>;
 }
 
 export function openSqliteStore(file: string): ShopStore {
   const database = new Database(file, { timeout: 5_000 });
-  // As most languages' drivers have it, and the harder case: rows evicted by REPLACE fire no trigger.
+  // The default of most drivers, and the harder case: rows that REPLACE evicts fire no trigger.
   database.pragma("recursive_triggers = OFF");
   database.pragma("foreign_keys = ON");
   database.pragma("synchronous = NORMAL");
@@ -51,7 +54,7 @@ export function openSqliteStore(file: string): ShopStore {
 
 export async function openPostgresStore(connectionString: string): Promise<ShopStore> {
   const client = new pg.Client({ connectionString });
-  // A lost connection shows as the failure of the statement under way.
+  // A lost connection appears as the failure of the current statement.
   client.on("error", () => {});
   await client.connect();
   const run: Run = async (text, ...values) => {
@@ -76,7 +79,7 @@ export async function openPostgresStore(connectionString: string): Promise<ShopS
       await client.query("COMMIT");
     },
     refused: (error) => codeOf(error) === "25006",
-    // Integrity and serialization: another till was there first.
+    // Integrity and serialization errors: another till was first.
     collided: (error) => /^(23|40)/.test(codeOf(error)),
     close: () => client.end(),
   };

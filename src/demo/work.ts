@@ -1,11 +1,11 @@
-// What the shop's tills do, one transaction at a time: orders placed, changed and cancelled, customers replaced and
-// renumbered, prices moved, and a receipt for each. The same statements run in both stores, apart from those that
-// each store spells its own way. Knows nothing of where it runs.
+// The transactions of the shop's tills: orders placed, changed and cancelled, customers replaced and
+// renumbered, prices changed, and a receipt for each. The same statements run in both stores, except for a
+// few that each store spells differently. It does not know which store it runs in.
 import { PRODUCTS } from "./shop.js";
 
 export type ShopStoreName = "sqlite" | "postgres";
 
-/** Runs one statement with `?` for its values, in the transaction under way; the rows that it returns. */
+/** Runs one statement with `?` for its values, in the open transaction; returns the rows. */
 export type Run = (text: string, ...values: unknown[]) => Promise<readonly Record<string, unknown>[]>;
 
 /** SQLite's REPLACE evicts the old row without a DELETE trigger; PostgreSQL has no such thing and keeps the row. */
@@ -32,7 +32,7 @@ async function order(run: Run): Promise<void> {
     Date.now(),
   );
   const products = new Set(Array.from({ length: random(3) }, () => random(PRODUCTS)));
-  // In one order for all, so that two tills never wait for each other in a circle.
+  // The same order for all, so that two tills never deadlock.
   for (const product of [...products].sort((a, b) => a - b)) {
     const quantity = random(4);
     await run(
@@ -74,13 +74,13 @@ async function change(run: Run, store: ShopStoreName): Promise<void> {
 }
 
 async function cancel(run: Run, store: ShopStoreName, purchase: number): Promise<void> {
-  // Deleting first: only one till gets the lines of an order that two cancel at once.
+  // Delete first: when two tills cancel an order at the same time, only one gets its lines.
   const lines = await run("DELETE FROM line WHERE purchase = ? RETURNING product, quantity", purchase);
   const sorted = lines.map((line) => [Number(line.product), Number(line.quantity)] as const);
   for (const [product, quantity] of sorted.sort(([a], [b]) => a - b))
     await run("UPDATE product SET stock = stock + ? WHERE id = ?", quantity, product);
   const gone = await run("DELETE FROM purchase WHERE id = ? RETURNING id", purchase);
-  // In SQLite a trigger of the shop's does this.
+  // In SQLite a trigger of the shop does this.
   if (store === "postgres" && gone.length > 0)
     await run("INSERT INTO journal(what) VALUES (?)", `cancelled ${purchase}`);
 }

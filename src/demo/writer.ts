@@ -1,8 +1,10 @@
-// A till of the shop, in a process of its own. It follows the route file: it writes where it wrote last until that
-// store refuses, waits while the route says `paused`, and goes on where the route says. It gives each write a number
-// and uses it until the store has said that it is committed; only then it counts as acknowledged.
+// A till of the shop, in its own process. It follows the route file: it writes to the same store until that
+// store refuses, waits while the route says `paused`, and continues in the store that the route names. Each
+// write has a number, which is reused until the store has confirmed the commit; only then the write counts as
+// acknowledged.
+//
 // usage: SHOP_DATABASE_URL=… node writer.js FILE ROUTE TILL; runs until its standard input ends. Prints a line of
-// JSON each time it goes on in the other store, and one at the end. It imports nothing of switchback's engine.
+// JSON each time it continues in the other store, and one at the end. It imports nothing of switchback's engine.
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Leg, WriterEvent } from "./ledger.js";
@@ -24,7 +26,7 @@ process.stdin.on("end", () => {
   stopping = true;
 });
 process.stdin.resume();
-// Ctrl-C reaches the whole terminal's group; the demo says when to stop.
+// Ctrl-C reaches the terminal's whole process group; the demo decides when to stop.
 process.on("SIGINT", () => {});
 
 const tell = (event: WriterEvent) => process.stdout.write(`${JSON.stringify(event)}\n`);
@@ -43,7 +45,7 @@ tell({ kind: "end", till, legs, collisions });
 await stores.sqlite.close();
 await stores.postgres.close();
 
-/** Returns once some store has committed the write with this number. */
+/** Returns once a store has committed the write with this number. */
 async function write(): Promise<void> {
   for (;;) {
     const { transaction, refused, collided } = stores[store];
@@ -72,7 +74,7 @@ function acknowledge(): void {
   number += 1;
 }
 
-/** Where the route says that writes go, once it says so. */
+/** The store that the route names, once it names one. */
 async function route(): Promise<ShopStoreName> {
   for (;;) {
     await sleep(ROUTE_POLL_MS);

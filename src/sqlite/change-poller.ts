@@ -1,38 +1,32 @@
 // Knows when the file may have changed. `PRAGMA data_version` on a connection that stays open is the truth and
-// costs microseconds, so it is polled; file events only wake the poll early, because they come late, come
-// debounced, or on some platforms and mounts never come at all.
-import { basename, dirname } from "node:path";
+// costs microseconds, so it is polled. File events only wake a slow poll early: they come late, come debounced, or on
+// some platforms and mounts never come at all.
+import { existsSync } from "node:fs";
 import type Database from "better-sqlite3";
 import { type FSWatcher, watch } from "chokidar";
 import { WakeableSleep } from "../retry.js";
 
 /** While changes keep coming the poll runs at timer speed; it slows down step by step when they stop. */
+const BUSY_MS = 2_000;
 const PACE: readonly { readonly quietMs: number; readonly pollMs: number }[] = [
-  { quietMs: 2_000, pollMs: 1 },
+  { quietMs: BUSY_MS, pollMs: 1 },
   { quietMs: 30_000, pollMs: 5 },
   { quietMs: Number.POSITIVE_INFINITY, pollMs: 20 },
 ];
 
 export class ChangePoller {
   private readonly version: Database.Statement<unknown[]>;
-  private readonly events: FSWatcher;
+  private events: FSWatcher | null = null;
   private seen: unknown;
   private changedAtMs = performance.now();
   private readonly nap = new WakeableSleep();
 
-  constructor(db: Database.Database, file: string) {
+  constructor(
+    db: Database.Database,
+    private readonly file: string,
+  ) {
     this.version = db.prepare<unknown[]>("PRAGMA data_version").pluck();
     this.seen = this.version.get();
-    // The folder, because -wal and -journal come and go.
-    const name = basename(file);
-    this.events = watch(dirname(file), {
-      depth: 0,
-      ignoreInitial: true,
-      ignored: (path) => path !== dirname(file) && !basename(path).startsWith(name),
-    });
-    this.events.on("all", () => this.nap.nudge());
-    // Too many watches, a file system without events: the poll does without them.
-    this.events.on("error", () => {});
   }
 
   /** Milliseconds since another connection was last seen to commit. */
@@ -40,7 +34,7 @@ export class ChangePoller {
     return performance.now() - this.changedAtMs;
   }
 
-  /** Resolves once another connection has committed, or after `ms`; at once when the signal is aborted. */
+  /** Resolves once another connection has committed, or after `ms`; immediately when the signal is aborted. */
   async changed(ms: number, signal: AbortSignal): Promise<void> {
     const until = performance.now() + ms;
     while (!signal.aborted) {
@@ -48,13 +42,34 @@ export class ChangePoller {
       if (version !== this.seen) {
         this.seen = version;
         this.changedAtMs = performance.now();
+        this.unwatch();
         return;
       }
       const left = until - performance.now();
       if (left <= 0) return;
+      if (this.quietMs >= BUSY_MS) this.watch();
       const pace = PACE.find(({ quietMs }) => this.quietMs < quietMs);
       await this.nap.rest(Math.min(left, pace?.pollMs ?? 20), signal);
     }
+  }
+
+  /**
+   * The files themselves, not their folder: whatever else is in it must not wake anybody. Only while it is quiet, because
+   * a busy application writes several times per millisecond.
+   */
+  private watch(): void {
+    if (this.events) return;
+    // A file that does not exist would be watched through its folder.
+    const files = [this.file, `${this.file}-wal`].filter((file) => existsSync(file));
+    this.events = watch(files, { ignoreInitial: true, followSymlinks: true });
+    this.events.on("all", () => this.nap.nudge());
+    // Too many watches, a file system without events: the poll does without them.
+    this.events.on("error", () => {});
+  }
+
+  private unwatch(): void {
+    this.events?.close().catch(() => {});
+    this.events = null;
   }
 
   /** What was seen last, while a writer in rollback-journal mode locks everybody out. */
@@ -68,6 +83,6 @@ export class ChangePoller {
   }
 
   async close(): Promise<void> {
-    await this.events.close();
+    await this.events?.close();
   }
 }

@@ -203,7 +203,6 @@ export function narrowStatements(
   rows: readonly (string | null)[][],
   gone: readonly (string | null)[][],
 ): { name: string; text: string; values: unknown[] }[] {
-  const relation = jsonRelation(mapping.columns);
   const { name } = mapping.table;
   const statement = (text: string, list: readonly (string | null)[][]) =>
     list.length === 0
@@ -211,14 +210,34 @@ export function narrowStatements(
       : [{ name: statementName(text), text, values: [name, list.length, jsonRows(list)] }];
   // A single row can only collide with rows that the window leaves alone, and a legal state has none such.
   const collides = !facts.upserts || (facts.uniqueColumns.size > 0 && rows.length + gone.length > 1);
-  const goes = statement(deleteKeys(mapping, jsonRelation(mapping.key), false), gone);
-  if (collides && facts.own.length > 0)
-    return [...goes, ...statement(movingWrite(mapping, facts, relation), rows)];
-  return [
-    ...goes,
-    ...(collides ? statement(deleteRows(mapping, facts, relation, false), rows) : []),
-    ...statement(countedWrite(mapping, facts, relation, false), rows),
-  ];
+  const texts = narrowTexts(mapping, facts);
+  const goes = statement(texts.deleteKeys, gone);
+  if (collides && facts.own.length > 0) return [...goes, ...statement(texts.move, rows)];
+  return [...goes, ...(collides ? statement(texts.deleteRows, rows) : []), ...statement(texts.write, rows)];
+}
+
+interface NarrowTexts {
+  readonly deleteKeys: string;
+  readonly deleteRows: string;
+  readonly move: string;
+  readonly write: string;
+}
+
+/** Built once for what is known of a table: every window uses them, and the text is as long as the table is wide. */
+const texts = new WeakMap<TargetFacts, NarrowTexts>();
+
+function narrowTexts(mapping: TableMapping, facts: TargetFacts): NarrowTexts {
+  const known = texts.get(facts);
+  if (known) return known;
+  const relation = jsonRelation(mapping.columns);
+  const built = {
+    deleteKeys: deleteKeys(mapping, jsonRelation(mapping.key), false),
+    deleteRows: deleteRows(mapping, facts, relation, false),
+    move: movingWrite(mapping, facts, relation),
+    write: countedWrite(mapping, facts, relation, false),
+  };
+  texts.set(facts, built);
+  return built;
 }
 
 /**

@@ -9,6 +9,7 @@ import { restoreTriggers } from "../app-triggers.js";
 import { dropTableFence } from "../fence.js";
 import { isCurrent, migrateSqlite } from "../migrate.js";
 import { isRecorded, type RecordedPair, recordPair } from "../pair.js";
+import { preparedValue } from "../statements.js";
 import { formerTriggers } from "./former-triggers.js";
 import { outranked, silenced } from "./trigger-order.js";
 import { captureTriggers, logKeyColumns, type Trigger } from "./triggers.js";
@@ -107,7 +108,7 @@ export function forgottenTo(db: Database.Database): Position {
 
 /** Moves with every change to the file's tables, indexes and triggers, and with VACUUM. */
 export function schemaVersion(db: Database.Database): number {
-  return Number(db.pragma("schema_version", { simple: true }));
+  return Number(preparedValue(db, "PRAGMA schema_version").get());
 }
 
 /**

@@ -9,6 +9,7 @@ import type Database from "better-sqlite3";
 import { mappingFromJson, type TableMapping } from "../../mapping/mapping.js";
 import type { Chunk, Counted, Range, RefusedRow } from "../../protocol/contract.js";
 import { openSqlite } from "../connection.js";
+import { preparedValue } from "../statements.js";
 import { readRange } from "./range-reader.js";
 import { countKeyed } from "./ranges.js";
 
@@ -152,5 +153,5 @@ function open(file: string): Database.Database {
 export function begin(db: Database.Database): number {
   if (db.inTransaction) db.exec("ROLLBACK");
   db.exec("BEGIN");
-  return Number(db.prepare("SELECT coalesce(max(seq), 0) FROM _switchback_log").pluck().get());
+  return Number(preparedValue(db, "SELECT coalesce(max(seq), 0) FROM _switchback_log").get());
 }

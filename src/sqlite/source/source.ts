@@ -31,6 +31,7 @@ import { openSqlite, sqliteError } from "../connection.js";
 import { FileIdentity } from "../file-identity.js";
 import type { RecordedPair } from "../pair.js";
 import { readSchema } from "../schema.js";
+import { preparedValue } from "../statements.js";
 import { durableCommits, relaxedCommits, waitFor } from "../transaction.js";
 import { cutRanges, estimateRows } from "./ranges.js";
 import { begin } from "./reader-worker.js";
@@ -214,7 +215,7 @@ export class SqliteSource implements HistorySource {
 
   position(): Position {
     return this.guard(() =>
-      Number(this.writer.prepare("SELECT coalesce(max(seq), 0) FROM _switchback_log").pluck().get()),
+      Number(preparedValue(this.writer, "SELECT coalesce(max(seq), 0) FROM _switchback_log").get()),
     );
   }
 
@@ -280,7 +281,7 @@ export class SqliteSource implements HistorySource {
 
   /** Rows in the change log, whether applied or not. The log has no gaps, so its ends tell. */
   logRows(): number {
-    return this.guard(() => Number(this.writer.prepare(LOG_ROWS).pluck().get()));
+    return this.guard(() => Number(preparedValue(this.writer, LOG_ROWS).get()));
   }
 
   async wait(ms: number, signal: AbortSignal): Promise<void> {
@@ -359,10 +360,10 @@ export class SqliteSource implements HistorySource {
         `the change log at ${after} is not the one that was applied, as after a restored backup or a power cut`,
       );
     }
-    const logged = this.reader
-      .prepare("SELECT count(*) FROM _switchback_log WHERE seq > ? AND seq <= ?")
-      .pluck()
-      .get(after, to);
+    const logged = preparedValue(
+      this.reader,
+      "SELECT count(*) FROM _switchback_log WHERE seq > ? AND seq <= ?",
+    ).get(after, to);
     if (after > 0 && Number(logged) !== to - after) {
       throw this.unlike(
         "LOG_TAMPERED",

@@ -26,8 +26,9 @@ import type {
   TableWindow,
   Window,
 } from "../../protocol/contract.js";
-import { keyExpressions, quote } from "../../schema/model.js";
+import { keyExpressions } from "../../schema/model.js";
 import { logKeyColumns } from "../capture/triggers.js";
+import { preparedRows } from "../statements.js";
 import { cleanExpression, csvExpression, exactList, fromTable, isSound } from "./queries.js";
 import { copiedCondition } from "./ranges.js";
 import { Spool } from "./spool.js";
@@ -54,9 +55,10 @@ export async function readWindow(
   to: Position,
   breathe: () => Promise<void>,
 ): Promise<Window> {
-  const counts = db
-    .prepare("SELECT t, count(*) FROM _switchback_log WHERE seq > ? AND seq <= ? GROUP BY t")
-    .raw();
+  const counts = preparedRows(
+    db,
+    "SELECT t, count(*) FROM _switchback_log WHERE seq > ? AND seq <= ? GROUP BY t",
+  );
   const tables: TableWindow[] = [];
   const spools: Spool[] = [];
   let changes = 0;
@@ -95,13 +97,10 @@ const MARK_ROWS = 16;
  * from a backup and written to since has numbers as high, but not the same keys behind them.
  */
 export function markAt(db: Database.Database, position: Position): string {
-  const keys = (db.pragma("table_info(_switchback_log)") as { name: string }[]).map(({ name }) =>
-    quote(name),
-  );
-  const rows = db
-    .prepare(`SELECT ${keys.join(", ")} FROM _switchback_log WHERE seq > ? AND seq <= ? ORDER BY seq`)
-    .raw()
-    .all(position - MARK_ROWS, position) as unknown[][];
+  const rows = preparedRows(db, "SELECT * FROM _switchback_log WHERE seq > ? AND seq <= ? ORDER BY seq").all(
+    position - MARK_ROWS,
+    position,
+  ) as unknown[][];
   // Columns that the log gained since are NULL in its older rows; without them the text stays what it was.
   const text = rows.map((row) => row.filter((value) => value !== null).map(markOf));
   return createHash("sha256").update(JSON.stringify(text)).digest("base64");
@@ -110,6 +109,9 @@ export function markAt(db: Database.Database, position: Position): string {
 function markOf(value: unknown): string {
   return value instanceof Uint8Array ? `x${Buffer.from(value).toString("hex")}` : `${typeof value} ${value}`;
 }
+
+/** The text that reads a table's narrow windows once the whole of it is copied. */
+const narrowTexts = new WeakMap<TableMapping, string>();
 
 class TableReader {
   private readonly mapping: TableMapping;
@@ -155,10 +157,7 @@ class TableReader {
 
   /** All the changes at once, value by value; rows that are too wide for memory together are spooled after all. */
   narrow(changes: number, spools: Spool[]): TableWindow {
-    const statement = this.db
-      .prepare(`SELECT ${this.exactColumns()} FROM (${this.distinctKeys()}) AS d LEFT JOIN ${this.joined()}`)
-      .raw()
-      .safeIntegers();
+    const statement = preparedRows(this.db, this.narrowText());
     let rows: EncodedRow[] = [];
     let characters = 0;
     let spool: Spool | null = null;
@@ -362,6 +361,15 @@ class TableReader {
   private exactColumns(): string {
     const key = exactValues(this.logKeys.map((k) => `d.${k}`));
     return `${key}, ${this.keys[0]} IS NOT NULL, ${exactList(this.mapping.columns)}`;
+  }
+
+  private narrowText(): string {
+    const build = () =>
+      `SELECT ${this.exactColumns()} FROM (${this.distinctKeys()}) AS d LEFT JOIN ${this.joined()}`;
+    if (this.doubts || this.copied.sql !== "") return build();
+    const text = narrowTexts.get(this.mapping) ?? build();
+    narrowTexts.set(this.mapping, text);
+    return text;
   }
 
   private distinctKeys(): string {

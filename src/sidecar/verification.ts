@@ -1,31 +1,24 @@
-// Verification of a source and its copy, beside a sidecar or without one: opens both sides for reading,
-// compares, names what differs, and for a repair logs the differing keys in SQLite, so that whoever follows
-// reads those rows again and writes them as they are.
-import type pg from "pg";
-import { Refusal } from "../codec/codec.js";
+// Verification of a source and its copy, beside a sidecar or without one: opens both sides for reading, compares,
+// names what differs, and repairs it. What depends on who has the writes is the direction's business.
 import type { PostgresConfig, SourceConfig } from "../config/config.js";
 import { assertPairs } from "../cutover/pair.js";
 import { SwitchbackError } from "../errors.js";
-import type { TableMapping } from "../mapping/mapping.js";
-import { decodeKey, encodedKeyText } from "../mapping/row-format.js";
+import { encodedKeyText } from "../mapping/row-format.js";
 import { connectPostgres } from "../postgres/connection.js";
 import { withComputedColumns } from "../postgres/ddl/compare-shapes.js";
 import type { ShapeDifference } from "../postgres/ddl/shape-difference.js";
-import { type FollowedTable, Records } from "../postgres/records.js";
-import { isLocked } from "../postgres/sidecar-lock.js";
-import { openView } from "../postgres/target/compare-view.js";
-import {
-  type QuarantineCursor,
-  type QuarantinedKeys,
-  quarantinedKeys,
-} from "../postgres/target/quarantine.js";
-import { type Comparison, compare, isEqual, type TableComparison } from "../protocol/compare.js";
-import type { KeysByTable, Position } from "../protocol/contract.js";
-import { pause } from "../retry.js";
+import { Records } from "../postgres/records.js";
+import { type Comparison, isEqual } from "../protocol/compare.js";
+import type { Position } from "../protocol/contract.js";
 import { SqliteSource } from "../sqlite/source/source.js";
-import { type Quarantined, quarantinedRows } from "../sqlite/target/copy-record.js";
-import { type AwayOptions, compareAway, touchAway } from "./verification-reverse.js";
-import { verifyShapes } from "./verification-shape.js";
+import {
+  type OpenStores,
+  REPAIR_KEYS,
+  type VerifiedDirection,
+  type VerifyOptions,
+} from "./verification-direction.js";
+import { ForwardVerification } from "./verification-forward.js";
+import { ReverseVerification } from "./verification-reverse.js";
 
 export interface TableVerdict {
   readonly name: string;
@@ -52,25 +45,9 @@ export interface VerificationResult {
   readonly shape: readonly ShapeDifference[];
 }
 
-export interface VerifyOptions {
-  readonly source: SourceConfig;
-  readonly postgres: PostgresConfig;
-  /** Only this table; all when undefined. */
-  readonly table: string | undefined;
-  readonly signal: AbortSignal;
-  /** Applies what is logged when no sidecar does. */
-  catchUp(): Promise<void>;
-  /** What keeps a sidecar that runs from following, or null. */
-  halted?(): SwitchbackError | null;
-}
-
-/** A sidecar that follows is a few milliseconds behind; one that is away never arrives. */
-const SETTLE_MS = 15_000;
+/** Differing keys named per table. */
 const EXAMPLES = 5;
-/** Keys repaired at a time; more differences take more rounds. */
-const REPAIR_KEYS = 10_000;
 const REPAIR_ROUNDS = 20;
-const REPAIR_WAIT_MS = 60_000;
 
 export class Verification {
   /** When the last comparison began: what happened since is not in it. */
@@ -78,12 +55,8 @@ export class Verification {
 
   private constructor(
     private readonly options: VerifyOptions,
-    private readonly file: SqliteSource,
-    private readonly client: pg.Client,
-    private readonly records: Records,
-    private readonly mappings: ReadonlyMap<string, TableMapping>,
-    /** The followed tables while PostgreSQL has the writes, else null. */
-    private readonly away: readonly FollowedTable[] | null,
+    private readonly stores: OpenStores,
+    private readonly direction: VerifiedDirection,
   ) {}
 
   static async open(options: VerifyOptions): Promise<Verification> {
@@ -102,7 +75,7 @@ export class Verification {
       const chosen = options.table === undefined ? known : known.filter(({ name }) => name === options.table);
       checkReady(options, known.length, chosen);
       const { writes } = await records.route();
-      const away = writes === "postgres" ? known : null;
+      const away = writes === "postgres";
       const written = known.map((table) => table.mapping);
       // What PostgreSQL computes by itself must be what SQLite computes.
       const compared = away || options.source.target === "adopt" ? written : withComputedColumns(written);
@@ -113,7 +86,11 @@ export class Verification {
       );
       await records.keepLog();
       file.attach(compared);
-      return new Verification(options, file, client, records, mappings, away);
+      const stores = { file, client, records, mappings };
+      const direction = away
+        ? new ReverseVerification(options, stores, known)
+        : new ForwardVerification(options, stores);
+      return new Verification(options, stores, direction);
     } catch (error) {
       await opened?.close();
       await client.end().catch(() => {});
@@ -122,83 +99,43 @@ export class Verification {
   }
 
   async verify(): Promise<VerificationResult> {
-    await this.assertFollowed();
+    await this.direction.assertFollowed();
     return this.judge(await this.compare(EXAMPLES));
   }
 
   /** Mends differing rows until none differ, or a round mends nothing. */
   async repair(): Promise<VerificationResult> {
-    await this.assertFollowed();
-    if (!this.away) await this.touchQuarantined();
+    await this.direction.assertFollowed();
+    await this.direction.retryQuarantined();
     let before = Number.POSITIVE_INFINITY;
     for (let round = 0; ; round++) {
-      await this.assertFollowed();
+      await this.direction.assertFollowed();
       const comparison = await this.compare(REPAIR_KEYS);
       const differing = comparison.tables.reduce((sum, t) => sum + t.missing + t.extra + t.different, 0);
       if (differing === 0 || differing >= before || round === REPAIR_ROUNDS) return this.judge(comparison);
       before = differing;
-      await this.touch(comparison.tables);
+      await this.direction.rewrite(
+        new Map(comparison.tables.map(({ name, keys }) => [name, keys.map(({ key }) => key)])),
+      );
     }
   }
 
   async close(): Promise<void> {
-    await this.file.close();
-    await this.client.end().catch(() => {});
-  }
-
-  /** Somebody must carry changes over, or there is nothing to compare. */
-  private async assertFollowed(): Promise<void> {
-    if (await isLocked(this.client)) return;
-    if (!this.away) return this.options.catchUp();
-    const halted = this.options.halted?.();
-    if (halted) throw halted;
-    throw new SwitchbackError("NO_SIDECAR", "PostgreSQL has the writes, and no sidecar keeps SQLite warm");
-  }
-
-  private awayOptions(followed: readonly FollowedTable[], keysMax: number): AwayOptions {
-    return {
-      source: this.options.source.name,
-      client: this.client,
-      file: this.file,
-      followed,
-      tables: [...this.mappings.keys()],
-      mappingOf: (name) => this.mappingOf(name),
-      signal: this.options.signal,
-      settleMs: SETTLE_MS,
-      keysMax,
-    };
-  }
-
-  private mappingOf(name: string): TableMapping {
-    const mapping = this.mappings.get(name);
-    if (!mapping) throw new Error(`table ${name} is not compared`);
-    return mapping;
+    await this.stores.file.close();
+    await this.stores.client.end().catch(() => {});
   }
 
   private async compare(keysMax: number): Promise<Comparison> {
-    const mappingOf = (name: string) => this.mappingOf(name);
-    this.began = await this.records.now();
-    if (this.away) {
-      const found = await compareAway(this.awayOptions(this.away, keysMax));
-      return { ...found, settled: found.inFlight === 0 };
-    }
-    return compare({
-      source: this.file,
-      view: () => openView(this.client, this.options.source.name, mappingOf),
-      tables: [...this.mappings.keys()],
-      ranges: (table) => this.file.rangesOf(mappingOf(table).table),
-      signal: this.options.signal,
-      settleMs: SETTLE_MS,
-      keysMax,
-    });
+    this.began = await this.stores.records.now();
+    return this.direction.compare(keysMax);
   }
 
   private async judge(comparison: Comparison): Promise<VerificationResult> {
     const { name } = this.options.source;
     const tables: TableVerdict[] = [];
     for (const table of comparison.tables) {
-      const { count, rows: quarantined } = await this.quarantined(table.name);
-      const mapping = this.mappings.get(table.name);
+      const { count, rows: quarantined } = await this.direction.quarantined(table.name, EXAMPLES);
+      const mapping = this.stores.mappings.get(table.name);
       const named = table.keys
         .slice(0, EXAMPLES)
         .map(({ kind, key }) => ({ kind, key: mapping ? encodedKeyText(mapping, key) : "" }));
@@ -221,82 +158,20 @@ export class Verification {
       });
     }
     const rows = tables.reduce((sum, t) => sum + t.missing + t.extra + t.different + t.quarantined, 0);
-    const shape = await this.shapes();
+    const shape = await this.direction.shapes();
     const equal = comparison.settled && comparison.tables.every(isEqual) && rows === 0 && shape.length === 0;
     if (this.options.table === undefined)
-      await this.records.recordVerification(name, comparison.position, equal, rows, this.began);
+      await this.stores.records.recordVerification(name, comparison.position, equal, rows, this.began);
     const { position, inFlight } = comparison;
     return {
       source: name,
       equal,
-      writes: this.away ? "postgres" : "sqlite",
+      writes: this.direction.writes,
       position,
       inFlight,
       tables,
       shape,
     };
-  }
-
-  private async shapes(): Promise<ShapeDifference[]> {
-    if (this.away) return [];
-    const { source, signal, table } = this.options;
-    const { file, records, client } = this;
-    const found = await verifyShapes({ source, file, records, client, signal });
-    return found.filter((difference) => table === undefined || difference.table === table);
-  }
-
-  /** Rows that the store that is the copy cannot hold. */
-  private async quarantined(table: string): Promise<{ count: number; rows: readonly Quarantined[] }> {
-    const { name } = this.options.source;
-    if (this.away) return this.file.look((db) => quarantinedRows(db, table, EXAMPLES));
-    const rows = await this.records.quarantined(name, table, EXAMPLES);
-    return { count: await this.records.quarantinedCount(name, table), rows };
-  }
-
-  /** Logs the differing keys and waits until they are applied. */
-  private async touch(tables: readonly TableComparison[]): Promise<void> {
-    if (this.away) {
-      const keys = new Map(tables.map((table) => [table.name, table.keys.map(({ key }) => key)]));
-      await touchAway(this.awayOptions(this.away, REPAIR_KEYS), keys, REPAIR_WAIT_MS);
-      return;
-    }
-    await this.touchKeys(new Map(tables.map(({ name, keys }) => [name, keys.map(({ key }) => key)])));
-  }
-
-  /** Rows that were kept out of PostgreSQL are tried again first: what kept them out may be gone. */
-  private async touchQuarantined(): Promise<void> {
-    const { name: source } = this.options.source;
-    const mappingOf = (table: string) => this.mappings.get(table);
-    let after: QuarantineCursor | null = null;
-    for (;;) {
-      const wanted = { source, mappingOf, after, most: REPAIR_KEYS, codecs: true };
-      const { keys, last }: QuarantinedKeys = await quarantinedKeys(this.client, wanted);
-      if (last === null) return;
-      await this.touchKeys(keys);
-      after = last;
-    }
-  }
-
-  /** Logs keys in SQLite and waits until they are applied. */
-  private async touchKeys(keysByTable: KeysByTable): Promise<void> {
-    let position = 0;
-    for (const [table, encoded] of keysByTable) {
-      const mapping = this.mappings.get(table);
-      if (!mapping) continue;
-      const keys = encoded.flatMap((key) => {
-        const values = decodeKey(mapping, key);
-        // What cannot be the source's is not there.
-        return values instanceof Refusal ? [] : [values];
-      });
-      if (keys.length > 0) position = this.file.touch(table, keys);
-    }
-    const until = performance.now() + REPAIR_WAIT_MS;
-    while (performance.now() < until) {
-      if (!(await isLocked(this.client))) await this.options.catchUp();
-      const record = await this.records.source(this.options.source.name);
-      if (record && record.position >= position) return;
-      await pause(20, this.options.signal);
-    }
   }
 }
 

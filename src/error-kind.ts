@@ -1,7 +1,7 @@
 // What is known of each kind of error, whatever its message: the columns of the table in errors.ts.
 
-export type Side = "sqlite" | "postgres" | "configuration" | "switchback";
-export type Retry = "retry" | "operator";
+type Side = "sqlite" | "postgres" | "configuration" | "switchback";
+type Retry = "retry" | "operator";
 
 export interface ErrorKind {
   readonly side: Side;

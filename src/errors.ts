@@ -4,8 +4,6 @@
 
 import { type ErrorKind, kind } from "./error-kind.js";
 
-export type { ErrorKind } from "./error-kind.js";
-
 export const ERRORS = {
   // usage and configuration
   USAGE: kind("configuration", "operator", 2, "Run `switchback --help`, or `switchback COMMAND --help`."),

@@ -6,9 +6,9 @@ import { fileURLToPath } from "node:url";
 import { SwitchbackError } from "./errors.js";
 import { sql } from "./sql-files.js";
 
-export type MigratedStore = "postgres" | "sqlite";
+type MigratedStore = "postgres" | "sqlite";
 
-export interface Migration {
+interface Migration {
   readonly number: number;
   readonly name: string;
   readonly sql: string;

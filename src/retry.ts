@@ -1,9 +1,8 @@
-// Trying again: back-off with full jitter, a cap and an AbortSignal, and a log that stays readable through a
-// long outage (the first failure, then one line every half minute, then one line of recovery). What may be
-// tried again is errors.ts's decision; what is tried, the caller's. It holds no timers after it returns.
+// What loops that try again are made of: pauses (back-off with full jitter and a cap; ended by a signal or a nudge),
+// and a log that stays readable through a long outage: the first failure, one line every half minute, one line of
+// recovery. errors.ts says which errors may be tried again. Nothing here leaves a timer behind.
 import { setMaxListeners } from "node:events";
 import type { Logger } from "pino";
-import { isRetryable } from "./errors.js";
 
 export interface Backoff {
   /** The cap of the first pause. */
@@ -60,11 +59,6 @@ export class Outage {
     private readonly now: () => number = () => performance.now(),
   ) {}
 
-  /** How many failures in a row; 0 when all is well. */
-  get tries(): number {
-    return this.#tries;
-  }
-
   failed(error: unknown): void {
     const nowMs = this.now();
     this.#tries += 1;
@@ -88,40 +82,6 @@ export class Outage {
 
   #seconds(nowMs: number): number {
     return Math.round((nowMs - this.#sinceMs) / 100) / 10;
-  }
-}
-
-export interface RetryOptions {
-  readonly signal: AbortSignal;
-  readonly log: Logger;
-  /** What is being tried, as the log shall name it: `connecting to PostgreSQL`. */
-  readonly what: string;
-  readonly backoff?: Backoff;
-  /** Gives up with the last error after so many tries; without it, never. */
-  readonly triesMax?: number;
-  /** Which errors are worth another try; the table in errors.ts by default. */
-  readonly retryable?: (error: unknown) => boolean;
-}
-
-/**
- * Does `work` until it succeeds. Throws the last error when it is not worth another try or the tries are used
- * up, and the signal's reason when aborted.
- */
-export async function retry<T>(work: (tries: number) => Promise<T>, options: RetryOptions): Promise<T> {
-  const { signal, triesMax = Number.POSITIVE_INFINITY, retryable = isRetryable } = options;
-  const outage = new Outage(options.log, options.what);
-  for (let tries = 1; ; tries += 1) {
-    signal.throwIfAborted();
-    try {
-      const answer = await work(tries);
-      outage.recovered();
-      return answer;
-    } catch (error) {
-      if (signal.aborted) throw signal.reason;
-      if (tries >= triesMax || !retryable(error)) throw error;
-      outage.failed(error);
-      await pause(pauseMs(tries, options.backoff), signal);
-    }
   }
 }
 

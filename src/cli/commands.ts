@@ -5,7 +5,7 @@ import type { Needs } from "../config/config.js";
 import type { Level } from "../telemetry/log.js";
 import type { Context, ExitCode } from "./command.js";
 
-export type Act = (context: Context, options: OptionValues) => Promise<ExitCode>;
+type Act = (context: Context, options: OptionValues) => Promise<ExitCode>;
 
 export interface CommandEntry {
   readonly name: string;

@@ -7,7 +7,7 @@ import { type CutoverOutcome, requestFlip } from "../cutover/request.js";
 import { SwitchbackError } from "../errors.js";
 import { type Context, type ExitCode, requirePostgres } from "./command.js";
 
-export interface FlipCommandOptions {
+interface FlipCommandOptions {
   readonly timeout?: string;
 }
 

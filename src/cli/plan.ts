@@ -16,7 +16,7 @@ import { readSchema } from "../sqlite/schema.js";
 import type { Context, ExitCode } from "./command.js";
 import { configurationText } from "./plan-file.js";
 
-export interface PlanOptions {
+interface PlanOptions {
   /** A configuration to write. */
   readonly write?: string;
   /** Take over the suggested types. */

@@ -8,7 +8,7 @@ import { Sidecar } from "../sidecar/sidecar.js";
 import { Verification, type VerificationResult } from "../sidecar/verification.js";
 import { type Context, type ExitCode, requirePostgres } from "./command.js";
 
-export interface VerifyCommandOptions {
+interface VerifyCommandOptions {
   readonly table?: string;
   readonly repair?: boolean;
 }

@@ -14,7 +14,7 @@ export interface Era {
   readonly backend: number;
 }
 
-export interface DoubtfulCommit {
+interface DoubtfulCommit {
   readonly id: string;
   readonly era: Era | undefined;
 }

@@ -6,7 +6,7 @@ import { mask } from "../telemetry/redact.js";
 export type StoreName = "sqlite" | "postgres";
 export type Constraint = "unique" | "foreign key" | "not null" | "check";
 
-export interface ErrorFacts {
+interface ErrorFacts {
   readonly store?: StoreName | undefined;
   readonly cause?: unknown;
   /** The kind of failure, where the store named none. */

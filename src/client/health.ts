@@ -1,7 +1,8 @@
 // The answer of healthCheck: what the route says and whether each store answers. It tries each store once and repeats
 // nothing.
 import { typed } from "./errors.js";
-import type { KnownRoute, RouteFollower } from "./route-follower.js";
+import type { RouteFollower } from "./route-follower.js";
+import type { KnownRoute } from "./route-state.js";
 import type { Store } from "./store.js";
 
 export interface StoreHealth {

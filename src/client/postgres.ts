@@ -21,7 +21,7 @@ import { translated } from "./statement.js";
 import type { Claim, Session, StatementResult, Store } from "./store.js";
 import { placedValues, type Row, type Value } from "./values.js";
 
-export interface PostgresOptions {
+interface PostgresOptions {
   readonly config: PostgresConfig;
   readonly schema: string | undefined;
   readonly isolation: Isolation;

@@ -16,9 +16,7 @@ import {
 } from "./route-state.js";
 import { type Claim, sleep } from "./store.js";
 
-export type { KnownRoute } from "./route-state.js";
-
-export interface RouteRecords {
+interface RouteRecords {
   /** SQLite's own record, read without waiting; null when it has none or cannot be read. */
   sqlite(): Claim | null;
   /** The same, but waits for a lock. @throws when the lock stays */

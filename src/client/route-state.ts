@@ -22,7 +22,7 @@ export interface KnownRoute {
 }
 
 /** A store's own record: which store takes the writes, in which epoch. */
-export interface RouteClaim {
+interface RouteClaim {
   readonly writes: string;
   readonly epoch: number;
 }

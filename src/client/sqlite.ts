@@ -9,7 +9,7 @@ import { KEPT_CHARACTERS_MAX, translated } from "./statement.js";
 import { type Claim, runAlone, type Session, type StatementResult, type Store, sleep } from "./store.js";
 import { forSqlite, fromSqlite, placedValues, type Row, safeInteger, type Value } from "./values.js";
 
-export interface SqliteOptions {
+interface SqliteOptions {
   readonly file: string;
   readonly create: boolean;
   readonly waitMs: number;

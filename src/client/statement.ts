@@ -3,7 +3,7 @@
 // quoted names, comments, dollar quotes) and no other grammar. It runs nothing.
 import { QueryError, type StoreName } from "./errors.js";
 
-export interface Translated {
+interface Translated {
   /** With the store's own placeholders, numbered from 1 without gaps; without a semicolon at the end. */
   readonly sql: string;
   /** The caller's parameter (from 0) behind each placeholder number. */

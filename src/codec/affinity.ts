@@ -60,6 +60,6 @@ export function describeValue(value: SqliteValue): string {
 /** Long enough to recognise a value, short enough for a log line. */
 const SHOWN_MAX = 40;
 
-export function shortened(text: string): string {
+function shortened(text: string): string {
   return text.length <= SHOWN_MAX ? text : `${text.slice(0, SHOWN_MAX)}…`;
 }

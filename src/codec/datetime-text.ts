@@ -38,7 +38,7 @@ const EPOCH_DAY = 719_468;
 /** PostgreSQL keeps microseconds. */
 const FRACTION_DIGITS = 6;
 
-export interface ReadMoment extends Moment {
+interface ReadMoment extends Moment {
   readonly spelling: Spelling;
 }
 

@@ -287,7 +287,7 @@ function valueAt(value: unknown, path: Path): unknown {
 const SHOWN_MAX = 100;
 
 /** A value as a message may show it. */
-export function show(value: unknown, path: Path): string {
+function show(value: unknown, path: Path): string {
   if (value === undefined) return "nothing";
   if (isSecretName(String(path.at(-1)))) return showSecret(value);
   const whole = mask(JSON.stringify(value, (key, item: unknown) => (isSecretName(key) ? "***" : item)));

@@ -20,7 +20,7 @@ export interface PostgresParts {
   maxConnections?: number | undefined;
 }
 
-export const POSTGRES_URL =
+const POSTGRES_URL =
   "a URL such as postgres://user@host:5432/database (special characters in the password percent-encoded)";
 
 /** Some providers' URLs contain it; it has no effect here. */
@@ -206,10 +206,4 @@ function operatingSystemUser(): string {
     // A container's user id may have no entry in passwd.
     return "postgres";
   }
-}
-
-/** `user@host:port/database`: what messages and logs call a server; never the password. */
-export function describePostgres(config: PostgresConfig): string {
-  const host = config.host.includes(":") ? `[${config.host}]` : config.host;
-  return `${config.user}@${host}:${config.port}/${config.database}`;
 }

@@ -7,7 +7,7 @@ import { parseType, TYPE_NAMES } from "../schema/pg-types.js";
 import type { Config, SourceConfig, TableConfig } from "./config.js";
 import { type FileSource, pathText, type Report } from "./file.js";
 
-export interface SourcePlaces {
+interface SourcePlaces {
   /** --sqlite, relative to `cwd`. */
   readonly named: readonly string[];
   /** SQLITE_DATABASE_PATH, relative to `cwd`. */

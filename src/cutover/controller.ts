@@ -12,7 +12,7 @@ import { type Desired, FlagWatch } from "./flag-file.js";
 import { Heartbeat } from "./heartbeat-file.js";
 
 /** Everything a flip in one direction needs of the sidecar. */
-export interface FlipDirection<T> {
+interface FlipDirection<T> {
   readonly to: Desired;
   /** True for the moment after a start or a flip in which the links are being set up. */
   starting(): boolean;
@@ -26,7 +26,7 @@ export interface FlipDirection<T> {
   begin(): void;
 }
 
-export interface SwitchingOptions {
+interface SwitchingOptions {
   readonly flagFile: string;
   readonly routeFile: string;
   readonly timeoutMs: number;
@@ -224,7 +224,7 @@ export class FlipController {
     const quit = () => stop.abort(new Error("the sidecar was told to stop"));
     signal.addEventListener("abort", quit, { once: true });
     this.flag
-      .untilAborted(to, watching.signal)
+      .untilNot(to, watching.signal)
       .then(() => stop.abort(new Error(WITHDRAWN)))
       .catch(() => {});
     const clear = () => {

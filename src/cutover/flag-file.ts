@@ -147,13 +147,8 @@ export class FlagWatch {
     return this.nap.rest(ms, signal);
   }
 
-  /** Resolves once the flag says so, or the signal is aborted. */
-  async until(desired: Desired, signal: AbortSignal): Promise<void> {
-    while (!signal.aborted && this.read() !== desired) await this.wait(POLL_MS, signal);
-  }
-
   /** Resolves once the flag says something else, or the signal is aborted. */
-  async untilAborted(desired: Desired, signal: AbortSignal): Promise<void> {
+  async untilNot(desired: Desired, signal: AbortSignal): Promise<void> {
     while (!signal.aborted && this.read() === desired) await this.wait(POLL_MS, signal);
   }
 

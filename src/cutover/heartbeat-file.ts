@@ -22,7 +22,7 @@ export interface FlipAnswer {
   readonly at: string;
 }
 
-export interface HeartbeatRecord {
+interface HeartbeatRecord {
   readonly pid: number;
   readonly since: string;
   /** Absent in the sign of an earlier version. */
@@ -92,10 +92,6 @@ export class Heartbeat {
   halt(problem: Problem): void {
     this.halted = problem;
     this.write();
-  }
-
-  get last(): FlipAnswer | null {
-    return this.answered;
   }
 
   stop(): void {

@@ -16,7 +16,7 @@ export interface PairedSource {
  * Why a file does not belong to this database, or null when it does, or is new. `known`: the database records this
  * file, which is enough for a file that an earlier version installed into.
  */
-export function strangeness(file: IdentityRecord, here: DatabaseIdentity, known: boolean): string | null {
+function strangeness(file: IdentityRecord, here: DatabaseIdentity, known: boolean): string | null {
   const { pair } = file;
   if (pair === null) {
     if (file.identity === null || known) return null;

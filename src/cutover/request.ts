@@ -10,7 +10,7 @@ import { type FlipAnswer, readHeartbeat } from "./heartbeat-file.js";
 import { readRoute } from "./route-file.js";
 import { assertServes } from "./served.js";
 
-export interface RequestOptions {
+interface RequestOptions {
   readonly flagFile: string;
   readonly routeFile: string;
   readonly to: Desired;

@@ -17,7 +17,7 @@ import { Outage } from "../retry.js";
 import type { Problem, Route } from "../status.js";
 
 /** `durable` waits for the disk; in the pause of a flip nobody has time for that, and it is done again afterwards. */
-export function publishRoute(file: string, route: Route, durable: boolean): void {
+function publishRoute(file: string, route: Route, durable: boolean): void {
   const text = `${JSON.stringify(route)}\n`;
   try {
     if (!durable && readFileSync(file, "utf8") === text) return;

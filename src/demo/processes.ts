@@ -75,7 +75,7 @@ export class SidecarProcess {
   }
 }
 
-export interface TillOptions {
+interface TillOptions {
   readonly file: string;
   readonly routeFile: string;
   readonly postgresUrl: string;

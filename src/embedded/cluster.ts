@@ -26,7 +26,7 @@ export interface RunAs {
   readonly gid?: number;
 }
 
-export interface ClusterOptions {
+interface ClusterOptions {
   readonly binaries: Binaries;
   /** The data directory, created when missing; its parent must be reachable by `runAs`. */
   readonly data: string;
@@ -246,7 +246,7 @@ export async function accepts(port: number, password: string): Promise<boolean> 
 }
 
 /** Gives a path to the user that the server runs as; does nothing when that is the current user. */
-export function giveTo(path: string, runAs: RunAs): void {
+function giveTo(path: string, runAs: RunAs): void {
   if (runAs.uid !== undefined && runAs.gid !== undefined) chownSync(path, runAs.uid, runAs.gid);
 }
 

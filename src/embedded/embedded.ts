@@ -28,7 +28,7 @@ const LEAVING_MS = 20_000;
 /** How long at most a server accepts connections after its owner died. */
 const LEASH_MS = 150;
 
-export interface EmbeddedOptions {
+interface EmbeddedOptions {
   /** Holds the password and, where the server's user can reach it, the cluster: `.switchback` in practice. */
   readonly folder: string;
   readonly log?: (message: string) => void;

@@ -18,7 +18,7 @@ export interface Choice {
   readonly doubt?: string;
 }
 
-export interface ChoiceOptions {
+interface ChoiceOptions {
   /** VARCHAR(n) becomes varchar(n). */
   readonly keepLengths: boolean;
   /** The column identifies rows: its values must come back in one spelling. */

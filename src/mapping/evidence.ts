@@ -11,7 +11,7 @@ import { exactValues, StoredText } from "../codec/stored-text.js";
 import { quote, type Table } from "../schema/model.js";
 
 /** How many non-NULL values of each storage class a column holds. */
-export interface Classes {
+interface Classes {
   readonly integer: number;
   readonly real: number;
   readonly text: number;

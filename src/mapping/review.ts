@@ -97,7 +97,7 @@ export function comparable(child: string, parent: string): boolean {
  * The column pairs of a foreign key whose types PostgreSQL would not accept; empty when one side is not
  * copied.
  */
-export function unlikePairs(
+function unlikePairs(
   child: TableMapping,
   foreignKey: ForeignKey,
   parent: TableMapping,

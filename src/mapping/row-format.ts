@@ -5,7 +5,7 @@ import { storedAs } from "../codec/affinity.js";
 import { InvalidText, Refusal, type SqliteValue } from "../codec/codec.js";
 import type { ColumnMapping, TableMapping } from "./mapping.js";
 
-export interface Encoded {
+interface Encoded {
   /** Null when the row was refused. */
   readonly row: (string | null)[] | null;
   readonly column: string | null;

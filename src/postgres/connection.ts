@@ -14,7 +14,7 @@ const VERSION_MIN = 140_000;
 /** The first release that has transaction_timeout. */
 const VERSION_TRANSACTION_TIMEOUT = 170_000;
 
-export interface SessionOptions {
+interface SessionOptions {
   /** Shown in pg_stat_activity, so that a second sidecar can name the first. */
   readonly name: string;
   /** Statements are sent without waiting for the one before. */

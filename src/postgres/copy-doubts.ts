@@ -5,9 +5,9 @@ import type pg from "pg";
 import type { ErrorCode } from "../errors.js";
 import { postgresError } from "./connection.js";
 
-export type UnknownCode = Extract<ErrorCode, "COPY_UNKNOWN" | "CHANGE_UNREADABLE" | "TARGET_DISTURBED">;
+type UnknownCode = Extract<ErrorCode, "COPY_UNKNOWN" | "CHANGE_UNREADABLE" | "TARGET_DISTURBED">;
 
-export interface Unknown {
+interface Unknown {
   readonly code: UnknownCode;
   /** The table's name in the source. */
   readonly table: string;

@@ -6,7 +6,7 @@ import type { RecordedShape } from "./ddl/shape.js";
 import type { Records } from "./records.js";
 import { qualifiedName } from "./target/merge.js";
 
-export interface TableRecord {
+interface TableRecord {
   readonly mapping: TableMapping;
   readonly settings: string;
   readonly estimated: number;

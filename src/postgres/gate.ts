@@ -32,12 +32,12 @@ const WRITER_LOOK_MS = 1;
 /** A second or two of trying deserves a word. */
 const NOTICE_TRIES = 10;
 
-export interface GateSource {
+interface GateSource {
   readonly name: string;
   readonly tables: readonly FollowedTable[];
 }
 
-export interface GateRecord {
+interface GateRecord {
   readonly writes: "sqlite" | "paused" | "postgres";
   readonly epoch: number;
 }

@@ -11,7 +11,7 @@ const PATIENCE_MS = 2_000;
 
 const PID = "SELECT pg_catalog.pg_backend_pid() AS pid";
 
-export interface Queryable {
+interface Queryable {
   query(text: string): Promise<{ readonly rows: readonly { readonly pid?: unknown }[] }>;
 }
 

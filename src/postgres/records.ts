@@ -15,7 +15,7 @@ import { alignSequences, readSequences } from "./sequences.js";
 import { dropSaved } from "./target/kept-columns.js";
 import { qualifiedName } from "./target/merge.js";
 
-export type TableState = "copying" | "finishing" | "streaming";
+type TableState = "copying" | "finishing" | "streaming";
 
 export interface FollowedTable {
   readonly name: string;

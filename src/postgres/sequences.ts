@@ -24,7 +24,7 @@ export interface Sequence {
 const GROUP = 500;
 
 /** Why the next number of a sequence cannot be told or set. */
-export type SequenceObstacle = "unknown" | "expression" | "descending" | "rights";
+type SequenceObstacle = "unknown" | "expression" | "descending" | "rights";
 
 interface SequenceRow {
   readonly place: number;

@@ -23,7 +23,7 @@ const HOLDER = `
    WHERE l.locktype = 'advisory' AND l.granted AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
      AND ((l.classid::bigint << 32) | l.objid::bigint) = ${LOCK}`;
 
-export interface TargetLock {
+interface TargetLock {
   readonly owner: string;
   /** Rejects when the session, and so the lock, is gone. */
   readonly lost: Promise<never>;

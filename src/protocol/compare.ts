@@ -42,7 +42,7 @@ export interface Comparison {
   readonly tables: readonly TableComparison[];
 }
 
-export interface CompareOptions {
+interface CompareOptions {
   readonly source: HistorySource;
   /** Opens a view at the target's present position. */
   view(): Promise<View>;

@@ -7,7 +7,7 @@ import type { HistorySource, HistoryTarget, Position, Snapshot, Tally } from "./
 /** Where an open read blocks the application, tables of so many rows together are counted, some ten milliseconds. */
 const BRIEF_ROWS = 1_000_000;
 
-export interface TableCount {
+interface TableCount {
   readonly table: string;
   readonly source: number;
   readonly target: number;
@@ -29,7 +29,7 @@ export interface Counting {
 }
 
 /** What a link can do for a count: bring the target to a snapshot's position. */
-export interface Meeting {
+interface Meeting {
   readonly tables: ReadonlyMap<string, { readonly rows: number }>;
   /** Applies everything up to the snapshot; `read` is called when that is read and not yet applied. */
   meet(snapshot: Snapshot, read: () => Promise<void>): Promise<void>;

@@ -16,7 +16,7 @@ export interface Drainable {
   drain(signal: AbortSignal): Promise<void>;
 }
 
-export interface FlipPlan {
+interface FlipPlan {
   /** The store that has the writes, under `epoch`. */
   readonly from: Gate;
   readonly to: Gate;

@@ -7,7 +7,6 @@
 //
 //   copy:   snapshot at P ── window (W, P] ──► target at P ── ranges read at P ──► … next snapshot …
 //   run:    wait ── window (W, now] ──► target at now ── wait ── …
-import PQueue from "p-queue";
 import {
   type Chunk,
   type Copied,
@@ -44,7 +43,7 @@ export interface TargetMirror {
   readonly tables: Map<string, HeldTable>;
 }
 
-export interface HeldTable {
+interface HeldTable {
   /** Ranges still to be copied, in order; a range being copied is in neither list. */
   readonly pending: Range[];
   readonly copied: Range[];
@@ -54,7 +53,7 @@ export interface HeldTable {
 }
 
 /** Told after each move, for metrics, progress and logs. */
-export interface Observer {
+interface Observer {
   advanced(window: Window, seconds: number): void;
   copied(table: string, rows: number): void;
   refused(rows: readonly RefusedRow[]): void;
@@ -216,7 +215,6 @@ export class Link {
     signal: AbortSignal,
   ): Promise<void> {
     const until = performance.now() + SNAPSHOT_MS;
-    const queue = new PQueue({ concurrency: snapshot.readers });
     const ended = () => signal.aborted || performance.now() > until || source.strained();
     const copyRanges = async (reader: number) => {
       for (let range = this.take(); range; range = ended() ? undefined : this.take()) {
@@ -232,7 +230,7 @@ export class Link {
     try {
       await this.advance(await snapshot.window(this.held.position, this.scope));
       const readers = Array.from({ length: snapshot.readers }, (_, reader) => reader);
-      await settled(readers.map((reader) => queue.add(() => copyRanges(reader))));
+      await settled(readers.map(copyRanges));
     } finally {
       await snapshot.release();
     }

@@ -72,7 +72,6 @@ export interface Table {
   readonly integerPrimaryKey: string | null;
   readonly autoincrement: boolean;
   readonly withoutRowid: boolean;
-  readonly strict: boolean;
   /** A name for the rowid that no column hides; null for WITHOUT ROWID, or when all three are hidden. */
   readonly rowidAlias: RowidAlias | null;
   readonly indexes: readonly Index[];

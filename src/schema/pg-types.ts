@@ -1,7 +1,7 @@
 // The PostgreSQL types that a column may be mapped to, under their usual names: `VARCHAR( 50 )`, int8,
 // `timestamp with time zone`. It owns the spelling and the limits of type names, not what the types mean.
 
-export interface ParsedType {
+interface ParsedType {
   /** The codec's name: bigint, varchar, any … */
   readonly name: string;
   /** The arguments in parentheses, the scale always given: numeric(10) is [10, 0]. */

@@ -5,7 +5,7 @@
 import type { Check } from "./model.js";
 import { closing, isOperator, isWord, splitAtCommas, type Token, textOf, tokens } from "./sqlite-tokens.js";
 
-export interface ColumnText {
+interface ColumnText {
   readonly name: string;
   readonly collation: string | null;
   /** The generating expression without its parentheses. */
@@ -20,7 +20,7 @@ export interface TableText {
   readonly autoincrement: boolean;
 }
 
-export interface IndexText {
+interface IndexText {
   /** Each term's expression, without a COLLATE, ASC or DESC at its end. */
   readonly terms: readonly string[];
   readonly where: string | null;

@@ -3,7 +3,7 @@
 // cannot: a keyword or a comma may stand in a string, in one of four kinds of quoted name, or in a comment.
 // This file knows the lexical rules only: no grammar, no engine.
 
-export type TokenKind = "word" | "name" | "string" | "blob" | "number" | "operator";
+type TokenKind = "word" | "name" | "string" | "blob" | "number" | "operator";
 
 export interface Token {
   readonly kind: TokenKind;

@@ -9,7 +9,7 @@ import { DoorWatch, type Look } from "../sqlite/close/watch.js";
 import type { Problem } from "../status.js";
 import type { ForwardReplication } from "./forward.js";
 
-export interface GuardedFile {
+interface GuardedFile {
   readonly name: string;
   readonly file: string;
   /** The tables that must take no writes. */
@@ -22,7 +22,7 @@ export function guarded({ name, source }: ForwardReplication): GuardedFile {
   return { name, file, tables: captures.map((table) => table.name), pair: pair?.id ?? null };
 }
 
-export interface ClosedDoorsOptions {
+interface ClosedDoorsOptions {
   readonly files: () => readonly GuardedFile[];
   /** The epoch under which PostgreSQL has the writes; null while it does not have them for certain. */
   readonly epoch: () => number | null;

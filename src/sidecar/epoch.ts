@@ -18,7 +18,7 @@ import type { Problem, Route, Status } from "../status.js";
 import type { ForwardReplication, InHand } from "./forward.js";
 import type { ReverseReplication } from "./reverse.js";
 
-export interface EpochOptions {
+interface EpochOptions {
   readonly config: Config;
   readonly postgres: PostgresConfig;
   readonly owner: string;

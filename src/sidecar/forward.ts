@@ -26,7 +26,7 @@ import { Pruning } from "./pruning.js";
 import { type Reconciled, reconcile } from "./reconcile.js";
 import { Reconsideration } from "./retry-quarantined.js";
 
-export interface ForwardOptions {
+interface ForwardOptions {
   readonly source: SourceConfig;
   readonly postgres: PostgresConfig;
   readonly workers: number;

@@ -1,4 +1,4 @@
-// The sidecar's HTTP side: metrics, health, status, the route, the page, and three actions behind a token. It
+// The sidecar's HTTP side: metrics, health, status, the route, a list of addresses, and three actions behind a token. It
 // asks an Answers for everything and knows no store, no phase and no configuration beyond an address and a
 // token. It must stay answerable while everything else is in trouble, so every request is bounded.
 import { createHash, timingSafeEqual } from "node:crypto";
@@ -10,7 +10,7 @@ import type { Route, Status } from "../status.js";
 import { mask } from "../telemetry/redact.js";
 
 /** What an action came to: `done` false means that the answer is no, with the reason in the body. */
-export interface ActionResult {
+interface ActionResult {
   readonly done: boolean;
   readonly body: unknown;
 }
@@ -22,8 +22,6 @@ export interface Answers {
   /** Streaming and within max_lag, or why not. */
   ready(): { readonly ready: boolean; readonly why: readonly string[] };
   metrics(): Promise<string>;
-  /** The page at `/`; a plain list of addresses without it. */
-  page?(): { readonly type: string; readonly body: string };
   cutover?(): Promise<ActionResult>;
   revert?(): Promise<ActionResult>;
   verify?(): Promise<ActionResult>;
@@ -129,7 +127,7 @@ function routesOf(answers: Answers, token: string | null): Map<string, Map<strin
   const post = (act: (() => Promise<ActionResult>) | undefined) =>
     new Map<string, Handler>([["POST", (request) => action(request, expected, act)]]);
   return new Map([
-    ["/", get(() => (answers.page ? { status: 200, ...answers.page() } : text(200, ADDRESSES)))],
+    ["/", get(() => text(200, ADDRESSES))],
     [
       "/metrics",
       get(async () => ({

@@ -27,7 +27,7 @@ export interface MonitoredTable {
   state: FollowedTable["state"];
 }
 
-export interface MonitorOptions {
+interface MonitorOptions {
   /** The source's name in the configuration. */
   readonly name: string;
   readonly direction: "to_postgres" | "to_sqlite";

@@ -12,7 +12,7 @@ const PRUNE_EVERY_MS = 250;
 const QUIET_BITES = 5;
 
 /** The log, as pruning sees it. */
-export interface Prunable {
+interface Prunable {
   logRows(): number;
   readonly quietMs: number;
   /** Forgets some rows up to `position`; how many. */

@@ -26,7 +26,7 @@ import { mayHaveLostColumn } from "./readded-columns.js";
 import type { Sides } from "./reconcile.js";
 
 /** The shapes as they stand and as they are wanted, by the SQLite table's name; empty for `target: adopt`. */
-export interface Shapes {
+interface Shapes {
   readonly have: ReadonlyMap<string, StandingShape>;
   readonly want: ReadonlyMap<string, RecordedShape>;
   /** For the tables that were followed before. */
@@ -65,7 +65,7 @@ export async function lookAtShapes(
   return { have, want, alterations, leaving };
 }
 
-export interface Present {
+interface Present {
   readonly tables: readonly TargetTable[];
   readonly known: ReadonlyMap<string, FollowedTable>;
   /** Mapped anew, because the table's DDL or its configuration is another. */

@@ -10,13 +10,14 @@ import { type ErrorCode, SwitchbackError } from "../errors.js";
 import type { Finding } from "../findings.js";
 import { decideMappings } from "../mapping/decide.js";
 import type { TableMapping } from "../mapping/mapping.js";
+import { inspectTarget } from "../postgres/ddl/inspect.js";
 import { leaveTable, type Start, startTable } from "../postgres/ddl/lifecycle.js";
 import { toleratedIn } from "../postgres/ddl/shape.js";
-import { buildTargetSchema, inspectTarget, type TargetTable } from "../postgres/ddl/tables.js";
+import { buildTargetSchema, type TargetTable } from "../postgres/ddl/tables.js";
 import type { FollowedTable, Records, SourceRecord } from "../postgres/records.js";
 import { problem } from "../problem.js";
 import { type Position, SourceChanged } from "../protocol/contract.js";
-import type { Oddity, Schema } from "../schema/model.js";
+import type { Schema } from "../schema/model.js";
 import { forgottenTo, isOurStep, readCapture, schemaVersion } from "../sqlite/capture/install.js";
 import type { SqliteSource } from "../sqlite/source/source.js";
 import { forgetCarried } from "../sqlite/target/applied-windows.js";
@@ -31,7 +32,6 @@ export interface Reconciled {
   readonly mappings: readonly TableMapping[];
   readonly targets: readonly TargetTable[];
   readonly findings: readonly Finding[];
-  readonly oddities: readonly Oddity[];
   /** What stands in the way of a flip. */
   readonly problems: readonly Problem[];
   /** What was wrong and is being put right: news, not a hindrance. */
@@ -145,14 +145,13 @@ async function reconcileAt(sides: Sides, schema: Schema, version: number): Promi
     mappings,
     targets: tables,
     findings,
-    oddities,
     problems,
     healed,
   };
 }
 
 /** Everything in the configuration that decides how a table is mapped, as text: when it changes, so may the mapping. */
-export function mappingSettings(config: SourceConfig, table: string): string {
+function mappingSettings(config: SourceConfig, table: string): string {
   return JSON.stringify([config.schema, config.target, config.lengths, config.tables[table] ?? null]);
 }
 

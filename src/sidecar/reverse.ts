@@ -20,7 +20,7 @@ import type { Problem, SourceStatus } from "../status.js";
 import type { SourceMetrics } from "../telemetry/metrics.js";
 import { LinkMonitor, SAMPLE_MS, unknownProblems } from "./monitor.js";
 
-export interface ReverseOptions {
+interface ReverseOptions {
   readonly source: SourceConfig;
   readonly postgres: PostgresConfig;
   readonly log: Logger;

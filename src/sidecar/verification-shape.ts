@@ -13,7 +13,7 @@ const NOTICE_MS = 1_000;
 const SETTLE_MS = 10_000;
 const LOOK_MS = 50;
 
-export interface ShapeOptions {
+interface ShapeOptions {
   readonly source: SourceConfig;
   readonly file: SqliteSource;
   readonly records: Records;

@@ -20,7 +20,7 @@ import {
 import { ForwardVerification } from "./verification-forward.js";
 import { ReverseVerification } from "./verification-reverse.js";
 
-export interface TableVerdict {
+interface TableVerdict {
   readonly name: string;
   readonly source: number;
   readonly target: number;

@@ -7,7 +7,7 @@ import { SwitchbackError, type Where } from "../errors.js";
 import { pause } from "../retry.js";
 import { sqliteError } from "./connection.js";
 
-export interface Holder {
+interface Holder {
   readonly host: string;
   readonly pid: number;
   /** The database that it copies to. */
@@ -25,7 +25,7 @@ const AGAIN_MS = 2_000;
 const SCHEMA =
   "CREATE TABLE IF NOT EXISTS holder (host TEXT, pid INTEGER, address TEXT, place TEXT, since TEXT)";
 
-export function lockFileOf(file: string): string {
+function lockFileOf(file: string): string {
   return `${realpathSync(file)}-switchback`;
 }
 

@@ -36,7 +36,7 @@ import { durableCommits, withWriteLock } from "./transaction.js";
 const PATIENCE_MS = 30_000;
 
 /** What a file records about its door. */
-export interface FileGate {
+interface FileGate {
   readonly closed: boolean;
   readonly epoch: number;
   /** How far the file has come as a copy of the other store. */

@@ -31,7 +31,6 @@ interface IndexRow {
   readonly sql: string | null;
 }
 interface TermRow {
-  readonly cid: number | bigint;
   readonly name: string | null;
   readonly desc: number | bigint;
   readonly coll: string;
@@ -99,7 +98,6 @@ function readTable(db: Database.Database, row: TableRow): Table | null {
     integerPrimaryKey,
     autoincrement: text.autoincrement,
     withoutRowid,
-    strict,
     rowidAlias,
     indexes,
     foreignKeys: readForeignKeys(db, row.name, text),

@@ -20,7 +20,7 @@ export function stderrScreen(): Screen {
   return { write: (text) => writeAll(2, text) };
 }
 
-export interface LogOptions {
+interface LogOptions {
   readonly level: Level;
   /** True when stderr is a terminal. */
   readonly terminal: boolean;
@@ -46,11 +46,6 @@ export function createLog(options: LogOptions): Logger {
     },
     { write: (line: string) => options.screen.write(mask(options.terminal ? readable(line) : line)) },
   );
-}
-
-/** A log that says nothing, for callers that need one. */
-export function silentLog(): Logger {
-  return pino({ level: "silent" });
 }
 
 /**

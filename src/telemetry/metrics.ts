@@ -118,21 +118,20 @@ interface LabelValues {
   readonly result: FlipOutcome;
 }
 
-export const DIRECTIONS = ["to_postgres", "to_sqlite"] as const;
-export type Direction = (typeof DIRECTIONS)[number];
+type Direction = "to_postgres" | "to_sqlite";
 
 /** flipped: writes moved · retreated: they stayed where they were · refused: a precondition did not hold. */
 export const FLIP_OUTCOMES = ["flipped", "retreated", "refused"] as const;
 export type FlipOutcome = (typeof FLIP_OUTCOMES)[number];
 
-export type MetricName = keyof typeof METRICS;
+type MetricName = keyof typeof METRICS;
 type OfType<T> = { [N in MetricName]: (typeof METRICS)[N]["type"] extends T ? N : never }[MetricName];
-export type GaugeName = Exclude<OfType<"gauge">, "switchback_phase" | "switchback_route">;
-export type CounterName = OfType<"counter">;
-export type HistogramName = OfType<"histogram">;
+type GaugeName = Exclude<OfType<"gauge">, "switchback_phase" | "switchback_route">;
+type CounterName = OfType<"counter">;
+type HistogramName = OfType<"histogram">;
 
 /** A metric's labels except `source`, each with its type. */
-export type Labels<N extends MetricName> = {
+type Labels<N extends MetricName> = {
   readonly [L in Exclude<(typeof METRICS)[N]["labels"][number], "source">]: L extends keyof LabelValues
     ? LabelValues[L]
     : string;
@@ -148,8 +147,6 @@ export interface SourceMetrics {
   observe<N extends HistogramName>(name: N, seconds: number, ...labels: LabelArgument<N>): void;
   phase(phase: PhaseName): void;
   route(writes: Writes, epoch: number): void;
-  /** Forgets the series of a table that no longer exists. */
-  forget(table: string): void;
 }
 
 export interface MetricsRegistry {
@@ -199,14 +196,6 @@ export function createMetrics(): MetricsRegistry {
       route(current, epoch) {
         for (const writes of WRITES) gauge("switchback_route", writes === current ? 1 : 0, { writes });
         gauge("switchback_epoch", epoch, {});
-      },
-      forget(table) {
-        gauges.get("switchback_backfill_rows")?.remove({ source, table });
-        gauges.get("switchback_backfill_estimated_rows")?.remove({ source, table });
-        gauges.get("switchback_quarantined_rows")?.remove({ source, table });
-        for (const direction of DIRECTIONS) {
-          counters.get("switchback_changes_applied_total")?.remove({ source, direction, table });
-        }
       },
     };
     metrics.phase("starting");

@@ -13,7 +13,7 @@ export interface Progress {
   done(): void;
 }
 
-export interface ProgressOptions {
+interface ProgressOptions {
   readonly json: boolean;
   readonly terminal: boolean;
   readonly log: Logger;

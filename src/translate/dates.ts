@@ -9,7 +9,7 @@ import { type Node, Untranslatable } from "./parse.js";
 import { type TypedSql, value } from "./typed-sql.js";
 
 /** An expression that reads the clock: the moment as SQL of type timestamptz, and how SQLite shows it. */
-export interface Clock {
+interface Clock {
   readonly moment: string;
   readonly shows: { readonly format: string } | "epoch" | "julian day";
   readonly precision: "second" | "millisecond" | "day" | "part";

@@ -79,7 +79,7 @@ export function translateTerm(
   });
 }
 
-export interface GeneratedColumn {
+interface GeneratedColumn {
   readonly type: string;
   /** The expression, without parentheses. */
   readonly sql: string;

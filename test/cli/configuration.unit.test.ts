@@ -6,7 +6,6 @@ import { afterAll, expect, test } from "vitest";
 import { type Config, type ConfigOptions, loadConfig, withPostgres } from "#switchback/config/config.js";
 import type { Environment } from "#switchback/config/environment.js";
 import { durationMs, listenAddress } from "#switchback/config/file.js";
-import { describePostgres } from "#switchback/config/postgres.js";
 import { SwitchbackError } from "#switchback/errors.js";
 
 const root = mkdtempSync(join(tmpdir(), "switchback-config-"));
@@ -448,11 +447,6 @@ test.each<[string, string, Environment, ConfigOptions]>([
   const text = problems(() => load(yaml, env, options)).join("\n");
   expect(text).not.toContain("hunter2");
   expect(text).not.toContain("S3CRET");
-});
-
-test("a server is called by user, host, port and database", () => {
-  const { postgres } = load(SOURCE, SERVER);
-  expect(postgres && describePostgres(postgres)).toBe("app@db:5433/main");
 });
 
 test("frozen to the last leaf", () => {

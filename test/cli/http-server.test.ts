@@ -4,8 +4,8 @@ import { afterEach, expect, test } from "vitest";
 import { SwitchbackError } from "#switchback/errors.js";
 import { type Answers, type HttpServer, startServer } from "#switchback/sidecar/http-server.js";
 import type { Status } from "#switchback/status.js";
-import { silentLog } from "#switchback/telemetry/log.js";
 import { createMetrics } from "#switchback/telemetry/metrics.js";
+import { silentLog } from "../support/log.js";
 
 const TOKEN = "t0ken-of-the-test";
 
@@ -68,15 +68,6 @@ test("not ready: 503 and why, while healthz holds", async () => {
   const ready = await fetch(`${url}/readyz`);
   expect([ready.status, await ready.json()]).toEqual([503, { ready: false, why: ["lag 3 s"] }]);
   expect((await fetch(`${url}/healthz`)).status).toBe(200);
-});
-
-test("the page takes the place of the list", async () => {
-  const url = await start({ page: () => ({ type: "text/html; charset=utf-8", body: "<p>hello" }) });
-  const page = await fetch(url);
-  expect([page.headers.get("content-type"), await page.text()]).toEqual([
-    "text/html; charset=utf-8",
-    "<p>hello",
-  ]);
 });
 
 test("404 for what is not there, 405 with the methods that are", async () => {

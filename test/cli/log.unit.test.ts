@@ -2,7 +2,7 @@
 import { PassThrough } from "node:stream";
 import { expect, test, vi } from "vitest";
 import { SwitchbackError } from "#switchback/errors.js";
-import { createLog, type Level, silentLog } from "#switchback/telemetry/log.js";
+import { createLog, type Level } from "#switchback/telemetry/log.js";
 import { createProgress, withPrefix } from "#switchback/telemetry/progress.js";
 import { isSecretName, mask, maskSecret } from "#switchback/telemetry/redact.js";
 
@@ -88,10 +88,6 @@ test("what a secret looks like", () => {
     ["password", "PGPASSWORD", "passwd", "token_file", "url", "api-key", "authorization"].every(isSecretName),
   ).toBe(true);
   expect(["schema", "host", "workers", "monkey", "keys"].some(isSecretName)).toBe(false);
-});
-
-test("a silent log is silent", () => {
-  expect(silentLog().isLevelEnabled("fatal")).toBe(false);
 });
 
 test("progress without a terminal: a line at first, then one every few seconds, a sum at the end", () => {

@@ -69,12 +69,12 @@ test("a link that is swapped, as a mounted ConfigMap is, is noticed", async () =
   const watch = new FlagWatch(flag);
   try {
     expect(watch.read()).toBe("sqlite");
-    const noticed = watch.until("postgres", AbortSignal.timeout(5_000));
+    const noticed = watch.untilNot("sqlite", AbortSignal.timeout(5_000));
     symlinkSync("postgres", join(place.folder, "..next"));
     renameSync(join(place.folder, "..next"), join(place.folder, "..data"));
     await noticed;
     expect(watch.read()).toBe("postgres");
-    const taken = watch.untilAborted("postgres", AbortSignal.timeout(5_000));
+    const taken = watch.untilNot("postgres", AbortSignal.timeout(5_000));
     writeFlag(flag, "sqlite");
     await taken;
     expect(watch.read()).toBe("sqlite");
@@ -86,7 +86,7 @@ test("a link that is swapped, as a mounted ConfigMap is, is noticed", async () =
 test("waiting ends with the signal", async () => {
   const watch = new FlagWatch(flag);
   const stop = new AbortController();
-  const waiting = watch.until("postgres", stop.signal);
+  const waiting = watch.untilNot("sqlite", stop.signal);
   stop.abort();
   await waiting;
   await watch.wait(60_000, stop.signal);

@@ -45,7 +45,6 @@ test("a sign of life is there from the start to the stop, and counts its answers
   life.answer({ to: "postgres", flipped: true, epoch: 1, pauseMs: 4 });
   life.answer({ to: "sqlite", flipped: false, epoch: 1, pauseMs: 0, reason: "no" });
   expect(readHeartbeat(routeFile)?.answer).toMatchObject({ n: 2, to: "sqlite", reason: "no" });
-  expect(life.last?.n).toBe(2);
   life.stop();
   expect(readHeartbeat(routeFile)).toBe(null);
 });

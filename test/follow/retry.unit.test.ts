@@ -1,8 +1,8 @@
-// Trying again: how long it waits, when it gives up, what it logs, and that it stops at once when told to.
+// Trying again: how long a pause is, that a signal ends it, and what an outage logs.
 import { pino } from "pino";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { SwitchbackError } from "#switchback/errors.js";
-import { BACKOFF, Outage, pause, pauseMs, retry } from "#switchback/retry.js";
+import { BACKOFF, Outage, pause, pauseMs } from "#switchback/retry.js";
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -47,70 +47,6 @@ test("a pause ends early with the signal's reason and leaves nothing behind", as
   await full;
 });
 
-test("what may be tried again is, until it works, with one line for the outage and one for its end", async () => {
-  const { lines, log } = recorder();
-  let calls = 0;
-  const answer = retry(
-    async (tries) => {
-      calls += 1;
-      expect(tries).toBe(calls);
-      if (calls < 4) throw away();
-      return "here";
-    },
-    { signal: new AbortController().signal, log, what: "connecting" },
-  );
-  await vi.runAllTimersAsync();
-  expect(await answer).toBe("here");
-  expect(lines.map(({ msg }) => msg)).toEqual([
-    "connecting failed; trying again",
-    "connecting recovered after 3 tries",
-  ]);
-});
-
-test("success at once is silent", async () => {
-  const { lines, log } = recorder();
-  expect(await retry(async () => 1, { signal: new AbortController().signal, log, what: "x" })).toBe(1);
-  expect(lines).toEqual([]);
-});
-
-test("what is for the operator, and what is unknown, is thrown at once", async () => {
-  const { log } = recorder();
-  for (const error of [new SwitchbackError("POSTGRES_AUTHENTICATION", "no"), new TypeError("a bug")]) {
-    const work = vi.fn(async () => {
-      throw error;
-    });
-    await expect(retry(work, { signal: new AbortController().signal, log, what: "x" })).rejects.toBe(error);
-    expect(work).toHaveBeenCalledTimes(1);
-  }
-});
-
-test("it gives up after triesMax with the last error", async () => {
-  const { log } = recorder();
-  const work = vi.fn(async () => {
-    throw away();
-  });
-  const answer = retry(work, { signal: new AbortController().signal, log, what: "x", triesMax: 3 });
-  const refused = expect(answer).rejects.toMatchObject({ code: "POSTGRES_UNREACHABLE" });
-  await vi.runAllTimersAsync();
-  await refused;
-  expect(work).toHaveBeenCalledTimes(3);
-});
-
-test("an abort ends the wait, and no further try is made", async () => {
-  const { log } = recorder();
-  const stop = new AbortController();
-  const work = vi.fn(async () => {
-    throw away();
-  });
-  const answer = retry(work, { signal: stop.signal, log, what: "x", backoff: { firstMs: 1e6, mostMs: 1e6 } });
-  const refused = expect(answer).rejects.toThrow("enough");
-  await vi.advanceTimersByTimeAsync(0);
-  stop.abort(new Error("enough"));
-  await refused;
-  expect(work).toHaveBeenCalledTimes(1);
-  expect(vi.getTimerCount()).toBe(0);
-});
-
 test("a long outage is one line every half minute, and its end says how long it was", () => {
   const { lines, log } = recorder();
   let nowMs = 0;
@@ -122,11 +58,10 @@ test("a long outage is one line every half minute, and its end says how long it 
     [61, 60],
     [91, 90],
   ]);
-  expect(outage.tries).toBe(95);
   outage.recovered();
   expect(lines.at(-1)).toMatchObject({ msg: "applying recovered after 95 tries", seconds: 95 });
   outage.recovered();
-  expect([lines.length, outage.tries]).toEqual([5, 0]);
+  expect(lines).toHaveLength(5);
   outage.failed(away());
   expect(lines).toHaveLength(6);
 });

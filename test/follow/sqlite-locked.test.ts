@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { loadConfig } from "#switchback/config/config.js";
 import { Sidecar } from "#switchback/sidecar/sidecar.js";
-import { silentLog } from "#switchback/telemetry/log.js";
+import { silentLog } from "../support/log.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";
 import { type Outside, python, type TestFile, testFile } from "../support/sqlite.js";
 

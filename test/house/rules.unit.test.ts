@@ -35,8 +35,11 @@ function code(path: string): string {
 
 /** The project's own files that a file imports, statically or not. */
 function imports(path: string): string[] {
-  const named = read(path).matchAll(/(?:from|import)\s*\(?\s*["'](\.[^"']+)["']/g);
-  return [...named].map(([, target]) => normalize(join(dirname(path), target ?? "")).replaceAll("\\", "/"));
+  const named = read(path).matchAll(/(?:from|import)\s*\(?\s*["']([.#][^"']+)["']/g);
+  return [...named].map(([, target = ""]) => {
+    const [, aliased] = /^#switchback\/(.*)/.exec(target) ?? [];
+    return normalize(aliased ? `src/${aliased}` : join(dirname(path), target)).replaceAll("\\", "/");
+  });
 }
 
 /** `file:line: text` for every line that the pattern finds. */
@@ -112,6 +115,27 @@ test("a name that is exported is exported by one file: one guess is enough", () 
   expect(files.size).toBeGreaterThan(300);
   const twice = [...files].filter(([, paths]) => paths.size > 1);
   expect(twice.map(([name, paths]) => `${name}: ${[...paths].sort().join(", ")}`).sort()).toEqual([]);
+});
+
+test("what is exported is imported somewhere, or is the client library's surface", () => {
+  const surface = "src/client/index.ts";
+  const scripts = all.filter((path) => path.startsWith("test/") && path.endsWith(".js"));
+  const importers = new Map<string, string[]>();
+  for (const path of [...sources, ...tests, ...scripts]) {
+    for (const target of imports(path)) {
+      const source = target.replace(/^dist\//, "src/").replace(/\.js$/, ".ts");
+      importers.set(source, [...(importers.get(source) ?? []), code(path)]);
+    }
+  }
+  const idle = sources
+    .filter((path) => path !== surface)
+    .flatMap((path) =>
+      [...code(path).matchAll(EXPORTED)]
+        .map(([, name = ""]) => name)
+        .filter((name) => !importers.get(path)?.some((text) => new RegExp(`\\b${name}\\b`).test(text)))
+        .map((name) => `${path}: ${name}`),
+    );
+  expect(idle).toEqual([]);
 });
 
 test("every test runs", () => {

@@ -5,12 +5,8 @@ import type pg from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { SourceConfig, TableConfig } from "#switchback/config/config.js";
 import { decideMappings } from "#switchback/mapping/decide.js";
-import {
-  buildTargetSchema,
-  inspectTarget,
-  type TargetSchema,
-  type TargetTable,
-} from "#switchback/postgres/ddl/tables.js";
+import { inspectTarget } from "#switchback/postgres/ddl/inspect.js";
+import { buildTargetSchema, type TargetSchema, type TargetTable } from "#switchback/postgres/ddl/tables.js";
 import { readSchema } from "#switchback/sqlite/schema.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";
 
@@ -94,7 +90,7 @@ function statements({ tables }: TargetSchema): string[] {
   return [
     ...tables.map((table) => table.create),
     ...tables.flatMap((table) => [table.primaryKey, ...table.indexes].map((statement) => statement.sql)),
-    ...tables.flatMap((table) => table.foreignKeys.flatMap((key) => [key.sql, key.validate])),
+    ...tables.flatMap((table) => table.foreignKeys.map((key) => key.sql)),
   ];
 }
 
@@ -242,9 +238,10 @@ test("a foreign key can be added beside orphans, and validated once they are gon
   await client.query("INSERT INTO c VALUES (1, 99)");
   const [key] = tables.flatMap((table) => table.foreignKeys);
   await client.query(key?.sql ?? "");
-  expect(await refusal(client, key?.validate ?? "")).toBe("23503");
+  const validate = `ALTER TABLE c VALIDATE CONSTRAINT ${key?.name}`;
+  expect(await refusal(client, validate)).toBe("23503");
   await client.query("DELETE FROM c");
-  expect(await refusal(client, key?.validate ?? "")).toBe("accepted");
+  expect(await refusal(client, validate)).toBe("accepted");
 });
 
 test("texts of any length may refer to each other", async () => {

@@ -199,7 +199,6 @@ test("columns: affinity, generated ones, defaults, collations", () => {
     "BLOB",
     "TEXT",
   ]);
-  expect(tableOf("CREATE TABLE t(a ANY, b TEXT) STRICT").strict).toBe(true);
   expect(tableOf("CREATE TABLE t(a INTEGER PRIMARY KEY AUTOINCREMENT)").autoincrement).toBe(true);
 });
 

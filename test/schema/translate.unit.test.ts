@@ -127,7 +127,6 @@ const TABLE: Table = {
   integerPrimaryKey: "id",
   autoincrement: false,
   withoutRowid: false,
-  strict: false,
   rowidAlias: "rowid",
   indexes: [],
   foreignKeys: [],

@@ -40,7 +40,6 @@ export function mappingOf(
       integerPrimaryKey: null,
       autoincrement: false,
       withoutRowid: false,
-      strict: false,
       rowidAlias: null,
       indexes: [],
       foreignKeys: [],

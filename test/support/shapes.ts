@@ -9,8 +9,8 @@ import { keepForeignKeys } from "#switchback/postgres/ddl/constraints.js";
 import { Records } from "#switchback/postgres/records.js";
 import { Sidecar } from "#switchback/sidecar/sidecar.js";
 import { removeCapture } from "#switchback/sqlite/capture/install.js";
-import { silentLog } from "#switchback/telemetry/log.js";
 import { temporaryFolder } from "./cli.js";
+import { silentLog } from "./log.js";
 import { testDatabase, type Version } from "./servers.js";
 
 const SHAPE = `

@@ -9,7 +9,6 @@ SELECT n.nspname AS schema,
        current_user AS role,
        COALESCE((SELECT json_agg(r.rulename ORDER BY r.rulename) FROM pg_rewrite AS r WHERE r.ev_class = c.oid AND r.ev_type <> '1'), '[]') AS rules,
        pg_has_role(c.relowner, 'USAGE') AS owned,
-       has_table_privilege(c.oid, 'TRIGGER') AS may_create_triggers,
        owner.relname AS of_table
 FROM pg_class AS c
 JOIN pg_namespace AS n ON n.oid = c.relnamespace

@@ -1,5 +1,5 @@
 -- The terms that the application declared; the others (key = 0) are SQLite's way back to the row.
-SELECT cid, name, "desc", coll
+SELECT name, "desc", coll
 FROM pragma_index_xinfo(?, 'main')
 WHERE "key" = 1
 ORDER BY seqno

@@ -4,7 +4,7 @@ import { sql } from "../../sql-files.js";
 import { postgresError } from "../connection.js";
 import type { FollowedTable } from "../records.js";
 
-export interface Stranger {
+interface Stranger {
   /** The table's name in the source. */
   readonly table: string;
   readonly column: string;

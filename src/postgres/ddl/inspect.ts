@@ -11,9 +11,9 @@ import { adopt, type Existing, type ExistingColumn, matches, type TableFinding }
 import type { TargetTable } from "./tables.js";
 
 /** `absent`: to be created. `exists`: fits as it is. `blocked`: a finding of severity blocker says why. */
-export type TargetState = "absent" | "exists" | "blocked";
+type TargetState = "absent" | "exists" | "blocked";
 
-export interface Inspection {
+interface Inspection {
   readonly findings: readonly Finding[];
   /** By the SQLite table's name. */
   readonly tables: ReadonlyMap<string, TargetState>;
@@ -44,7 +44,6 @@ interface RelationRow {
   readonly rules: readonly string[];
   readonly role: string;
   readonly owned: boolean;
-  readonly may_create_triggers: boolean;
   readonly of_table: string | null;
 }
 interface ColumnRow extends ExistingColumn {

@@ -26,7 +26,7 @@ export interface Start {
 }
 
 /** How a table comes into the target: made now, found there empty, or adopted from the application's migrations. */
-export type TableOrigin = "make" | "found" | "adopt";
+type TableOrigin = "make" | "found" | "adopt";
 
 /** $1 a table, $2 the one that gets its grants. */
 const GRANTS = `SELECT format('GRANT %s ON %s TO %s%s', a.privilege_type, $2::text,

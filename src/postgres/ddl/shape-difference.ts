@@ -17,7 +17,7 @@ export interface ShapeDifference {
 }
 
 /** `key`: the wanted primary key's columns. They are NOT NULL by it, whether it is built yet or not. */
-export function describeColumn(column: ShapeColumn, key: readonly string[]): string {
+function describeColumn(column: ShapeColumn, key: readonly string[]): string {
   const { name, type, generated, identity } = column;
   const parts = [type];
   if (column.notNull && !key.includes(name)) parts.push("NOT NULL");

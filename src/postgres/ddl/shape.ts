@@ -9,7 +9,8 @@ import type { Oddity } from "../../schema/model.js";
 import { sql } from "../../sql-files.js";
 import { postgresError } from "../connection.js";
 import { qualifiedName } from "../target/merge.js";
-import { buildTargetSchema, type NamedStatement, type TargetTable } from "./tables.js";
+import type { NamedStatement } from "./keys.js";
+import { buildTargetSchema, type TargetTable } from "./tables.js";
 
 export interface ShapeColumn {
   readonly name: string;

@@ -17,10 +17,6 @@ import {
   primaryKeyOf,
 } from "./keys.js";
 
-export { defaultTargetName } from "../../schema/pg-names.js";
-export { type Inspection, inspectTarget, type TargetState } from "./inspect.js";
-export type { ForeignKeyStatement, NamedStatement } from "./keys.js";
-
 export interface TargetColumn {
   readonly name: string;
   /** As in the DDL. */
@@ -206,7 +202,7 @@ function columnLine(
 const INTEGERS = new Set(["bigint", "integer", "smallint"]);
 
 /** The rowid, under its own name or as INTEGER PRIMARY KEY: SQLite numbers it by itself. */
-export function isIdentity(mapping: TableMapping, column: Pick<TargetColumn, "name" | "type">): boolean {
+function isIdentity(mapping: TableMapping, column: Pick<TargetColumn, "name" | "type">): boolean {
   const written = mapping.columns.find((c) => c.target === column.name);
   if (!written || !INTEGERS.has(column.type)) return false;
   return written.column === null
@@ -239,7 +235,7 @@ function untranslatedDefault(table: Table, column: Column, why: string): Oddity 
   };
 }
 
-export interface NamedCheck {
+interface NamedCheck {
   readonly name: string;
   readonly condition: string;
 }

@@ -10,7 +10,7 @@ import { quote } from "../../schema/model.js";
 import { qualifiedName } from "../target/merge.js";
 
 /** Text of rows held in memory at a time; one row may be larger. */
-export const BYTES_MAX = 8 * 2 ** 20;
+const BYTES_MAX = 8 * 2 ** 20;
 /**
  * A row with more text than this is not read: a string of JavaScript's holds 512 Mi characters, and a row of more
  * than 1 GiB PostgreSQL does not send.

@@ -55,7 +55,7 @@ const MOVED = `SELECT EXISTS (SELECT FROM pg_catalog.pg_class AS c
  * large, "again" when a TRUNCATE came between the snapshot and the reading: it empties a table for older snapshots
  * too, so that they see half of its transaction.
  */
-export type Nothing = "wide" | "again" | null;
+type Nothing = "wide" | "again" | null;
 
 /**
  * A window in memory.

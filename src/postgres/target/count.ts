@@ -8,7 +8,7 @@ import type { Position, RowsHeld, Tally } from "../../protocol/contract.js";
 import { cancelStatements, postgresError } from "../connection.js";
 import { qualifiedName } from "./merge.js";
 
-export interface TallyOptions {
+interface TallyOptions {
   readonly client: pg.Client;
   readonly config: PostgresConfig;
   readonly source: string;

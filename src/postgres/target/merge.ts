@@ -37,12 +37,12 @@ export function qualifiedName(mapping: TableMapping): string {
 }
 
 /** `x` for rows passed as the JSON array $3 of objects with the members c0 … cn. */
-export function jsonRelation(columns: readonly ColumnMapping[]): string {
+function jsonRelation(columns: readonly ColumnMapping[]): string {
   return `json_to_recordset($3::json) AS x(${columns.map((_, i) => `c${i} text`).join(", ")})`;
 }
 
 /** The JSON parameter for `jsonRelation`. */
-export function jsonRows(rows: readonly (readonly (string | null)[])[]): string {
+function jsonRows(rows: readonly (readonly (string | null)[])[]): string {
   return JSON.stringify(rows.map((row) => Object.fromEntries(row.map((value, i) => [`c${i}`, value]))));
 }
 
@@ -67,7 +67,7 @@ export function copyTarget(mapping: TableMapping): string {
 }
 
 /** Deletes the rows whose keys stand in x. Every statement here takes the table's name as $1 and x's rows as $2. */
-export function deleteKeys(mapping: TableMapping, relation: string, typed: boolean): string {
+function deleteKeys(mapping: TableMapping, relation: string, typed: boolean): string {
   const match = mapping.key.map((column, i) => `t.${quote(column.target)} = ${value(column, i, typed)}`);
   return countedDelete(mapping, relation, match);
 }

@@ -62,7 +62,7 @@ export async function* arraysOf(
 }
 
 /** Splits CSV into records, each without its newline. A record may be spread over many pieces. */
-export async function* recordsOf(csv: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
+async function* recordsOf(csv: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
   let held: Uint8Array[] = [];
   // A doubled quote inside a field turns this twice.
   let quoted = false;

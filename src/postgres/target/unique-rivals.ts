@@ -17,7 +17,7 @@ import { keyMatch, qualifiedName, type TargetFacts, writeRows } from "./merge.js
 import { arrayRelation } from "./staged-rows.js";
 
 /** So many rows at most: where more are in the way, the target is stricter than the source, not stale. */
-export const RIVALS_MAX = 10_000;
+const RIVALS_MAX = 10_000;
 
 /** What a window read again: what stands under those keys at its position is the source's own. */
 export class Confirmed {

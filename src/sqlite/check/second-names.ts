@@ -6,7 +6,7 @@ import { dirname } from "node:path";
 import { ERRORS, SwitchbackError, type Where } from "../../errors.js";
 import { statFile } from "../connection.js";
 
-export interface SecondName {
+interface SecondName {
   readonly code: "hard-link" | "file-mount";
   readonly message: string;
 }

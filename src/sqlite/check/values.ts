@@ -9,7 +9,7 @@ import { encodeRow, keyOf } from "../../mapping/row-format.js";
 import { quote } from "../../schema/model.js";
 import { exactList, fromTable } from "../source/queries.js";
 
-export interface Refused {
+interface Refused {
   /** The SQLite column. */
   readonly column: string;
   readonly rows: number;

@@ -11,7 +11,7 @@ import { stretches } from "./values.js";
 /** What a heap page holds at most, in PostgreSQL's usual page of 8 KiB. */
 export const ROW_BYTES_MAX = 8_160;
 /** Tables of so many columns or fewer always fit. */
-export const WIDE_COLUMNS = 300;
+const WIDE_COLUMNS = 300;
 
 const [POINTER, MOVABLE, HEADER] = [18, 24, 23];
 /** Types of a fixed width, which is their alignment as well; the others are variable. */
@@ -28,7 +28,7 @@ const FIXED: Readonly<Record<string, number>> = {
   time: 8,
 };
 
-export interface TooWide {
+interface TooWide {
   readonly rows: number;
   /** The first such row's key, as JSON text. */
   readonly key: string;
@@ -58,7 +58,7 @@ export function tooWideRows(db: Database.Database, mapping: TableMapping): TooWi
 }
 
 /** The least that PostgreSQL can make of a row, in bytes. */
-export function widthOf(mapping: TableMapping, row: readonly (string | null)[]): number {
+function widthOf(mapping: TableMapping, row: readonly (string | null)[]): number {
   const nulls = row.includes(null) ? Math.ceil(row.length / 8) : 0;
   let width = aligned(HEADER + nulls, 8);
   for (const [i, { codec }] of mapping.columns.entries()) {

@@ -9,7 +9,7 @@ import { readIdentityRecord } from "../pair.js";
 import { readSchema } from "../schema.js";
 import { durableCommits, withWriteLock } from "../transaction.js";
 
-export interface DoorFound {
+interface DoorFound {
   readonly closed: boolean;
   /** Null where switchback has no records. */
   readonly epoch: number | null;

@@ -8,7 +8,7 @@ import type { Bound, Copied, Range } from "../../protocol/contract.js";
 import { quote, type Table } from "../../schema/model.js";
 import { beyond, boundParameters, fromTable, orderColumns, orderedByRowid } from "./queries.js";
 
-export function boundText(values: readonly SqliteValue[]): Bound {
+function boundText(values: readonly SqliteValue[]): Bound {
   return JSON.stringify(
     values.map((value) => {
       if (typeof value === "bigint") return ["i", value.toString()];

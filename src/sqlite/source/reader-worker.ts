@@ -43,7 +43,7 @@ export type ReaderReply = { readonly id: number } & (
 );
 
 /** Chunks of half a megabyte: four a reader keep both sides busy. */
-export const CREDITS = 4;
+const CREDITS = 4;
 
 const port = parentPort;
 if (port) serve(port, workerData as WorkerData);

@@ -219,13 +219,6 @@ export class SqliteSource implements HistorySource {
     );
   }
 
-  /** How far the file has come as a copy of the other store. */
-  copied(): Position {
-    return this.guard(() =>
-      Number(this.writer.prepare("SELECT position FROM _switchback_position").pluck().get() ?? 0),
-    );
-  }
-
   async newest(): Promise<Position> {
     return this.position();
   }

@@ -21,7 +21,7 @@ export interface DeferredRow {
 }
 
 /** What is done to the table itself. */
-export interface Placing {
+interface Placing {
   remove(key: readonly SqliteValue[]): void;
   insert(row: DeferredRow): WriteOutcome;
   /** Told once of each row that cannot be placed, when its older version is back. */

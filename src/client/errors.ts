@@ -20,9 +20,7 @@ export class ClientError extends Error {
   readonly store: StoreName | undefined;
   /** PostgreSQL's SQLSTATE, where PostgreSQL reported the error. */
   readonly sqlState: string | undefined;
-  /**
-   * SQLite's code (`SQLITE_CONSTRAINT_UNIQUE`), the SQLSTATE, the socket's code, or a code of this library.
-   */
+  /** SQLite's code (`SQLITE_CONSTRAINT_UNIQUE`), the SQLSTATE, the socket's code, or a code of this library. */
   readonly code: string | undefined;
 
   constructor(message: string, facts: ErrorFacts = {}) {
@@ -58,9 +56,7 @@ export class QueryError extends ClientError {
 /** A transaction, or a statement that writes, did not complete. */
 export class TransactionError extends ClientError {
   override readonly name = "TransactionError";
-  /**
-   * `unknown`: it may have been committed, and PostgreSQL could not be asked. All others were rolled back.
-   */
+  /** `unknown`: it may have been committed, and PostgreSQL could not be asked. All others were rolled back. */
   readonly outcome: "rolled back" | "unknown";
   /** A constraint that was checked only at the commit. */
   readonly constraint: Constraint | undefined;

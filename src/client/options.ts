@@ -18,9 +18,7 @@ export interface ConnectOptions {
   readonly route?: string | undefined;
   /** How long a call may wait for the route, for a lock or for a server. Default 30 000. */
   readonly waitMs?: number;
-  /**
-   * How often a transaction is tried that meets conflicts (serialization failures, deadlocks). Default 50.
-   */
+  /** How often a transaction is tried that meets conflicts (serialization failures, deadlocks). Default 50. */
   readonly attemptsMax?: number;
   /** Connections to PostgreSQL. Default: POSTGRES_MAX_CONNECTIONS, else 10. */
   readonly connectionsMax?: number;

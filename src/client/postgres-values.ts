@@ -15,9 +15,7 @@ export function forPostgres(values: readonly Plain[]): (string | Buffer | null)[
 
 const MOMENT = /^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.(\d+))?\+00$/;
 
-/**
- * timestamptz as Date.toISOString spells it, with microseconds where they are not zero. Needs TimeZone = UTC.
- */
+/** timestamptz as Date.toISOString spells it, with microseconds where they are not zero. Needs TimeZone = UTC. */
 function moment(text: string): string {
   const [, day, time, fraction = ""] = MOMENT.exec(text) ?? [];
   return day === undefined ? text : `${day}T${time}.${fraction.padEnd(3, "0")}Z`;

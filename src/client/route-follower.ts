@@ -25,9 +25,7 @@ interface RouteRecords {
   postgres(): Promise<Claim | null>;
 }
 
-/**
- * The maximum age of the route when a call begins. Reading a small file takes some 20 µs, HTTP a round trip.
- */
+/** The maximum age of the route when a call begins. Reading a small file takes some 20 µs, HTTP a round trip. */
 const FRESH_MS = { file: 10, http: 100 };
 /** The same while calls wait for it. */
 const POLL_MS = { file: 3, http: 20 };

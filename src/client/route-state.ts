@@ -60,9 +60,7 @@ export type RouteEvent =
   | { readonly kind: "fenced"; readonly by: StoreName }
   /** A store accepted a write. */
   | { readonly kind: "accepted"; readonly by: StoreName }
-  /**
-   * Neither the source nor a store has answered: switchback is not installed, and SQLite takes the writes.
-   */
+  /** Neither the source nor a store has answered: switchback is not installed, and SQLite takes the writes. */
   | { readonly kind: "unanswered" };
 
 export const UNKNOWN: RouteState = {

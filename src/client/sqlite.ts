@@ -124,9 +124,7 @@ export class SqliteStore implements Store {
     return this.unlocked(() => this.reading().claim());
   }
 
-  /**
-   * Without waiting: takes some microseconds. @throws when the file cannot be opened or read, or is locked
-   */
+  /** Without waiting: takes some microseconds. @throws when the file cannot be opened or read, or is locked */
   claimNow(): Claim | null {
     return this.reading().claim();
   }

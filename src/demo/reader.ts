@@ -9,9 +9,7 @@ import type { ShopStore } from "./stores.js";
 const POLL_MS = 2;
 const BETWEEN_LOOKS_MS = 25;
 
-/**
- * One statement is one snapshot: products out of balance, and the newest receipt to distinguish the states.
- */
+/** One statement is one snapshot: products out of balance, and the newest receipt to distinguish the states. */
 const BALANCE = `
   WITH sold AS (SELECT product AS id, sum(quantity) AS quantity FROM line GROUP BY product)
   SELECT (SELECT count(*) FROM product LEFT JOIN sold USING (id) WHERE stock + coalesce(quantity, 0) <> ${BOUGHT}) AS wrong,

@@ -156,9 +156,7 @@ function rowidColumn(alias: string): ColumnMapping {
   return { source: alias, column: null, target: ROWID_COLUMN, spec, codec: codecFor(spec), notNull: true };
 }
 
-/**
- * A column of the key or of a unique index: two of its values must never become the same value in PostgreSQL.
- */
+/** A column of the key or of a unique index: two of its values must never become the same value in PostgreSQL. */
 function identifies(table: Table, column: string): boolean {
   if (table.key.kind === "columns" && table.key.columns.includes(column)) return true;
   return table.indexes.some((index) => index.unique && index.terms.some((term) => term.column === column));

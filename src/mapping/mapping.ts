@@ -27,9 +27,7 @@ export interface TableMapping {
   readonly schema: string;
   /** The target table's name, unquoted. */
   readonly target: string;
-  /**
-   * Every column that is written, in the target's order. Columns that PostgreSQL generates are not included.
-   */
+  /** Every column that is written, in the target's order. Columns that PostgreSQL generates are not included. */
   readonly columns: readonly ColumnMapping[];
   /** The columns of `columns` that make up the key, in the key's order. Their target columns are the primary key. */
   readonly key: readonly ColumnMapping[];

@@ -39,9 +39,7 @@ export function encodeValue(column: ColumnMapping, value: SqliteValue): string |
 
 const TOO_LARGE = "is too large: as text it passes the 512 MiB that one value may have";
 
-/**
- * True when a string passed JavaScript's limit of about 512 MiB. PostgreSQL's limit for a row is close to it.
- */
+/** True when a string passed JavaScript's limit of about 512 MiB. PostgreSQL's limit for a row is close to it. */
 function isTooLong(error: unknown): boolean {
   return error instanceof RangeError || (error as { code?: unknown }).code === "ERR_STRING_TOO_LONG";
 }

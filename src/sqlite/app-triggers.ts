@@ -1,10 +1,11 @@
-// The application's own triggers, at rest: kept word for word in a table of ours while the file is only a copy,
-// because what they would do was already done where the writes are. The caller holds a write transaction.
+// Removes and restores the application's own triggers. While the file is only a copy they are kept word for
+// word in a table of switchback's: their effects already came from the store with the writes. The caller
+// holds a write transaction.
 import type Database from "better-sqlite3";
 import { quote } from "../schema/model.js";
 import { putOnTop } from "./capture/trigger-order.js";
 
-/** The tables, in lower case, that triggers of others than us stand on. */
+/** The tables, in lower case, that have triggers besides ours. */
 export function triggeredTables(db: Database.Database): Set<string> {
   const names = db
     .prepare(
@@ -15,7 +16,7 @@ export function triggeredTables(db: Database.Database): Set<string> {
   return new Set(names);
 }
 
-/** Takes the application's triggers on these tables away, in their order. */
+/** Removes the application's triggers on these tables and records them, in their order. */
 export function suspendTriggers(db: Database.Database, tables: readonly string[]): void {
   const captured = new Set(tables.map((name) => name.toLowerCase()));
   const triggers = db
@@ -31,8 +32,8 @@ export function suspendTriggers(db: Database.Database, tables: readonly string[]
 }
 
 /**
- * Brings back, word for word and in their order, the triggers that rest; those that came meanwhile stay. Capture keeps
- * its place above them.
+ * Restores the recorded triggers, word for word and in their order; triggers created meanwhile stay.
+ * Capture's triggers stay above them.
  */
 export function restoreTriggers(db: Database.Database): void {
   const resting = db.prepare("SELECT name, ddl FROM _switchback_resting ORDER BY n").all() as {

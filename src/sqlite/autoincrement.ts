@@ -1,5 +1,5 @@
-// The highest number that an AUTOINCREMENT table ever gave out, in SQLite's own table for it. Every such table has it;
-// anybody may write anything there.
+// The highest id that an AUTOINCREMENT table ever gave out, in SQLite's own table for it. Every such table is
+// listed there; any program may write anything there.
 import type Database from "better-sqlite3";
 
 /** Lets the next automatic id be above `mark`. */

@@ -1,12 +1,12 @@
-// Knows when the file may have changed. `PRAGMA data_version` on a connection that stays open is the truth and
-// costs microseconds, so it is polled. File events only wake a slow poll early: they come late, come debounced, or on
-// some platforms and mounts never come at all.
+// Detects that the file may have changed. `PRAGMA data_version` on an open connection is reliable and costs
+// microseconds, so it is polled. File events only wake the poll early: they come late or debounced, and on
+// some platforms and mounts never.
 import { existsSync } from "node:fs";
 import type Database from "better-sqlite3";
 import { type FSWatcher, watch } from "chokidar";
 import { WakeableSleep } from "../retry.js";
 
-/** While changes keep coming the poll runs at timer speed; it slows down step by step when they stop. */
+/** While changes arrive the poll runs at timer speed; it slows down step by step when they stop. */
 const BUSY_MS = 2_000;
 const PACE: readonly { readonly quietMs: number; readonly pollMs: number }[] = [
   { quietMs: BUSY_MS, pollMs: 1 },
@@ -29,7 +29,7 @@ export class ChangePoller {
     this.seen = this.version.get();
   }
 
-  /** Milliseconds since another connection was last seen to commit. */
+  /** Milliseconds since another connection last committed. */
   get quietMs(): number {
     return performance.now() - this.changedAtMs;
   }
@@ -54,7 +54,7 @@ export class ChangePoller {
   }
 
   /**
-   * The files themselves, not their folder: whatever else is in it must not wake anybody. Only while it is quiet, because
+   * The files themselves, not their folder: other files in it must not wake the poll. Only while it is quiet, because
    * a busy application writes several times per millisecond.
    */
   private watch(): void {
@@ -63,7 +63,7 @@ export class ChangePoller {
     const files = [this.file, `${this.file}-wal`].filter((file) => existsSync(file));
     this.events = watch(files, { ignoreInitial: true, followSymlinks: true });
     this.events.on("all", () => this.nap.nudge());
-    // Too many watches, a file system without events: the poll does without them.
+    // Too many watches, or a file system without events: polling continues without them.
     this.events.on("error", () => {});
   }
 
@@ -72,7 +72,7 @@ export class ChangePoller {
     this.events = null;
   }
 
-  /** What was seen last, while a writer in rollback-journal mode locks everybody out. */
+  /** The last known version, while a writer in rollback-journal mode locks all others out. */
   private look(): unknown {
     try {
       return this.version.get();

@@ -1,17 +1,18 @@
-// Opens the application's SQLite file, and turns what SQLite says into errors that an operator can act on.
-// It owns the settings every connection of ours starts from: it never creates a file, waits for locks, and
-// never lets text in the file's schema call a function with side effects. It knows no tables.
+// Opens the application's SQLite file, and turns SQLite's errors into errors that an operator can act on. It
+// owns the settings of every connection: it never creates a file, waits for locks, and never lets the file's
+// schema call a function with side effects. It knows no tables.
 import { accessSync, constants, type Stats, statSync } from "node:fs";
 import { dirname } from "node:path";
 import Database from "better-sqlite3";
 import { type ErrorCode, SwitchbackError, type Where } from "../errors.js";
 
-/** Long enough for an application's ordinary transaction to end; a lock held longer deserves a message. */
+/** Long enough for an ordinary transaction of the application to end; a longer lock deserves a message. */
 const BUSY_TIMEOUT_MS = 5_000;
 
 /**
- * Opens an existing file. Integers are read as bigint, because beyond 2^53 a number would lie. The connection
- * is `query_only` when it is readonly; it may still create the shared-memory file that WAL mode needs.
+ * Opens an existing file. Integers are read as bigint, because a number is inexact beyond 2^53. The
+ * connection is `query_only` when it is readonly; it may still create the shared-memory file that WAL mode
+ * needs.
  * @throws SwitchbackError SQLITE_MISSING, SQLITE_NOT_A_DATABASE, SQLITE_CORRUPT, SQLITE_READ_ONLY, SQLITE_BUSY, SQLITE_IO
  */
 export function openSqlite(file: string, options: { readonly: boolean }): Database.Database {
@@ -21,7 +22,8 @@ export function openSqlite(file: string, options: { readonly: boolean }): Databa
   try {
     db = new Database(file, { readonly: options.readonly, fileMustExist: true, timeout: BUSY_TIMEOUT_MS });
     db.defaultSafeIntegers(true);
-    // Views, triggers and CHECKs of the file run with plain functions only, whoever wrote them.
+    // Views, triggers and CHECKs of the file run with harmless functions only, even in a file from an
+    // untrusted source.
     db.pragma("trusted_schema = OFF");
     if (options.readonly) db.pragma("query_only = ON");
     // The header is read at the first statement, not when the file is opened.
@@ -56,7 +58,7 @@ function assertFile(file: string, readonly: boolean, where: Where): void {
 }
 
 /**
- * Undefined where there is nothing; a folder that may not be entered does not even tell that.
+ * Undefined when there is no file; a folder that may not be entered does not reveal that.
  * @throws SwitchbackError SQLITE_UNREADABLE
  */
 export function statFile(file: string, where: Where): Stats | undefined {
@@ -69,7 +71,7 @@ export function statFile(file: string, where: Where): Stats | undefined {
   }
 }
 
-/** True when this user has the right; the super-user has every right that the file system grants. */
+/** True when this user has the right; the superuser has every right that the file system grants. */
 export function may(path: string, right: number): boolean {
   try {
     accessSync(path, right);
@@ -83,14 +85,14 @@ const CODES: readonly (readonly [RegExp, ErrorCode])[] = [
   [/^SQLITE_(BUSY|LOCKED)/, "SQLITE_BUSY"],
   [/^SQLITE_NOTADB/, "SQLITE_NOT_A_DATABASE"],
   [/^SQLITE_CORRUPT|^SQLITE_FORMAT|^SQLITE_IOERR_CORRUPTFS/, "SQLITE_CORRUPT"],
-  // The file was there a moment ago: what cannot be opened is the -wal or -shm file beside it.
+  // The file existed a moment ago: SQLite could not open the -wal or -shm file beside it.
   [/^SQLITE_(READONLY|PERM|AUTH|CANTOPEN)/, "SQLITE_READ_ONLY"],
   [/^SQLITE_(IOERR|FULL|NOLFS|PROTOCOL)/, "SQLITE_IO"],
 ];
 
 /**
- * The SwitchbackError for whatever better-sqlite3 threw; a SwitchbackError comes back as it is. What says nothing
- * about the file's state, a constraint or a syntax error for example, is a bug of ours.
+ * The SwitchbackError for an error of better-sqlite3; a SwitchbackError is returned unchanged. An error that
+ * is not about the file's state, a constraint or a syntax error for example, is a bug of switchback.
  */
 export function sqliteError(error: unknown, where: Where): SwitchbackError {
   if (error instanceof SwitchbackError) return error;
@@ -106,7 +108,7 @@ export function sqliteError(error: unknown, where: Where): SwitchbackError {
   return new SwitchbackError(code, `${place}${message} (${error.code})`, where, { cause: error });
 }
 
-/** What is left to do where errors end up: one of SQLite's that nobody on its way explained. */
+/** The last resort where errors are reported: an error of SQLite that no caller has translated. */
 export function explained(error: unknown): unknown {
   return error instanceof Database.SqliteError ? sqliteError(error, {}) : error;
 }

@@ -1,7 +1,7 @@
-// The triggers that refuse writes while the file's door is closed. Every captured write inserts into the change log,
-// so one trigger on the log, which names the epoch, refuses them all. An INSERT is logged only after it happened,
-// where others may have ended the statement, so each table has a trigger besides that tries the log before; it does
-// nothing while the door is open.
+// The fence: the triggers that refuse writes while the file is closed. Every captured write inserts into the
+// change log, so one trigger on the log, which names the epoch, refuses them all. An INSERT is logged only
+// after it happened, and another trigger may have ended the statement by then. So each table has a second
+// trigger that tries the log before an INSERT. It does nothing while the file is open.
 import type Database from "better-sqlite3";
 import { quote } from "../schema/model.js";
 
@@ -13,7 +13,7 @@ interface Wanted {
   readonly sql: string;
 }
 
-/** True when every trigger of the fence is there, for that epoch. */
+/** True when every trigger of the fence exists, for that epoch. */
 export function isFencePrepared(db: Database.Database, epoch: number): boolean {
   const present = new Map(
     db
@@ -26,7 +26,7 @@ export function isFencePrepared(db: Database.Database, epoch: number): boolean {
   return wanted(db, epoch).every(({ name, sql }) => present.get(name) === sql);
 }
 
-/** Makes the fence, which stays open. The caller holds a write transaction. */
+/** Creates the fence, open. The caller holds a write transaction. */
 export function prepareFence(db: Database.Database, epoch: number): void {
   for (const { name, sql } of wanted(db, epoch)) {
     db.exec(`DROP TRIGGER IF EXISTS ${name}`);
@@ -34,7 +34,10 @@ export function prepareFence(db: Database.Database, epoch: number): void {
   }
 }
 
-/** Gives a closed file of an earlier version the triggers before an INSERT; its log's own stays as it is. */
+/**
+ * Adds the triggers before an INSERT to a closed file of an earlier version; the log's own trigger stays
+ * unchanged.
+ */
 export function prepareTableFences(db: Database.Database): void {
   for (const { name, sql } of wanted(db, 0)) {
     if (name === FENCE) continue;
@@ -43,7 +46,7 @@ export function prepareTableFences(db: Database.Database): void {
   }
 }
 
-/** Takes the fence of a table away that is no longer captured. */
+/** Removes the fence of a table that is no longer captured. */
 export function dropTableFence(db: Database.Database, id: number): void {
   db.exec(`DROP TRIGGER IF EXISTS ${tableFence(id)}`);
 }

@@ -1,5 +1,6 @@
-// Which file stands at a path. An open connection goes on with the file that it opened, wherever that one is now;
-// whoever opens the path anew meets what was moved there. It looks at the path and never opens the file.
+// The identity of the file at a path. An open connection stays with the file that it opened, wherever that
+// file is now; opening the path again opens the file that was moved there. It examines the path and never
+// opens the file.
 import { SwitchbackError } from "../errors.js";
 import { assertOneName } from "./check/second-names.js";
 import { statFile } from "./connection.js";
@@ -7,13 +8,16 @@ import { statFile } from "./connection.js";
 export class FileIdentity {
   private readonly inode: string;
 
-  /** Before anything opens the file. @throws SwitchbackError SQLITE_LINKED, SQLITE_UNREADABLE */
+  /** Must run before the file is opened. @throws SwitchbackError SQLITE_LINKED, SQLITE_UNREADABLE */
   constructor(private readonly where: { readonly source: string; readonly file: string }) {
     assertOneName(where.file, where);
     this.inode = inodeOf(where);
   }
 
-  /** Costs microseconds. @throws SwitchbackError SQLITE_REPLACED when another file stands there by now, or none */
+  /**
+   * Costs microseconds. @throws SwitchbackError SQLITE_REPLACED when the path has another file by now, or
+   * none
+   */
   assertSame(): void {
     const { file } = this.where;
     if (inodeOf(this.where) === this.inode) return;

@@ -1,6 +1,7 @@
-// One sidecar for a SQLite file, whatever PostgreSQL it copies to: a lock that the operating system releases with
-// the process. It is SQLite's own lock on a small database beside the file, never on the application's file, so it
-// costs the application nothing. The row in it names the holder, and stays readable while the lock is held.
+// One sidecar per SQLite file, whichever PostgreSQL it copies to: a lock that the operating system releases
+// with the process. It is SQLite's own lock on a small database beside the file, never on the application's
+// file, so it does not affect the application. The row in it names the holder, and stays readable while the
+// lock is held.
 import { realpathSync, rmSync, statSync } from "node:fs";
 import Database from "better-sqlite3";
 import { SwitchbackError, type Where } from "../errors.js";
@@ -16,10 +17,10 @@ interface Holder {
   readonly since: string;
 }
 
-/** A killed process lets go at once; one that is about to end may take a moment. */
+/** A killed process releases the lock immediately; one that is stopping may take a moment. */
 const PATIENCE_MS = 2_000;
 const LOOK_MS = 50;
-/** A process that is frozen keeps the lock; the sidecar that took over from it takes the lock when it ends. */
+/** A frozen process keeps the lock; the sidecar that took over from it takes the lock when that process ends. */
 const AGAIN_MS = 2_000;
 
 const SCHEMA =
@@ -42,8 +43,8 @@ export class FileLock {
   }
 
   /**
-   * Takes the lock. A holder that copies to the same database is let be: PostgreSQL's lock is held, so that one was
-   * frozen or cut off, and its writes are refused by their owner.
+   * Takes the lock. A holder that copies to the same database is tolerated. PostgreSQL's lock is held here,
+   * so that holder was frozen or cut off, and the owner check refuses its writes.
    * @throws SwitchbackError SOURCE_TAKEN
    */
   static async take(file: string, me: Holder, where: Where): Promise<FileLock> {
@@ -74,7 +75,8 @@ export class FileLock {
   release(): void {
     clearInterval(this.timer);
     if (this.db === null) return;
-    // While the lock is held: who waits for it looks whether it got the file that stands there.
+    // Checked while the lock is held: a process that waited may have locked a file that was replaced
+    // meanwhile.
     rmSync(this.path, { force: true });
     this.db.close();
     this.db = null;
@@ -84,7 +86,7 @@ export class FileLock {
     try {
       if (this.acquire()) clearInterval(this.timer);
     } catch {
-      // The folder is not what it was; whoever works in the file meets that too.
+      // The folder has changed; opening the SQLite file reports the same problem.
     }
   }
 

@@ -1,4 +1,5 @@
-// Brings switchback's records in a SQLite file to the version that this program knows, and tells their version.
+// Upgrades switchback's records in a SQLite file to the version that this program knows, and reports their
+// version.
 import type Database from "better-sqlite3";
 import { LOG_MIGRATION, latestOf, pendingOf } from "../migrations.js";
 
@@ -21,7 +22,7 @@ export function isCurrent(db: Database.Database): boolean {
 }
 
 /**
- * Applies what is pending. Run inside a write transaction.
+ * Applies the pending migrations. Run inside a write transaction.
  * @throws SwitchbackError RECORDS_NEWER
  */
 export function migrateSqlite(db: Database.Database): void {

@@ -1,10 +1,10 @@
-// Which database a SQLite file belongs to, as the file records it.
+// The database to which a SQLite file belongs, as the file records it.
 import type Database from "better-sqlite3";
 
 export interface RecordedPair {
   /** Switchback's id in the database. */
   readonly id: string;
-  /** The server's system identifier and the database's oid; null where the server did not tell. */
+  /** The server's system identifier and the database's oid; null where the server did not report them. */
   readonly place: string | null;
   /** For messages. */
   readonly address: string;
@@ -13,7 +13,7 @@ export interface RecordedPair {
 export interface IdentityRecord {
   /** The file's own identity; null where switchback was never installed. */
   readonly identity: string | null;
-  /** Null where it was installed by a version that recorded none. */
+  /** Null where a version installed it that recorded none. */
   readonly pair: RecordedPair | null;
 }
 
@@ -30,7 +30,7 @@ function first<Row>(db: Database.Database, table: "_switchback_identity" | "_swi
   return there ? ((db.prepare(`SELECT * FROM ${table}`).get() as Row | undefined) ?? null) : null;
 }
 
-/** True when the file says so already; another address alone is no reason to write to it. */
+/** True when the file records this already; a different address alone is no reason to write to it. */
 export function isRecorded(db: Database.Database, { id, place }: RecordedPair): boolean {
   const { pair } = readIdentityRecord(db);
   return pair !== null && pair.id === id && (pair.place === place || place === null);
@@ -43,8 +43,8 @@ export function recordPair(db: Database.Database, { id, place, address }: Record
 }
 
 /**
- * From now on every copy of the file lacks something, and the file is a copy of none: a log row about no table lies
- * between what was applied anywhere and what comes. Run inside a write transaction.
+ * Invalidates every copy of the file, and the file as a copy: a log row about no table separates the applied
+ * positions from the following ones. Run inside a write transaction.
  */
 export function leaveCopies(db: Database.Database): void {
   const marker = db.prepare("INSERT INTO _switchback_log (t) VALUES (0)").run().lastInsertRowid;

@@ -1,6 +1,6 @@
-// Reads an application's SQLite schema into the model that everything else works from. It owns which tables
-// count (ordinary ones: not SQLite's, not switchback's, not virtual ones), how a table's rows are named (its
-// key), and saying out loud what has no counterpart. It changes nothing in the file and knows no PostgreSQL.
+// Reads an application's SQLite schema into the model that everything else uses. It owns which tables count
+// (ordinary ones: not SQLite's, not switchback's, not virtual ones), and how a table's rows are named (its
+// key). It reports what has no counterpart. It changes nothing in the file and knows no PostgreSQL.
 import type Database from "better-sqlite3";
 import { affinityOf } from "../schema/declared-affinity.js";
 import type { Column, ForeignKey, Index, Key, Oddity, RowidAlias, Schema, Table } from "../schema/model.js";
@@ -51,7 +51,7 @@ export function isOurs(name: string): boolean {
   return name.toLowerCase().startsWith("_switchback_");
 }
 
-/** The application's schema, in name order. One consistent answer: call it inside a read transaction where that matters. */
+/** The application's schema, in name order. For a consistent result, call it inside a read transaction. */
 export function readSchema(db: Database.Database): Schema {
   const oddities: Oddity[] = [];
   const rows = list<TableRow>(db, "tables").filter((row) => !isInternal(row.name));
@@ -70,7 +70,7 @@ export function readSchema(db: Database.Database): Schema {
   return { tables: tables.map((table) => resolveForeignKeys(table, tables, oddities)), oddities };
 }
 
-/** Null when its rows can be named neither by a key nor by the rowid. */
+/** Null when neither a key nor the rowid can name its rows. */
 function readTable(db: Database.Database, row: TableRow): Table | null {
   const ddl = row.sql ?? "";
   const text = readCreateTable(ddl);
@@ -121,7 +121,7 @@ function readColumn(row: ColumnRow, text: TableText, strict: boolean, keyIsNotNu
   };
 }
 
-/** SQLite's own collations in capitals, whatever the DDL's spelling; an application's own as written. */
+/** SQLite's own collations in capitals, whatever the DDL's spelling; the application's own as written. */
 function collationName(name: string): string {
   const upper = name.toUpperCase();
   return ["BINARY", "NOCASE", "RTRIM"].includes(upper) ? upper : name;
@@ -129,7 +129,7 @@ function collationName(name: string): string {
 
 /**
  * The column that is the rowid. Only the exact type INTEGER makes one, and not with `PRIMARY KEY DESC` in the
- * column's definition; SQLite then keeps a separate index of origin pk, which is how it shows.
+ * column's definition. SQLite then keeps a separate index of origin pk, which reveals that case.
  */
 function integerPrimaryKeyOf(
   primary: readonly ColumnRow[],
@@ -160,7 +160,7 @@ function keyOf(
   return rowidAlias ? { kind: "rowid", alias: rowidAlias } : null;
 }
 
-/** SQLite permits NULL in a PRIMARY KEY that is neither INTEGER nor WITHOUT ROWID, several times over. */
+/** SQLite permits several NULLs in a PRIMARY KEY that is neither INTEGER nor WITHOUT ROWID. */
 function holdsNull(db: Database.Database, table: string, column: string): boolean {
   return (
     db.prepare(`SELECT 1 FROM main.${quote(table)} WHERE ${quote(column)} IS NULL LIMIT 1`).get() !==
@@ -185,7 +185,7 @@ function readIndex(db: Database.Database, row: IndexRow): Index {
   };
 }
 
-/** As declared: the parent's names may be in another case, and its columns empty; see resolveForeignKeys. */
+/** As declared: the parent's names may differ in case, and its columns may be empty; see resolveForeignKeys. */
 function readForeignKeys(db: Database.Database, table: string, text: TableText): ForeignKey[] {
   const byId = new Map<number, ForeignKeyRow[]>();
   for (const row of list<ForeignKeyRow>(db, "foreign-keys", table)) {
@@ -205,7 +205,10 @@ function readForeignKeys(db: Database.Database, table: string, text: TableText):
   });
 }
 
-/** Gives every foreign key its parent's own spelling and columns; one that SQLite itself could not enforce is an oddity. */
+/**
+ * Gives every foreign key its parent's own spelling and columns; one that SQLite itself cannot enforce is an
+ * oddity.
+ */
 function resolveForeignKeys(table: Table, tables: readonly Table[], oddities: Oddity[]): Table {
   const foreignKeys = table.foreignKeys.flatMap((foreignKey) => {
     const parent = tables.find((other) => sameName(other.name, foreignKey.parent));
@@ -222,7 +225,7 @@ function resolveForeignKeys(table: Table, tables: readonly Table[], oddities: Od
       table: table.name,
       name: foreignKey.columns.join(", "),
       why: parent
-        ? `it refers to columns that ${parent.name} does not have, or to another number of them`
+        ? `it refers to columns that ${parent.name} does not have, or to a different number of columns`
         : `it refers to ${foreignKey.parent}, which is no ordinary table of this file`,
       remedy:
         "Nothing is lost: SQLite cannot enforce it either. Add the right constraint in PostgreSQL after the cutover.",
@@ -264,7 +267,7 @@ function triggers(db: Database.Database): Oddity[] {
       name: row.name,
       why: "a trigger's program has no translation into PostgreSQL; the rows that it writes are followed like any others",
       remedy:
-        "If the application still needs it there, write an equivalent trigger on the copy in PostgreSQL. Made at any time, it rests while SQLite has the writes, and the cutover wakes it.",
+        "If the application still needs it there, write an equivalent trigger on the copy in PostgreSQL. It may be created at any time: it stays disabled while SQLite has the writes, and the cutover enables it.",
     }));
 }
 
@@ -273,7 +276,7 @@ function view(name: string): Oddity {
     kind: "view",
     table: name,
     name,
-    why: "a view holds no rows of its own, and its query may use SQLite's functions",
+    why: "a view holds no rows, and its query may use SQLite's functions",
     remedy: "Create the view in PostgreSQL by hand before the cutover, if the application reads it.",
   };
 }
@@ -285,7 +288,7 @@ function virtualTable(name: string): Oddity {
     name,
     why: "SQLite allows no triggers on a virtual table, so its changes cannot be followed; its shadow tables are left out too",
     remedy:
-      "Replace it in PostgreSQL before the cutover (full-text search: a tsvector column with a GIN index; R-Tree: GiST). After a revert rebuild it, because it saw nothing of what was written there.",
+      "Replace it in PostgreSQL before the cutover (full-text search: a tsvector column with a GIN index; R-Tree: GiST). After a revert rebuild it, because it misses what was written there.",
   };
 }
 

@@ -1,9 +1,9 @@
-// Write transactions of ours: what survives a power cut, and how they get their turn beside a busy application, in
-// short tries, so that this process goes on answering meanwhile.
+// Our own write transactions: which of them survive a power cut, and how they get the lock beside a busy
+// application. They try for short times, so that the event loop keeps running.
 import { setTimeout as sleep } from "node:timers/promises";
 import type Database from "better-sqlite3";
 
-/** One try; waiting for a lock stops everything else in this process. */
+/** One attempt; waiting for a lock blocks this process. */
 const TRY_MS = 10;
 const PAUSE_MS = 1;
 
@@ -15,14 +15,17 @@ export function durableCommits(db: Database.Database): void {
   db.pragma("synchronous = EXTRA");
 }
 
-/** Waiting for a lock stops everything else in this process, so it is kept short and tried again, but at a start. */
+/** Waiting for a lock blocks this process, so waits are short and repeated, except at a start. */
 export function waitFor(ms: number, ...connections: readonly Database.Database[]): void {
   for (const db of connections) if (db.open) db.pragma(`busy_timeout = ${ms}`);
 }
 
-/** Commits of a lasting connection that may be lost: in WAL mode they hold the write lock for no disk. */
+/**
+ * Commits of a long-lived connection that may be lost: in WAL mode they do not hold the write lock while the
+ * disk syncs.
+ */
 export function relaxedCommits<T>(db: Database.Database, work: () => T): T {
-  // With a rollback journal less could damage the file.
+  // With a rollback journal a lower setting could damage the file.
   if (db.pragma("journal_mode", { simple: true }) !== "wal") return work();
   db.pragma("synchronous = NORMAL");
   try {
@@ -34,7 +37,8 @@ export function relaxedCommits<T>(db: Database.Database, work: () => T): T {
 
 /**
  * Runs `work` in a BEGIN IMMEDIATE transaction; `work` must not be asynchronous.
- * @throws the signal's reason, and what it waited for, when it is aborted before the lock was had; or whatever `work` throws
+ * @throws the signal's reason, naming the lock, when it is aborted before it has the lock; or the error of
+ * `work`
  */
 export async function withWriteLock<T>(
   db: Database.Database,

@@ -81,9 +81,7 @@ const UNARY_LEVEL = 12;
 /** Deeper than any DDL written by hand; protects the stack against a hostile file. */
 const DEPTH_MAX = 200;
 
-/**
- * The tree of `sql`, which is one whole expression. Throws Untranslatable for anything that it does not know.
- */
+/** The tree of `sql`, which is one whole expression. Throws Untranslatable for anything that it does not know. */
 export function parseExpression(sql: string): Node {
   const parser = new Parser(tokens(sql));
   const node = parser.expression(0);

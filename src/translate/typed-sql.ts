@@ -5,9 +5,7 @@
 import { literal } from "../schema/pg-names.js";
 import { Untranslatable } from "./parse.js";
 
-/**
- * The kind of SQLite's value in PostgreSQL; `other` compares with nothing and can only be tested for NULL.
- */
+/** The kind of SQLite's value in PostgreSQL; `other` compares with nothing and can only be tested for NULL. */
 export type Kind = "integer" | "real" | "numeric" | "text" | "boolean" | "bytea" | "date" | "null" | "other";
 
 export interface TypedSql {

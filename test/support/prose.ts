@@ -78,9 +78,12 @@ function literal(node: ts.Node): string | null {
 const STATEMENT =
   /^\s*(?:SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|WITH|BEGIN|SET|PRAGMA|GRANT|REVOKE|LOCK|TRUNCATE|VALUES|COPY|FROM|WHERE|ORDER|RETURNING|DO|RAISE)\b|::\w+|\bIS (?:NOT )?NULL\b|\b(?:FROM|WHERE|JOIN|DEFAULT|REFERENCES|RAISE) \S/;
 
-/** Words for a reader, and no statement, path, key or pattern. */
+/** A list of names to be split at its blanks. */
+const NAMES = /^[\w\s]{160,}$/;
+
+/** Words for a reader, and no statement, path, key, pattern or list of names. */
 function isMessage(text: string): boolean {
-  return /[a-z]{2,} (?:\S+ )+\S*[a-z]/.test(text) && !STATEMENT.test(text);
+  return /[a-z]{2,} (?:\S+ )+\S*[a-z]/.test(text) && !STATEMENT.test(text) && !NAMES.test(text);
 }
 
 /** The passages of a TypeScript or JavaScript file. */

@@ -188,9 +188,7 @@ export function writeRows(
   return `${insert} ON CONFLICT (${key}) DO ${set === "" ? "NOTHING" : `UPDATE SET ${set}`}`;
 }
 
-/**
- * A value of x in the column's type. Text into varchar(n) is left to assignment: a cast would cut it silently.
- */
+/** A value of x in the column's type. Text into varchar(n) is left to assignment: a cast would cut it silently. */
 function value(column: ColumnMapping, index: number, typed: boolean): string {
   const { type } = column.codec;
   return typed || /^(text|varchar|character|char)\b/i.test(type) ? `x.c${index}` : `x.c${index}::${type}`;

@@ -1,9 +1,13 @@
-// What SQLite puts in the place of a NULL that a NOT NULL column is given under REPLACE: the column's default, as SQL
-// that means the same inside a trigger. A default that may be another value each time it is asked has none.
+// The value that SQLite stores instead of a NULL in a NOT NULL column under REPLACE: the column's default, as
+// SQL that means the same inside a trigger. A default whose value changes between evaluations has no such
+// SQL.
 import type { Column } from "../../schema/model.js";
 import { isOperator, isWord, type Token, tokens } from "../../schema/sqlite-tokens.js";
 
-/** Functions that give a trigger the very value that they give the statement; dates, because its clock stands still. */
+/**
+ * Functions that return the same value to a trigger as to its statement. Dates are included, because the
+ * clock stands still within a statement.
+ */
 const STEADY = new Set(
   (
     "abs char coalesce date datetime format hex ifnull iif instr julianday length lower ltrim max min nullif printf quote " +
@@ -11,7 +15,7 @@ const STEADY = new Set(
   ).split(" "),
 );
 
-/** The default as SQL; null where NULL is refused or stays, or the default is another one each time. */
+/** The default as SQL; null where NULL is refused or kept, or the default differs at each evaluation. */
 export function substituteOf(column: Column): string | null {
   if (!column.notNull || column.default === null || column.generated !== "no") return null;
   const list = tokens(column.default);
@@ -44,7 +48,10 @@ function stored(literal: string, { affinity }: Column): string {
     : literal;
 }
 
-/** True for an expression of literals, operators and steady functions, without a name that could be a column's. */
+/**
+ * True for an expression of literals, operators and deterministic functions, without a name that could be a
+ * column's.
+ */
 function isSteady(list: readonly Token[]): boolean {
   return list.every((token, i) => {
     if (token.kind === "name") return false;

@@ -1,9 +1,9 @@
-// The capture triggers that version 0.1.0 installed, letter by letter: a file that has all of them has captured what
-// that version could, and gets today's without being copied again.
+// The capture triggers that version 0.1.0 installed, byte for byte. A file that has all of them was captured
+// as well as that version could. It gets today's triggers without a new copy.
 import { type Index, type IndexTerm, keyExpressions, quote, type Table } from "../../schema/model.js";
 import { hasHiddenRowid, isTheKey, logKeyColumns, type Trigger } from "./triggers.js";
 
-/** What version 0.1.0 installed for `table` under the log's number `id`. */
+/** The triggers of version 0.1.0 for `table` under the log's number `id`. */
 export function formerTriggers(table: Table, id: number): Trigger[] {
   const keys = keyExpressions(table);
   const target = `_switchback_log (t, ${logKeyColumns(keys.length).join(", ")})`;
@@ -29,7 +29,7 @@ export function formerTriggers(table: Table, id: number): Trigger[] {
   const onInsert = evictions.map((index) => victim(conflict(table, index)));
   const onUpdate = evictions.map((index) => victim(`${changed(index)}${conflict(table, index)}`));
   if (hasHiddenRowid(table)) {
-    // A writer may name the rowid itself: REPLACE INTO t(rowid, …) evicts whatever row stands there.
+    // A writer may name the rowid itself: REPLACE INTO t(rowid, …) evicts the row with that rowid.
     const rowid = table.rowidAlias ?? "rowid";
     onInsert.push(victim(`${rowid} = NEW.${rowid}`));
     onUpdate.push(victim(`NEW.${rowid} IS NOT OLD.${rowid} AND ${rowid} = NEW.${rowid}`));
@@ -46,8 +46,8 @@ function conflict(table: Table, index: Index): string {
   const equal = index.terms.map(
     (term) => `${operand(term)} COLLATE ${quote(term.collation)} = ${incoming(table, term)}`,
   );
-  // A partial index's predicate is repeated so that the lookup can use the index; that NEW itself might not
-  // satisfy it only touches a key too many.
+  // A partial index's predicate is repeated so that the lookup can use the index; when NEW itself does not
+  // satisfy it, one key too many is touched.
   return [...equal, ...(index.where === null ? [] : [`(${index.where})`])].join(" AND ");
 }
 
@@ -65,9 +65,9 @@ function incoming(table: Table, term: IndexTerm): string {
   return `(SELECT ${term.expression} FROM (SELECT ${row === "" ? "1" : row}))`;
 }
 
-/** A cheap test that spares the lookup when an update leaves the index's columns alone. */
+/** A cheap test that avoids the lookup when an update leaves the index's columns unchanged. */
 function changed(index: Index): string {
-  // An expression or a predicate may depend on any column: always look.
+  // An expression or a predicate may depend on any column: always look it up.
   if (index.where !== null || index.terms.some((term) => term.column === null)) return "";
   const tests = index.terms.map(
     (term) => `NEW.${quote(term.column ?? "")} IS NOT OLD.${quote(term.column ?? "")}`,

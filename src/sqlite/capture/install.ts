@@ -1,5 +1,5 @@
-// Capture's installation: which tables are captured, under which numbers, whether their triggers are all there and
-// up to date, and the record of our own changes to the schema. The triggers' text is triggers.ts.
+// Capture's installation: which tables are captured, under which numbers, whether all their triggers exist
+// and are up to date, and the record of our own schema changes. The text of the triggers is in triggers.ts.
 import { randomUUID } from "node:crypto";
 import type Database from "better-sqlite3";
 import { type Position, SourceChanged } from "../../protocol/contract.js";
@@ -17,25 +17,28 @@ import { captureTriggers, logKeyColumns, type Trigger } from "./triggers.js";
 export interface Captured {
   /** The log's number of each captured table. */
   readonly ids: ReadonlyMap<string, number>;
-  /** The position from which on the log holds every change of a table: an older copy of it lacks some. */
+  /** The log holds every change of a table from this position on; a copy from before it lacks some. */
   readonly since: ReadonlyMap<string, Position>;
-  /** Tables whose triggers were not all there: what they missed is unknown, so they must be copied anew. */
+  /** Tables with missing triggers: their missed changes are unknown, so they must be copied again. */
   readonly fresh: readonly string[];
   readonly identity: string;
-  /** The file's schema version with everything installed; another one means that somebody changed it. */
+  /**
+   * The file's schema version with everything installed; a different one means that another program changed
+   * the schema.
+   */
   readonly version: number;
 }
 
 /**
- * Installs what is missing, in one write transaction, and nothing at all when everything is there, so that a
- * restart takes no write lock. Triggers of tables that are no longer in `tables` are removed. `version` is the
- * file's schema version when `tables` were read; when it has moved since, SourceChanged is thrown.
+ * Installs the missing parts, in one write transaction. When everything exists it does nothing, so that a
+ * restart takes no write lock. Triggers of tables that are no longer in `tables` are removed. `version` is
+ * the file's schema version when `tables` were read; when it has changed since, SourceChanged is thrown.
  */
 export function installSqliteCapture(
   db: Database.Database,
   tables: readonly Table[],
   version: number,
-  /** The database that the file belongs to from now on. */
+  /** The database to which the file belongs from now on. */
   pair: RecordedPair | null = null,
 ): Captured {
   const present = readCapture(db);
@@ -94,26 +97,26 @@ export function installSqliteCapture(
 }
 
 /**
- * Logs a row about no table, so that what was missed up to here lies before a position of its own: a copy that has
- * come as far has been told of it.
+ * Logs a row about no table, so that changes missed so far lie before a position of their own. A copy that
+ * has reached it knows of them.
  */
 function boundaryRow(db: Database.Database): Position {
   return Number(db.prepare("INSERT INTO _switchback_log (t) VALUES (0)").run().lastInsertRowid);
 }
 
-/** The newest position whose change the log has forgotten; 0 while it has all. */
+/** The newest position whose change was pruned from the log; 0 when there is none. */
 export function forgottenTo(db: Database.Database): Position {
   return Number(db.prepare("SELECT coalesce(min(seq) - 1, 0) FROM _switchback_log").pluck().get());
 }
 
-/** Moves with every change to the file's tables, indexes and triggers, and with VACUUM. */
+/** Changes with every change to the file's tables, indexes and triggers, and with VACUUM. */
 export function schemaVersion(db: Database.Database): number {
   return Number(preparedValue(db, "PRAGMA schema_version").get());
 }
 
 /**
- * Records a change of ours to the schema, beside the ones just before it, so that its step of the schema version
- * is not taken for a stranger's.
+ * Records a schema change of ours next to the previous ones, so that its step of the schema version is not
+ * attributed to another program.
  */
 export function recordStep(db: Database.Database, before: number, after: number): void {
   const [last] = db.prepare("SELECT before, after FROM _switchback_version").all() as {
@@ -125,19 +128,22 @@ export function recordStep(db: Database.Database, before: number, after: number)
   db.prepare("INSERT INTO _switchback_version VALUES (?, ?)").run(from, after);
 }
 
-/** Records the schema as it is now as known, whoever made it so. */
+/** Records the present schema as known, whichever program made it. */
 export function recordSchema(db: Database.Database): void {
   const version = schemaVersion(db);
   recordStep(db, version, version);
 }
 
-/** True when nobody else has changed the schema since a step of ours, or `recordSchema`, was last recorded. */
+/**
+ * True when no other program has changed the schema since a step of ours, or `recordSchema`, was last
+ * recorded.
+ */
 export function isKnownSchema(db: Database.Database): boolean {
   const known = db.prepare("SELECT after FROM _switchback_version").pluck().get();
   return known !== undefined && Number(known) === schemaVersion(db);
 }
 
-/** True when every change of the schema from version `from` to `to` was one of ours. */
+/** True when every schema change from version `from` to `to` was one of ours. */
 export function isOurStep(db: Database.Database, from: number, to: number): boolean {
   if (from === to) return true;
   const known = db.prepare("SELECT 1 FROM sqlite_schema WHERE name = '_switchback_version'").get();
@@ -170,8 +176,9 @@ export function readCapture(db: Database.Database): Omit<Captured, "fresh" | "ve
 }
 
 /**
- * The tables whose triggers do not capture everything: one is gone, or lacks a statement that today's indexes
- * ask for, or the table was made again and they were put back. What such a table missed is unknown.
+ * The tables whose triggers do not capture everything. Either a trigger is missing, or it lacks a statement
+ * that the present indexes need, or the table was recreated and the triggers were restored. Their missed
+ * changes are unknown.
  */
 export function missingTriggers(
   db: Database.Database,
@@ -186,13 +193,13 @@ export function missingTriggers(
     const id = ids.get(name);
     if (id === undefined || remade.has(name)) return true;
     const whole = { name, ...table };
-    // What an earlier version installed is replaced, and missed nothing that could be known.
+    // Triggers of an earlier version are replaced; they missed no change that can be known.
     return !captureTriggers(whole, id).every(covered) && !formerTriggers(whole, id).every(covered);
   });
   return new Set(lost.map(({ name }) => name));
 }
 
-/** Those, and the tables where a trigger of the application's may have kept ours from seeing a new row. */
+/** These, and the tables where a trigger of the application may have hidden a new row from ours. */
 export function missedTables(
   db: Database.Database,
   tables: readonly Table[],
@@ -205,8 +212,8 @@ export function missedTables(
 }
 
 /**
- * The tables that were made after capture was installed. One that was captured and is among them was dropped and
- * made again: its rows went from one to the other unseen, even where its DDL and our triggers were put back.
+ * The tables that were created after capture was installed. A captured table among them was dropped and
+ * created again. Its changes in between were not captured, even where its DDL and our triggers were restored.
  */
 function remadeTables(db: Database.Database): Set<string> {
   const names = db
@@ -220,8 +227,8 @@ function remadeTables(db: Database.Database): Set<string> {
 }
 
 /**
- * Replaces triggers of an earlier version in a file that is only a copy, where nothing else is amiss: neither they nor
- * the schema were changed by others. The caller holds a write transaction.
+ * Replaces triggers of an earlier version in a file that is only a copy, when no other program changed them
+ * or the schema. The caller holds a write transaction.
  */
 export function upgradeTriggers(db: Database.Database, tables: readonly Table[]): void {
   const ids = readCapture(db)?.ids ?? new Map<string, number>();
@@ -241,9 +248,9 @@ export function areTriggersCurrent(db: Database.Database, tables: readonly Table
 }
 
 /**
- * The tables whose triggers are not letter by letter what capture would install today, or not above the others'.
- * Besides the above, those that touch more than needed: a trigger that outlives its index would keep the index's
- * column from being dropped.
+ * The tables whose triggers differ in any byte from what capture would install today, or are not above the
+ * others'. In addition to the above these are triggers that touch more than needed: a trigger that outlives
+ * its index would keep the index's column from being dropped.
  */
 function outdatedTriggers(
   db: Database.Database,

@@ -1,6 +1,7 @@
-// The order in which SQLite runs the triggers of one event: the newest first, whoever made it. One that runs before
-// ours after an INSERT may end the statement with the row kept (RAISE IGNORE or FAIL, or a constraint of its own
-// under OR FAIL), and ours never runs. So ours has to be the newest of its kind. TEMP triggers are out of reach.
+// The order in which SQLite runs the triggers of one event: the newest first. A trigger that runs before ours
+// after an INSERT may end the statement and keep the row (RAISE IGNORE or FAIL, or a constraint of its own
+// under OR FAIL). Then ours never runs. So ours must be the newest of its kind. TEMP triggers are out of
+// reach.
 import type Database from "better-sqlite3";
 import { quote } from "../../schema/model.js";
 import { isOperator, isWord, tokens } from "../../schema/sqlite-tokens.js";
@@ -13,7 +14,7 @@ interface Placed {
   readonly place: bigint | number;
 }
 
-/** The triggers of others that run before ours of that number; none where ours is missing. */
+/** The other triggers that run before ours of that number; none where ours is missing. */
 function before(all: readonly Placed[], id: number): Placed[] {
   const mine = all.find(({ name }) => name === insertTrigger(id));
   if (!mine) return [];
@@ -23,13 +24,13 @@ function before(all: readonly Placed[], id: number): Placed[] {
   );
 }
 
-/** The numbers of captured tables whose insert trigger others precede. */
+/** The numbers of captured tables with other triggers before ours on insert. */
 export function outranked(db: Database.Database, ids: Iterable<number>): Set<number> {
   const all = placed(db);
   return new Set([...ids].filter((id) => before(all, id).length > 0));
 }
 
-/** Those among them where a trigger may have kept ours from seeing a row. */
+/** Those among them where a trigger may have hidden a row from ours. */
 export function silenced(db: Database.Database, ids: Iterable<number>): Set<number> {
   const all = placed(db);
   const raises = ({ sql }: Placed) =>
@@ -37,7 +38,7 @@ export function silenced(db: Database.Database, ids: Iterable<number>): Set<numb
   return new Set([...ids].filter((id) => before(all, id).some(raises)));
 }
 
-/** Puts our insert triggers above those of others, as they are. The caller holds a write transaction. */
+/** Moves our insert triggers above the others, unchanged. The caller holds a write transaction. */
 export function putOnTop(db: Database.Database): void {
   const all = placed(db);
   for (const { name, sql } of all) {

@@ -1,21 +1,22 @@
-// The text of the capture triggers, which append the touched keys to the change log. Bodies run inside the
-// application's own SQLite, whatever its version: INSERT … SELECT, WHERE, column references, and what the table's own
-// defaults, generated columns and indexes call. A touched key is only a hint to re-read, so touching too many is
-// harmless and missing one is not.
+// The text of the capture triggers, which append the touched keys to the change log. Their bodies run inside
+// the application's own SQLite, whatever its version. They use INSERT … SELECT, WHERE, column references, and
+// the functions of the table's own defaults, generated columns and indexes. A touched key is only a hint to
+// read the row again: touching too many is harmless, missing one is not.
 //
-// Updates and deletions are captured BEFORE they happen: an AFTER trigger of somebody else, a TEMP trigger above all,
-// may run first and end the statement with the row changed (RAISE IGNORE or FAIL). Only an insert is captured AFTER
-// it happened, because until then nobody knows an automatic id; capture.ts keeps that trigger above the others.
+// Updates and deletions are captured BEFORE they happen. An AFTER trigger of another program, above all a
+// TEMP trigger, may run first and end the statement with the row changed (RAISE IGNORE or FAIL). Only an
+// insert is captured AFTER it happened, because an automatic id is unknown until then; install.ts keeps that
+// trigger above the others.
 //
-// REPLACE evicts rows without firing DELETE triggers, so every unique constraint that is not the key itself
-// also has BEFORE triggers, which touch the keys of the rows that the write could evict.
+// REPLACE evicts rows without firing DELETE triggers. So every unique constraint other than the key also has
+// BEFORE triggers, which touch the keys of the rows that the write could evict.
 import { type Index, keyExpressions, quote, type Table } from "../../schema/model.js";
 import { WrittenRow } from "./written-row.js";
 
 export interface Trigger {
   readonly name: string;
   readonly sql: string;
-  /** What the trigger must at least contain to capture everything. */
+  /** The minimum that the trigger must contain to capture everything. */
   readonly statements: readonly string[];
 }
 
@@ -24,7 +25,7 @@ export function logKeyColumns(width: number): string[] {
   return Array.from({ length: width }, (_, i) => `k${i + 1}`);
 }
 
-/** The name of the trigger that has to run before any other that runs after an insert. */
+/** The name of the trigger that must run before any other AFTER INSERT trigger. */
 export function insertTrigger(id: number): string {
   return `_switchback_${id}_insert`;
 }
@@ -77,7 +78,7 @@ function evictions(table: Table, arrival: WrittenRow): readonly [string[], strin
   }
   const onUpdate = indexes.map((index) => `${changed(arrival, index)}${conflict(arrival, index)}`);
   if (hasHiddenRowid(table)) {
-    // A writer may name the rowid itself: REPLACE INTO t(rowid, …) evicts whatever row stands there.
+    // A writer may name the rowid itself: REPLACE INTO t(rowid, …) evicts the row with that rowid.
     const rowid = table.rowidAlias ?? "rowid";
     onInsert.push(`${rowid} = NEW.${rowid}`);
     onUpdate.push(`NEW.${rowid} IS NOT OLD.${rowid} AND ${rowid} = NEW.${rowid}`);
@@ -85,7 +86,10 @@ function evictions(table: Table, arrival: WrittenRow): readonly [string[], strin
   return [onInsert, onUpdate];
 }
 
-/** True when the index only repeats the key byte for byte, so that a row it evicts has the very key being written. */
+/**
+ * True when the index only repeats the key byte for byte, so that an evicted row has the key that is being
+ * written.
+ */
 export function isTheKey(table: Table, index: Index): boolean {
   if (table.key.kind !== "columns" || index.where !== null) return false;
   const columns = index.terms.map((term) => term.column);
@@ -110,17 +114,18 @@ function conflict(arrival: WrittenRow, index: Index): string {
     const operand = term.column === null ? `(${term.expression})` : quote(term.column);
     return `${operand} COLLATE ${quote(term.collation)} = ${arrival.term(term, index.where)}`;
   });
-  // A partial index's predicate is repeated so that the lookup can use the index; that the arriving row might not
-  // satisfy it only touches a key too many.
+  // A partial index's predicate is repeated so that the lookup can use the index; when the arriving row does
+  // not satisfy it, one key too many is touched.
   return [...equal, ...(index.where === null ? [] : [`(${index.where})`])].join(" AND ");
 }
 
-/** A cheap test that spares the lookup when an update leaves the index's columns alone. */
+/** A cheap test that avoids the lookup when an update leaves the index's columns unchanged. */
 function changed(arrival: WrittenRow, index: Index): string {
-  // An expression or a predicate may depend on any column, and SQLite may compute a column again: always look.
+  // An expression or a predicate may depend on any column, and SQLite may compute a column again: always look
+  // it up.
   const spared = index.terms.every(({ column }) => column !== null && !arrival.recomputes(column));
   if (index.where !== null || !spared) return "";
-  // Byte for byte: the column's own collation need not be the index's.
+  // Byte for byte: the column's collation may differ from the index's.
   const tests = index.terms.map(
     ({ column }) => `NEW.${quote(column ?? "")} COLLATE BINARY IS NOT OLD.${quote(column ?? "")}`,
   );

@@ -1,9 +1,9 @@
-// What a row will hold once SQLite has written it, as SQL within a BEFORE trigger. There NEW shows the row before
-// SQLite puts defaults in the place of NULLs (OR REPLACE, NOT NULL), chooses an automatic id (NEW has -1 instead) and
-// computes generated columns from both.
+// The row as SQLite will store it, as SQL inside a BEFORE trigger. There NEW shows an earlier state: before
+// SQLite replaces NULLs with defaults (OR REPLACE, NOT NULL), chooses an automatic id (NEW has -1 instead)
+// and computes generated columns from both.
 //
-// An expression of the application's can fail for a row that SQLite would have left out without evaluating it. So an
-// index's expression is evaluated only where the index's own predicate holds, and JSON only where it is JSON.
+// An expression of the application can fail for a row for which SQLite would never evaluate it. So an index's
+// expression is evaluated only where the index's own predicate holds, and JSON only where the text is JSON.
 import { columnOf, type Index, type IndexTerm, quote, type Table } from "../../schema/model.js";
 import { isOperator, isWord, type Token, tokens } from "../../schema/sqlite-tokens.js";
 import { substituteOf } from "./default-for-null.js";
@@ -48,7 +48,10 @@ export class WrittenRow {
     return `(SELECT ${guarded} FROM ${this.row(namesIn(`${text} ${where ?? ""}`))})`;
   }
 
-  /** True for a generated column that SQLite computes again after the BEFORE triggers, from other values than NEW's. */
+  /**
+   * True for a generated column that SQLite computes again after the BEFORE triggers, from values other than
+   * NEW's.
+   */
   recomputes(name: string): boolean {
     return this.dependsOn(name, (column) => {
       const filled = substituteOf(columnOf(this.table, column)) !== null;
@@ -56,7 +59,7 @@ export class WrittenRow {
     });
   }
 
-  /** True when the index holds something computed from the integer primary key. */
+  /** True when the index holds a value computed from the integer primary key. */
   computesFromId({ terms, where }: Index): boolean {
     const isId = (column: string) => column === this.table.integerPrimaryKey;
     return terms.some(({ column, expression }) => {
@@ -66,7 +69,7 @@ export class WrittenRow {
     });
   }
 
-  /** True when a generated column is computed, directly or not, from a column of that kind. */
+  /** True when a generated column is computed, directly or indirectly, from a column of that kind. */
   private dependsOn(name: string, kind: (column: string) => boolean): boolean {
     const { generatedAs } = columnOf(this.table, name);
     if (generatedAs === null) return false;
@@ -79,8 +82,8 @@ export class WrittenRow {
   }
 
   /**
-   * A one-row subquery with the named columns, so that an expression's text needs no rewriting. Generated columns that
-   * are computed again stand in layers, each over the ones that it is computed from.
+   * A one-row subquery with the named columns, so that an expression's text needs no rewriting. Generated
+   * columns that are computed again stand in layers, each above the columns that it depends on.
    */
   private row(names: ReadonlySet<string>): string {
     const wanted = this.columnsIn(names);
@@ -113,13 +116,13 @@ export class WrittenRow {
   }
 }
 
-/** Everything in an expression that may be a column's name, in lower case. */
+/** Every word of an expression that may be a column's name, in lower case. */
 function namesIn(text: string): Set<string> {
   const named = tokens(text).filter(({ kind }) => kind === "word" || kind === "name");
   return new Set(named.map(({ value }) => value.toLowerCase()));
 }
 
-/** The columns that an expression takes for JSON: of json_extract(j, …), j -> …, j ->> …. */
+/** The columns that an expression reads as JSON: in json_extract(j, …), j -> …, j ->> …. */
 function jsonColumns(text: string, table: Table): string[] {
   const list = tokens(text);
   const takesJson = (i: number) =>

@@ -1,5 +1,5 @@
-// What surrounds the application's file and decides whether a sidecar can live beside it: the journal mode, the
-// file system, the rights of this user, references that lead nowhere. It only looks.
+// The environment of the application's file that decides whether a sidecar can run beside it: the journal
+// mode, the file system, this user's rights, dangling references. It is read-only.
 import { constants, statfsSync } from "node:fs";
 import { dirname } from "node:path";
 import type Database from "better-sqlite3";
@@ -12,7 +12,7 @@ import { SECOND_NAME_REMEDY, secondName } from "./second-names.js";
 
 type Answer = Omit<Finding, "source">;
 
-/** Everything about the file that is not about its tables. */
+/** Everything about the file except its tables. */
 export function surroundings(db: Database.Database, file: string): Answer[] {
   return [...rights(file), ...names(file), ...fileSystem(file), ...journal(db), ...encoding(db)];
 }
@@ -55,7 +55,7 @@ function fileSystem(file: string): Answer[] {
       {
         severity: "blocker",
         code: "network-file-system",
-        message: `the file is on ${network}, where SQLite's locks and shared memory are not to be trusted`,
+        message: `the file is on ${network}, where SQLite's locks and shared memory are not reliable`,
         remedy: "Run the sidecar on the application's host, with the file on a local disk.",
       },
     ];
@@ -65,7 +65,7 @@ function fileSystem(file: string): Answer[] {
     {
       severity: "warning",
       code: "network-file-system",
-      message: "the file is on a FUSE file system, which may be a network's",
+      message: "the file is on a FUSE file system, which may be on a network",
       remedy: "Make sure that it is local: the sidecar must share locks and memory with the application.",
     },
   ];
@@ -78,7 +78,7 @@ function journal(db: Database.Database): Answer[] {
     {
       severity: "warning",
       code: "journal-mode",
-      message: `the journal mode is ${mode}, in which every read of ours holds up the application's commits for a moment`,
+      message: `the journal mode is ${mode}, in which every read of switchback blocks the application's commits for a moment`,
       remedy: "Run `PRAGMA journal_mode = WAL` once, if the application can live with it.",
     },
   ];
@@ -97,7 +97,7 @@ function encoding(db: Database.Database): Answer[] {
   ];
 }
 
-/** References of one table that lead nowhere, one answer for each foreign key. */
+/** Dangling references of one table, one result per foreign key. */
 export function orphans(db: Database.Database, table: Table): Answer[] {
   if (table.foreignKeys.length === 0) return [];
   try {
@@ -110,14 +110,14 @@ export function orphans(db: Database.Database, table: Table): Answer[] {
         .iterate(),
     );
   } catch (error) {
-    // A parent that is missing, or whose columns are not unique: SQLite refuses to look.
+    // The parent is missing, or its columns are not unique: SQLite refuses the check.
     return [
       {
         severity: "warning",
         code: "foreign-key-mismatch",
         table: table.name,
         message: `its foreign keys cannot be checked: ${error instanceof Error ? error.message : String(error)}`,
-        remedy: "PostgreSQL gets no such foreign key; mend the schema if the application relies on it.",
+        remedy: "PostgreSQL gets no such foreign key; correct the schema if the application relies on it.",
       },
     ];
   }

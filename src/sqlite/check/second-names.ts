@@ -1,4 +1,6 @@
-// Whether a SQLite file has a second name: a hard link, or a mount of the single file. SQLite keeps the -wal and the
+// Whether a SQLite file has a second name: a hard link, or a mount of the single file. SQLite keeps the -wal
+// and -shm files beside the name that was opened. Two processes with two names do not see each other's
+// commits and damage the file. Symbolic links are resolved to one name and are harmless.
 // -shm file beside the name that was opened, so that two processes with two names do not see each other's commits and
 // damage the file. Symbolic links are followed to one name and do no harm.
 import { readFileSync, realpathSync, statSync } from "node:fs";
@@ -11,26 +13,29 @@ interface SecondName {
   readonly message: string;
 }
 
-/** Null for a file that has one name, as far as this process can see. */
+/** Null for a file with one name, as far as this process can see. */
 export function secondName(file: string): SecondName | null {
   const path = realpathSync(file);
   const { nlink } = statSync(path);
   if (nlink > 1)
     return {
       code: "hard-link",
-      message: `the file has ${nlink} names (hard links), each with a -wal file of its own`,
+      message: `the file has ${nlink} names (hard links), each with its own -wal file`,
     };
   if (!isMountPoint(path)) return null;
   return {
     code: "file-mount",
     message:
-      "the file is mounted by itself, without its folder, so that its -wal file lies elsewhere on the other side",
+      "the file is mounted without its folder, so that its -wal file is elsewhere for the other processes",
   };
 }
 
 export const SECOND_NAME_REMEDY = ERRORS.SQLITE_LINKED.hint;
 
-/** Passes over what is no file: opening it says so. @throws SwitchbackError SQLITE_LINKED, SQLITE_UNREADABLE */
+/**
+ * Passes anything that is not a file: opening it reports that. @throws SwitchbackError SQLITE_LINKED,
+ * SQLITE_UNREADABLE
+ */
 export function assertOneName(file: string, where: Where): void {
   const second = statFile(file, where)?.isFile() ? secondName(file) : null;
   if (second) throw new SwitchbackError("SQLITE_LINKED", `${file}: ${second.message}`, where);
@@ -41,7 +46,7 @@ function isMountPoint(path: string): boolean {
   try {
     table = readFileSync("/proc/self/mountinfo", "utf8");
   } catch {
-    // Elsewhere than on Linux only a mount from another device shows.
+    // On other systems than Linux only a mount from another device is visible.
     return statSync(path).dev !== statSync(dirname(path)).dev;
   }
   return mountPoints(table).includes(path);

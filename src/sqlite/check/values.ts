@@ -1,6 +1,6 @@
-// Finds the rows that a mapping would send to quarantine, before anything is copied. SQLite vouches for most
-// rows in one pass; only the doubtful ones come to JavaScript, one at a time. Long tables are read in stretches,
-// because in a rollback-journal database an open read blocks the application's commits.
+// Finds the rows that a mapping would send to quarantine, before anything is copied. SQLite confirms most
+// rows in one pass; only the doubtful ones are checked in JavaScript, one at a time. Long tables are read in
+// parts, because in a rollback-journal database an open read blocks the application's commits.
 import type Database from "better-sqlite3";
 import { StoredText } from "../../codec/stored-text.js";
 import { vouched } from "../../mapping/evidence.js";
@@ -25,7 +25,7 @@ export interface Assessment {
   readonly refused: readonly Refused[];
 }
 
-/** A stretch takes SQLite about 20 ms. */
+/** SQLite reads one part in about 20 ms. */
 const STRETCH_ROWS = 20_000;
 
 export function assess(db: Database.Database, mapping: TableMapping): Assessment {
@@ -59,7 +59,7 @@ function* refusedRows(
   }
 }
 
-/** Conditions that together cover every row once. */
+/** Conditions that together match every row exactly once. */
 export function* stretches(db: Database.Database, mapping: TableMapping): Generator<string> {
   const { table } = mapping;
   if (table.withoutRowid || table.rowidAlias === null) {

@@ -1,6 +1,6 @@
-// Counts the rows of wide tables that would not fit into a page of PostgreSQL, before anything is copied. PostgreSQL
-// moves long values out of a row, but leaves a pointer of 18 bytes, and never moves values of up to 24 bytes: a row of
-// hundreds of columns may be too wide although no value is long.
+// Counts the rows of wide tables that would not fit into a page of PostgreSQL, before anything is copied.
+// PostgreSQL moves long values out of a row, but leaves a pointer of 18 bytes, and never moves values of up
+// to 24 bytes. A row of hundreds of columns may be too wide although no value is long.
 import type Database from "better-sqlite3";
 import { StoredText } from "../../codec/stored-text.js";
 import type { TableMapping } from "../../mapping/mapping.js";
@@ -8,9 +8,9 @@ import { encodeRow, keyOf } from "../../mapping/row-format.js";
 import { exactList, fromTable } from "../source/queries.js";
 import { stretches } from "./values.js";
 
-/** What a heap page holds at most, in PostgreSQL's usual page of 8 KiB. */
+/** The capacity of a heap page, with PostgreSQL's usual page of 8 KiB. */
 export const ROW_BYTES_MAX = 8_160;
-/** Tables of so many columns or fewer always fit. */
+/** Tables with at most this many columns always fit. */
 const WIDE_COLUMNS = 300;
 
 const [POINTER, MOVABLE, HEADER] = [18, 24, 23];
@@ -36,7 +36,7 @@ interface TooWide {
   readonly bytes: number;
 }
 
-/** The rows that are too wide by estimate; null where there are none. */
+/** The rows that are too wide by estimate; null when there are none. */
 export function tooWideRows(db: Database.Database, mapping: TableMapping): TooWide | null {
   if (mapping.columns.length <= WIDE_COLUMNS) return null;
   const text = StoredText.of(db);
@@ -57,7 +57,7 @@ export function tooWideRows(db: Database.Database, mapping: TableMapping): TooWi
   return rows === 0 ? null : { rows, key, bytes: widest };
 }
 
-/** The least that PostgreSQL can make of a row, in bytes. */
+/** The minimum size of a row in PostgreSQL, in bytes. */
 function widthOf(mapping: TableMapping, row: readonly (string | null)[]): number {
   const nulls = row.includes(null) ? Math.ceil(row.length / 8) : 0;
   let width = aligned(HEADER + nulls, 8);
@@ -85,7 +85,7 @@ function variable(type: string, text: string): number {
   return /^numeric|^decimal/.test(type) ? numeric(text) : Buffer.byteLength(text);
 }
 
-/** Two bytes for the sign and the weight, and two for every four digits on either side of the point. */
+/** Two bytes for the sign and the weight, and two for every four digits on either side of the decimal point. */
 function numeric(text: string): number {
   const [whole = "", fraction = ""] = text.replace("-", "").split(".");
   return 2 + 2 * (Math.ceil(whole.replace(/^0+/, "").length / 4) + Math.ceil(fraction.length / 4));

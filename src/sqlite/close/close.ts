@@ -1,5 +1,5 @@
-// Closes a file that must not be written to, whatever it is: the copy that was kept, a backup that was put back, or a
-// file from before switchback came. It also tells whether a file is closed.
+// Closes a file that must not take writes, in any state: the copy that was kept, a restored backup, or a file
+// from before switchback was installed. It also reports whether a file is closed.
 import type Database from "better-sqlite3";
 import { installSqliteCapture, readCapture, schemaVersion } from "../capture/install.js";
 import { openSqlite } from "../connection.js";
@@ -35,17 +35,17 @@ export interface ShutOrder {
   readonly epoch: number;
   /** Switchback's id of the database that has them. */
   readonly pair: string | null;
-  /** The tables that must take no writes, besides those that the file itself records. */
+  /** The tables that must take no writes, in addition to those that the file records. */
   readonly tables: readonly string[];
-  /** False: a file without switchback's records is left alone. */
+  /** False: a file without switchback's records is left unchanged. */
   readonly bare: boolean;
 }
 
 export type Judged = "closed" | "open" | "bare";
 
 /**
- * `open` is a door that must be closed. A later epoch, or another database, opened the others: they are closed as far
- * as this epoch goes. `bare` is a file without records.
+ * `open` must be closed. Other files were opened under a later epoch or by another database: they are closed
+ * as far as this epoch is newer. `bare` is a file without records.
  */
 export function judgeFile(door: DoorFound, { epoch, pair }: Pick<ShutOrder, "epoch" | "pair">): Judged {
   if (door.epoch === null) return "bare";
@@ -53,7 +53,7 @@ export function judgeFile(door: DoorFound, { epoch, pair }: Pick<ShutOrder, "epo
   return door.pair === null || pair === null || door.pair === pair ? "open" : "closed";
 }
 
-/** Closes the file if it is open, or bare where the order says so. Resolves to what it was. */
+/** Closes the file if it is open, or bare where the order says so. Resolves to its state before. */
 export async function shutFile(order: ShutOrder, signal: AbortSignal): Promise<Judged> {
   const db = openSqlite(order.file, { readonly: false });
   try {
@@ -68,7 +68,10 @@ export async function shutFile(order: ShutOrder, signal: AbortSignal): Promise<J
   }
 }
 
-/** Run inside a write transaction. Tables without triggers get them: only what is captured meets the fence. */
+/**
+ * Run inside a write transaction. Tables without triggers get them: the fence refuses only writes that are
+ * captured.
+ */
 export function shut(db: Database.Database, epoch: number, tables: readonly string[]): void {
   const recorded = [...(readCapture(db)?.ids.keys() ?? [])];
   const names = new Set([...tables, ...recorded]);

@@ -1,5 +1,6 @@
-// Closes one file from a process of its own. A file that was moved to the path shares the names of the -wal and -shm
-// files with the one that the sidecar has open, and a process that has both open takes no locks against itself.
+// Closes one file in a separate process. A file that was moved to the path shares the names of its -wal and
+// -shm files with the one that the sidecar has open. A process that has both open takes no locks against
+// itself.
 import { type ShutOrder, shutFile } from "./close.js";
 
 const PATIENCE_MS = 5_000;

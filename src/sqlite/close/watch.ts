@@ -1,5 +1,6 @@
-// Looks, cheaply and again and again, whether the file at a path is the one that was closed and still is closed.
-// An unchanged file costs one stat and one PRAGMA; a changed one is opened afresh, as an application would open it.
+// Checks repeatedly and cheaply whether the file at a path is still the one that was closed, and still
+// closed. An unchanged file costs one stat and one PRAGMA; a changed one is opened again, as an application
+// would open it.
 import { execFile } from "node:child_process";
 import { statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -43,7 +44,7 @@ export class DoorWatch {
     return "closed";
   }
 
-  /** Closes what was found open. Resolves to what it was. @throws when it cannot be closed */
+  /** Closes a file that was found open. Resolves to its state before. @throws when it cannot be closed */
   async shut(order: ShutOrder, found: Exclude<Look, "closed" | "gone">): Promise<Judged> {
     if (found !== "replaced") return shutFile(order, AbortSignal.timeout(SHUT_MS));
     const { stdout } = await run(process.execPath, [PROCESS, JSON.stringify(order)], {

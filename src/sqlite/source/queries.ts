@@ -1,9 +1,9 @@
-// The SELECTs that read a mapped table, built from its mapping, and the decoding of what they return.
+// The SELECTs that read a mapped table, built from its mapping, and the decoding of their results.
 //
 // Two forms. The exact form returns every value with its storage class, so that JavaScript can encode it
-// value by value. The bulk form lets SQLite itself write COPY's CSV for a whole group of rows, beside a flag
-// that says whether every value in the group has the class that its codec renders exactly. Only a file in UTF-8
-// has a bulk form: SQLite's functions convert other text, and hide what is not valid in it.
+// value by value. In the bulk form SQLite itself writes COPY's CSV for a whole group of rows. A flag beside
+// it says whether every value in the group has the class that its codec renders exactly. Only a file in UTF-8
+// has a bulk form: SQLite's functions convert other text, and hide invalid text.
 import { isUtf8 } from "node:buffer";
 import type { SqliteValue } from "../../codec/codec.js";
 import { EXACT_SLOT, exactValues, type StoredText, tree } from "../../codec/stored-text.js";
@@ -18,7 +18,7 @@ export function fromTable(table: Table): string {
   return `${quote(table.name)} AS ${ROW}`;
 }
 
-/** A table's own order, by which ranges are cut: the rowid, or a WITHOUT ROWID table's key. */
+/** A table's own order, by which ranges are cut: the rowid, or the key of a WITHOUT ROWID table. */
 export function orderColumns(table: Table): string[] {
   if (!table.withoutRowid) return [`${ROW}.${table.rowidAlias ?? "rowid"}`];
   return table.primaryKey.map((name) => `${ROW}.${quote(name)}`);

@@ -1,7 +1,7 @@
-// Reads one range of a table as chunks of COPY CSV, inside whatever read transaction the connection has open.
-// The bulk form serves whole groups of rows; a group that is not clean is read again in the exact form, where
-// a row that cannot be encoded is refused by name. Groups adapt to the width of the rows, so that memory is
-// bounded by bytes and not by rows.
+// Reads one range of a table as chunks of COPY CSV, inside the connection's open read transaction. The bulk
+// form handles whole groups of rows. A group that is not clean is read again in the exact form, where a row
+// that cannot be encoded is refused by name. Groups adapt to the width of the rows, so that bytes bound the
+// memory, not rows.
 import type Database from "better-sqlite3";
 import { Refusal, type SqliteValue } from "../../codec/codec.js";
 import { exactValues, StoredText } from "../../codec/stored-text.js";
@@ -21,7 +21,7 @@ import {
 } from "./queries.js";
 import { boundValues } from "./ranges.js";
 
-/** A chunk is about this large: big enough to amortise a message, small enough to hold several. */
+/** The target size of a chunk: large enough to amortise a message, small enough to hold several. */
 const CHUNK_BYTES = 512 * 1024;
 const GROUP_ROWS_MAX = 20_000;
 /** The width of the rows is not known yet: wide ones must not make the first group huge. It grows fast. */
@@ -37,7 +37,7 @@ interface Group {
   readonly last: Key;
 }
 
-/** A range's chunks; its last answer is how many rows it read, and how many of them it refused. */
+/** A range's chunks; the return value is the number of rows read, and of those refused. */
 export function* readRange(
   db: Database.Database,
   mapping: TableMapping,
@@ -133,7 +133,7 @@ function rangeStatements(db: Database.Database, mapping: TableMapping, range: Ra
           rows === 0 ? [] : statements.last ? lastKeyOf(statements.last, after, limit) : [last ?? 0n];
         return { rows, clean: clean !== 0n, csv, last: lastKey };
       } catch (error) {
-        // SQLITE_TOOBIG: the group's text passes SQLite's limit for one value.
+        // SQLITE_TOOBIG: the group's text exceeds SQLite's limit for one value.
         if ((error as { code?: string }).code === "SQLITE_TOOBIG") return "too big";
         throw error;
       }

@@ -1,5 +1,5 @@
 // Ranges of a table in its own order, and their bounds as text. A bound is a JSON array of [class, text]
-// pairs, so that 64-bit integers, reals, blobs and text that is not valid come back exactly.
+// pairs, so that 64-bit integers, reals, blobs and invalid text come back exactly.
 import type Database from "better-sqlite3";
 import { InvalidText, type SqliteValue } from "../../codec/codec.js";
 import { exactValues, StoredText } from "../../codec/stored-text.js";
@@ -31,7 +31,7 @@ export function boundValues(bound: Bound): SqliteValue[] {
   });
 }
 
-/** About how many rows a table has: counted where that is quick, else guessed from the span of rowids. */
+/** The approximate number of rows: counted where that is quick, else estimated from the span of rowids. */
 export function estimateRows(db: Database.Database, table: Table): number {
   const pages = Number(db.pragma("page_count", { simple: true }));
   const name = quote(table.name);
@@ -43,7 +43,7 @@ export function estimateRows(db: Database.Database, table: Table): number {
   return Math.max(0, Number(span ?? 0));
 }
 
-/** How many rows a table has, but for those whose key has a NULL. */
+/** The number of rows, without those whose key has a NULL. */
 export function countKeyed(db: Database.Database, table: Table): number {
   const count = (where: string) =>
     Number(
@@ -58,8 +58,8 @@ export function countKeyed(db: Database.Database, table: Table): number {
 }
 
 /**
- * Cuts a table into ranges of about `rowsPerRange` rows. The outer ends are open, so that the ranges cover
- * every row that may come to be.
+ * Cuts a table into ranges of about `rowsPerRange` rows. The outer ends are open, so that the ranges also
+ * cover future rows.
  */
 export function cutRanges(db: Database.Database, table: Table, rows: number, rowsPerRange: number): Range[] {
   const pieces = Math.max(1, Math.min(100_000, Math.ceil(rows / rowsPerRange)));
@@ -73,7 +73,7 @@ export function cutRanges(db: Database.Database, table: Table, rows: number, row
   return ends.slice(1).map((hi, number) => ({ table: table.name, number, lo: ends[number] ?? null, hi }));
 }
 
-/** Evenly spaced rowids: no scan needed, and uneven ranges only cost balance. */
+/** Evenly spaced rowids: no scan is needed, and uneven ranges cost only balance. */
 function rowidCuts(db: Database.Database, table: Table, pieces: number): Bound[] {
   const alias = table.rowidAlias ?? "rowid";
   const row = db
@@ -93,7 +93,7 @@ function rowidCuts(db: Database.Database, table: Table, pieces: number): Bound[]
   return cuts;
 }
 
-/** Every n-th key of a WITHOUT ROWID table, by one walk along it. */
+/** Every n-th key of a WITHOUT ROWID table, in one scan. */
 function keyCuts(db: Database.Database, table: Table, rowsPerRange: number): Bound[] {
   const columns = orderColumns(table);
   const order = columns.join(", ");

@@ -1,9 +1,9 @@
 // A reader in its own thread: one connection, one read transaction at a time, ranges of rows out. The thread
-// only reads; it never writes to the file. Flow control is by credits: at most `CREDITS` chunks are on their
-// way at any moment, so that memory stays bounded when PostgreSQL is slower than SQLite.
+// only reads; it never writes to the file. Flow control uses credits: at most `CREDITS` chunks are in flight
+// at any moment, so that memory stays bounded when PostgreSQL is slower than SQLite.
 //
-// Every request has an id, and every reply names the request that it answers. A reading may be given up while its
-// chunks are on their way; credits and a cancellation name their reading too, so that none of them reaches the next.
+// Every request has an id, and every reply names its request. A read may be cancelled while its chunks are in
+// flight. Credits and a cancellation name their read too, so that none of them affects the next.
 import { parentPort, workerData } from "node:worker_threads";
 import type Database from "better-sqlite3";
 import { mappingFromJson, type TableMapping } from "../../mapping/mapping.js";
@@ -42,13 +42,13 @@ export type ReaderReply = { readonly id: number } & (
   | { readonly kind: "failed"; readonly message: string; readonly code: string | null }
 );
 
-/** Chunks of half a megabyte: four a reader keep both sides busy. */
+/** Chunks of half a megabyte: four per reader keep both sides busy. */
 const CREDITS = 4;
 
 const port = parentPort;
 if (port) serve(port, workerData as WorkerData);
 
-/** The one reading under way. */
+/** The read in progress. */
 interface Underway {
   readonly id: number;
   readonly chunks: Generator<Chunk, Counted>;
@@ -76,7 +76,7 @@ function serve(port: NonNullable<typeof parentPort>, data: WorkerData): void {
       }
       reading.credits--;
       const { csv, rows, refused } = next.value;
-      // Handed over, not copied, where the chunk has its memory to itself.
+      // Transferred, not copied, where the chunk owns its whole buffer.
       const alone = csv.byteOffset === 0 && csv.byteLength === csv.buffer.byteLength;
       const own = alone ? new Uint8Array(csv.buffer) : new Uint8Array(csv);
       send({ id, kind: "chunk", csv: own, rows, refused }, [own.buffer as ArrayBuffer]);
@@ -144,12 +144,12 @@ function mappingOf(data: WorkerData, table: string): TableMapping {
 
 function open(file: string): Database.Database {
   const db = openSqlite(file, { readonly: true });
-  // Every page is read once, in order: a cache would only cost memory.
+  // Every page is read once, in order: a cache would only use memory.
   db.pragma("cache_size = -2000");
   return db;
 }
 
-/** Starts a read transaction and reads the log's end in it, which makes the transaction real. */
+/** Starts a read transaction and reads the log's end, because SQLite takes the snapshot at the first read. */
 export function begin(db: Database.Database): number {
   if (db.inTransaction) db.exec("ROLLBACK");
   db.exec("BEGIN");

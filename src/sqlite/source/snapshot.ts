@@ -1,13 +1,12 @@
-// A snapshot: several reader threads and the main connection, all in read transactions that see one position.
-// Nobody locks anything to get there. Each begins on its own and reads the log's end; those that are behind
-// begin again until all agree. Equal positions mean equal captured content, because every captured write
-// moves the position.
+// A snapshot: several reader threads and the main connection, all in read transactions that see one position. No
+// locks are taken for that. Each reader begins on its own and reads the log's end; those that are behind begin again
+// until all agree. Equal positions mean equal captured content, because every captured write advances the position.
 import { Worker } from "node:worker_threads";
 import Database from "better-sqlite3";
 import type { Position, Range, RangeReading, Scope, Snapshot, Window } from "../../protocol/contract.js";
 import { begin, type ReaderReply, type ReaderRequest, type WorkerData } from "./reader-worker.js";
 
-/** Attempts to meet at one position before giving up; each takes well under a millisecond. */
+/** Attempts to agree on one position before giving up; each takes well under a millisecond. */
 const ATTEMPTS = 2_000;
 
 /** A request with one reply. */
@@ -16,7 +15,7 @@ type Question =
   | { readonly kind: "end" }
   | { readonly kind: "count"; readonly table: string };
 
-/** One request and the replies to it; whatever answers another request never gets here. */
+/** One request and its replies; replies to other requests never get here. */
 class Exchange {
   private readonly inbox: ReaderReply[] = [];
   private wake: (() => void) | null = null;
@@ -29,7 +28,7 @@ class Exchange {
     this.wake?.();
   }
 
-  /** No reply will come any more; whoever waits for one is told why. */
+  /** No more replies will come; every waiting caller gets the reason. */
   fail(error: Error): void {
     this.failure ??= error;
     this.wake?.();
@@ -53,8 +52,8 @@ class Exchange {
 }
 
 /**
- * A thread that reads; requests are answered in order, one at a time. A request that is given up is over for this
- * side at once: replies to it that are still on their way are dropped as they arrive.
+ * A thread that reads; requests are answered in order, one at a time. A cancelled request is over for this side
+ * immediately: its replies that are still in flight are dropped on arrival.
  */
 export class Reader {
   private readonly worker: Worker;
@@ -64,7 +63,7 @@ export class Reader {
   constructor(data: WorkerData) {
     this.worker = new Worker(new URL("./reader-worker.js", import.meta.url), {
       workerData: data,
-      // A reader holds a few chunks and nothing else; left alone it would reserve ten times that.
+      // A reader holds a few chunks only; by default the thread would reserve ten times that memory.
       resourceLimits: { maxYoungGenerationSizeMb: 8 },
     });
     this.worker.unref();
@@ -84,7 +83,7 @@ export class Reader {
     this.worker.postMessage(request);
   }
 
-  /** Begins a new exchange; the one before it is over. */
+  /** Begins a new exchange; the previous one is over. */
   private open(): Exchange {
     this.exchange.fail(new Error("a reader was asked for something else"));
     this.exchange = new Exchange(this.exchange.id + 1);
@@ -141,7 +140,7 @@ export class Reader {
   }
 }
 
-/** Brings the main connection and `readers` to one position and hands out the snapshot. */
+/** Brings the main connection and `readers` to one position and returns the snapshot. */
 export async function pin(
   db: Database.Database,
   readers: readonly Reader[],
@@ -193,7 +192,7 @@ export async function pin(
   };
 }
 
-/** Each reader takes the next table as soon as it is done with one. */
+/** Each reader takes the next table as soon as it has finished one. */
 async function countAll(
   readers: readonly Reader[],
   tables: readonly string[],

@@ -1,6 +1,6 @@
-// SQLite as a source. Two connections: `writer` polls, installs and prunes; `reader` reads windows and pins
-// snapshots and never writes to the file. Every window checks, in its own read transaction, that the file is
-// still the one that was captured: its shape, its identity, a log without gaps that has not gone backwards.
+// SQLite as a source. Two connections: `writer` polls, installs and prunes; `reader` reads windows and pins snapshots
+// and never writes to the file. Every window checks, in its own read transaction, that the file is still the captured
+// one: its shape, its identity, and a log without gaps that has not gone backwards.
 import { statSync } from "node:fs";
 import type Database from "better-sqlite3";
 import type { SqliteValue } from "../../codec/codec.js";
@@ -38,28 +38,31 @@ import { begin } from "./reader-worker.js";
 import { pin, Reader } from "./snapshot.js";
 import { type Followed, markAt, readWindow } from "./window.js";
 
-/** Rows in one range: a second's work at most, so that little is lost to a crash and snapshots rotate in time. */
+/** Rows per range: one second's work at most, so that a crash loses little and snapshots rotate in time. */
 const RANGE_ROWS = 50_000;
 /** The same where an open read blocks the application's commits: some ten milliseconds of reading. */
 const BRIEF_RANGE_ROWS = 4_000;
-/** A snapshot is let go when the application's WAL has grown to this because of it. */
+/** A snapshot is released when it has made the application's WAL grow to this size. */
 const WAL_BYTES = 256 * 1024 * 1024;
 /** Deleting this many log rows holds the write lock for about a millisecond. */
 const PRUNE_ROWS = 2_000;
-/** Looking at the path costs microseconds; twice a second is soon enough to notice another file there. */
+/** Examining the path costs microseconds; twice a second is soon enough to notice another file there. */
 const STAT_MS = 500;
 const PATIENCE_MS = 250;
-/** A look at the whole file, and installing capture, happen once: each lock that is not had begins all of it again. */
+/**
+ * The full check of the file and the installation of capture run once. A lock that cannot be had would start both
+ * again.
+ */
 const START_PATIENCE_MS = 10_000;
 
-/** Two lookups at the ends of the log: both in one aggregate would read every row of it. */
+/** Two lookups at the ends of the log: one query with both aggregates would read every row of it. */
 const LOG_ROWS = `SELECT coalesce((SELECT max(seq) FROM _switchback_log) - (SELECT min(seq) FROM _switchback_log) + 1, 0)`;
 
 export class SqliteSource implements HistorySource {
   readonly briefReads: boolean;
-  /** For whoever opens the path anew. */
+  /** For processes that open the path again. */
   readonly place: FileIdentity;
-  /** The database that the file belongs to, as found at the start. */
+  /** The database to which the file belongs, as found at the start. */
   pair: RecordedPair | null = null;
   private readonly reader: Database.Database;
   private readonly writer: Database.Database;
@@ -79,7 +82,7 @@ export class SqliteSource implements HistorySource {
     this.place = new FileIdentity({ source: name, file });
     this.writer = openSqlite(file, { readonly: false });
     this.reader = openSqlite(file, { readonly: false });
-    // PostgreSQL's records build on what is installed and touched here.
+    // PostgreSQL's records depend on what is installed and touched here.
     durableCommits(this.writer);
     this.briefReads = this.guard(() => this.writer.pragma("journal_mode", { simple: true }) !== "wal");
     this.watch = this.guard(() => new ChangePoller(this.writer, file));
@@ -95,12 +98,12 @@ export class SqliteSource implements HistorySource {
     return this.captured.identity;
   }
 
-  /** Whatever others ask of the file, and write of their own in it, goes through here, so that no error is raw. */
+  /** All access to the file goes through here, so that every error is translated. */
   look<T>(work: (db: Database.Database) => T): T {
     return this.guard(() => work(this.writer));
   }
 
-  /** Work that must not fail for a lock that comes and goes. */
+  /** Work that must not fail because of a short lock. */
   async patiently<T>(work: () => Promise<T>): Promise<T> {
     waitFor(START_PATIENCE_MS, this.writer, this.reader);
     try {
@@ -110,7 +113,7 @@ export class SqliteSource implements HistorySource {
     }
   }
 
-  /** The file's tables, and the schema version they were read at. */
+  /** The file's tables, and the schema version at which they were read. */
   schema(): { schema: Schema; version: number } {
     return this.guard(() => {
       for (;;) {
@@ -119,7 +122,7 @@ export class SqliteSource implements HistorySource {
           const schema = readSchema(this.writer);
           if (schemaVersion(this.writer) === version) return { schema, version };
         } catch (error) {
-          // A table that went away while it was read.
+          // A table disappeared while it was read.
           if (schemaVersion(this.writer) === version) throw error;
         }
       }
@@ -131,13 +134,16 @@ export class SqliteSource implements HistorySource {
     return this.guard(() => readCapture(this.writer)?.identity ?? null);
   }
 
-  /** The tables whose triggers are not all there, or were kept from running: what they missed is unknown. */
+  /** The tables with missing triggers, or triggers that were kept from running: their missed changes are unknown. */
   missedTables(mappings: readonly TableMapping[]): Set<string> {
     const tables = mappings.map((mapping) => mapping.table);
     return this.guard(() => missedTables(this.writer, tables, readCapture(this.writer)?.ids ?? new Map()));
   }
 
-  /** Captures exactly the mapped tables and follows them. @throws SourceChanged when they are no longer as read */
+  /**
+   * Captures exactly the mapped tables and follows them. @throws SourceChanged when they have changed since they were
+   * read
+   */
   capture(mappings: readonly TableMapping[], version: number): Captured {
     return this.guard(() => {
       const tables = mappings.map((mapping) => mapping.table);
@@ -161,14 +167,14 @@ export class SqliteSource implements HistorySource {
     return this.accepted.has(version);
   }
 
-  /** A change of our own made the schema this version. */
+  /** A schema change of ours produced this version. */
   accept(version: number): void {
     this.accepted.add(version);
   }
 
   /**
-   * Reads what capture finds, without installing anything: for looking on beside the sidecar that follows, and
-   * while the file is only a copy. @throws CAPTURE_LOST when it is not all there
+   * Reads the state of capture, without installing anything: for commands beside the sidecar, and while the file is
+   * only a copy. @throws CAPTURE_LOST when a part is missing
    */
   attach(mappings: readonly TableMapping[]): void {
     const tables = mappings.map((mapping) => mapping.table);
@@ -193,8 +199,8 @@ export class SqliteSource implements HistorySource {
   }
 
   /**
-   * Logs keys as if their rows had been written, so that whoever follows reads them again: a touched key is
-   * only a hint. Returns the position that covers them.
+   * Logs keys as if their rows had been written, so that every reader of the log reads the rows again. A touched key
+   * is only a hint. Returns the position that covers them.
    */
   touch(table: string, keys: readonly (readonly SqliteValue[])[]): Position {
     return this.guard(() => {
@@ -254,7 +260,7 @@ export class SqliteSource implements HistorySource {
     });
   }
 
-  /** Splits a table into ranges that together cover every row, now and later. */
+  /** Splits a table into ranges that together cover every present and future row. */
   rangesOf(table: Table): Range[] {
     const rowsPerRange = this.briefReads ? BRIEF_RANGE_ROWS : RANGE_ROWS;
     return this.guard(() => cutRanges(this.writer, table, this.estimateOf(table), rowsPerRange));
@@ -272,7 +278,7 @@ export class SqliteSource implements HistorySource {
     return statSync(`${this.file}-wal`, { throwIfNoEntry: false })?.size ?? 0;
   }
 
-  /** Rows in the change log, whether applied or not. The log has no gaps, so its ends tell. */
+  /** Rows in the change log, whether applied or not. The log has no gaps, so its two ends give the number. */
   logRows(): number {
     return this.guard(() => Number(preparedValue(this.writer, LOG_ROWS).get()));
   }
@@ -324,20 +330,20 @@ export class SqliteSource implements HistorySource {
     return this.guard(() => markAt(this.writer, position));
   }
 
-  /** The log's end at a position that was applied, for the next window to compare with. */
+  /** The log's end at an applied position, for comparison with the next window. */
   remember(position: Position, mark: string | null): void {
     this.marked = mark === null ? null : { position, mark };
   }
 
   private read(after: Position, to: Position, scope: Scope): Promise<Window> {
-    // Where an open read blocks the application, the window is read without pause.
+    // Where an open read blocks the application, the window is read without a pause.
     const breathe = this.briefReads
       ? async () => {}
       : () => new Promise<void>((resolve) => setImmediate(resolve));
     return readWindow(this.reader, this.followed, scope, after, to, breathe);
   }
 
-  /** Within a read transaction: is this still the file, and the shape, that was captured? */
+  /** Within a read transaction: checks that the file and its shape are still those that were captured. */
   private checkShape(after: Position, to: Position): void {
     if (!this.accepted.has(schemaVersion(this.reader))) {
       const found = readCapture(this.reader)?.identity;

@@ -1,13 +1,13 @@
 // A spool: bytes written once and read back once or more, in memory while they are few and in a temporary
-// file when they are many. It lets a wide window be read from SQLite in one short transaction without holding
-// it in memory, and without keeping that transaction open while PostgreSQL takes its time.
+// file when they are many. With it a wide window is read from SQLite in one short transaction. The window
+// neither fills the memory, nor keeps the transaction open while PostgreSQL is busy.
 import { closeSync, createReadStream, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SwitchbackError } from "../../errors.js";
 import type { Rows } from "../../protocol/contract.js";
 
-/** Two spools a table may be open at a time: together they stay well below the memory promised. */
+/** A table may have two spools open: together they stay well below the memory limit. */
 const MEMORY_BYTES = 8 * 1024 * 1024;
 
 const PIECE_BYTES = 256 * 1024;
@@ -48,7 +48,7 @@ export class Spool {
     this.heldBytes = 0;
   }
 
-  /** Small pieces are joined: each would otherwise become a message of its own. */
+  /** Joins small pieces: each would otherwise become its own message. */
   private *pieces(): Generator<Uint8Array> {
     let batch: Uint8Array[] = [];
     let bytes = 0;
@@ -76,7 +76,7 @@ export class Spool {
   }
 }
 
-/** An open file that has no name any more, so that nothing is left behind however the process ends. */
+/** An open file without a name, so that nothing is left behind however the process ends. */
 function openNameless(): number {
   const folder = mkdtempSync(join(tmpdir(), "switchback-"));
   const descriptor = openSync(join(folder, "spool"), "w+", 0o600);

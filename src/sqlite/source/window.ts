@@ -33,20 +33,20 @@ import { cleanExpression, csvExpression, exactList, fromTable, isSound } from ".
 import { copiedCondition } from "./ranges.js";
 import { Spool } from "./spool.js";
 
-/** Up to this many log rows a table's changes are read into memory as values. */
+/** A table's changes are read into memory as values up to this many log rows. */
 const NARROW_CHANGES = 2_000;
-/** Beyond this much text even a narrow window is spooled. */
+/** Beyond this much text a narrow window is spooled as well. */
 const NARROW_CHARACTERS = 8 * 1024 * 1024;
-/** Keys read at a time in a wide window; between groups the event loop gets its turn. */
+/** Keys read at a time in a wide window; between groups the event loop runs. */
 const GROUP_KEYS = 4_000;
 
-/** A captured table as the window reader needs it. */
+/** A captured table for the window reader. */
 export interface Followed {
   readonly id: number;
   readonly mapping: TableMapping;
 }
 
-/** Reads (after, to]; log rows of tables that are not followed are passed over. */
+/** Reads (after, to]; skips log rows of tables that are not followed. */
 export async function readWindow(
   db: Database.Database,
   followed: readonly Followed[],
@@ -74,7 +74,7 @@ export async function readWindow(
       const { name } = table.mapping.table;
       const count = logged.get(table.id) ?? 0;
       const doubted = scope.doubted?.get(name)?.length ?? 0;
-      // Nothing of the table is in the target yet: there is nothing to move.
+      // Nothing of the table is in the target yet, so nothing must change there.
       if (count + doubted === 0 || scope.copied(name).length === 0) continue;
       const reader = new TableReader(db, table, scope, after, to);
       if (count + doubted <= NARROW_CHANGES) tables.push(reader.narrow(count, spools));
@@ -89,19 +89,19 @@ export async function readWindow(
   return { from: after, to, changes, mark: markAt(db, to), tables, ...(doubted && { doubted }), close };
 }
 
-/** Log rows in a mark. Each is the only one of its kind, so one would do; more also see what was changed by hand. */
+/** Log rows in a fingerprint. Each row is unique, so one would do; more also detect manual changes. */
 const MARK_ROWS = 16;
 
 /**
- * The end of the log at a position, as text. The sidecar stores it with the position: a file that was put back
- * from a backup and written to since has numbers as high, but not the same keys behind them.
+ * The end of the log at a position, as text. The sidecar stores it with the position. A restored backup that was
+ * written to since has numbers as high, but not the same keys behind them.
  */
 export function markAt(db: Database.Database, position: Position): string {
   const rows = preparedRows(db, "SELECT * FROM _switchback_log WHERE seq > ? AND seq <= ? ORDER BY seq").all(
     position - MARK_ROWS,
     position,
   ) as unknown[][];
-  // Columns that the log gained since are NULL in its older rows; without them the text stays what it was.
+  // Columns that the log gained later are NULL in its older rows; without them the text stays unchanged.
   const text = rows.map((row) => row.filter((value) => value !== null).map(markOf));
   return createHash("sha256").update(JSON.stringify(text)).digest("base64");
 }
@@ -120,7 +120,7 @@ class TableReader {
   private readonly copied: { sql: string; values: unknown[] };
   private readonly naming: boolean;
   private readonly text: StoredText;
-  /** Keys in doubt that SQLite cannot hold, and so has not. */
+  /** Keys in doubt that SQLite cannot hold, and therefore does not have. */
   private readonly absent: EncodedRow[] = [];
   private readonly doubts: boolean;
 
@@ -155,7 +155,7 @@ class TableReader {
     return true;
   }
 
-  /** All the changes at once, value by value; rows that are too wide for memory together are spooled after all. */
+  /** All the changes value by value; rows that are together too wide for memory are spooled. */
   narrow(changes: number, spools: Spool[]): TableWindow {
     const statement = preparedRows(this.db, this.narrowText());
     let rows: EncodedRow[] = [];
@@ -255,7 +255,7 @@ class TableReader {
         absent.push(...keys.map(csvLine));
         if (row) absent.push(...this.write(rows, row, refused).map(csvLine));
       }
-      // One piece a group: thousands of small ones would each become a message of their own.
+      // One piece per group: thousands of small ones would each become their own message.
       if (absent.length > 0) gone.write(Buffer.from(absent.join("")), absent.length);
     };
     for (let n = 0; n < total; n += GROUP_KEYS) {
@@ -295,15 +295,15 @@ class TableReader {
     }
   }
 
-  /** As `cleanExpression`, and 0 for rows whose key is another one to PostgreSQL in another spelling. */
+  /** As `cleanExpression`, and 0 for rows whose key has another spelling that PostgreSQL treats as another key. */
   private cleanAlone(): string {
     const spelled = spelledColumns(this.mapping).map(({ source }) => ` AND r.${source} IS NOT 0`);
     return `(${cleanExpression(this.mapping)}${spelled.join("")})`;
   }
 
   /**
-   * One joined row: the present row when there is one inside the copied ranges, and the keys that must not be in the
-   * target. The names are all under which the row may be in quarantine.
+   * One joined row: the present row when it exists inside the copied ranges, and the keys that must not be in the
+   * target. The names are all those under which the row may be in quarantine.
    */
   private decode(raw: unknown[]): {
     row: EncodedRow | null;
@@ -335,13 +335,16 @@ class TableReader {
     return { row: null, keys: this.encodeKey(keyValues), refusal, names };
   }
 
-  /** The key in all its spellings; one that cannot be encoded was never in the target, so there is nothing to delete. */
+  /**
+   * The key in all its spellings; a key that cannot be encoded was never in the target, so there is nothing to
+   * delete.
+   */
   private encodeKey(values: readonly SqliteValue[]): EncodedRow[] {
     const { row } = encodeRow(this.mapping.key, values);
     return row === null ? [] : [row, ...otherKeys(this.mapping, row)];
   }
 
-  /** Rows whose key holds NULL are found by IS, and refused: a primary key in the target cannot hold them. */
+  /** Finds rows whose key holds NULL by IS, and refuses them: a primary key in the target cannot hold them. */
   private nullKey(name: string, values: readonly SqliteValue[]): RefusedRow | null {
     const where = this.keys.map((key) => `${key} IS ${EXACT_SLOT}`).join(" AND ");
     const found = this.db
@@ -357,7 +360,7 @@ class TableReader {
     };
   }
 
-  /** Key, its classes, whether the row is there, then the row in the exact form. */
+  /** The key, its classes, whether the row exists, then the row in the exact form. */
   private exactColumns(): string {
     const key = exactValues(this.logKeys.map((k) => `d.${k}`));
     return `${key}, ${this.keys[0]} IS NOT NULL, ${exactList(this.mapping.columns)}`;
@@ -383,8 +386,8 @@ class TableReader {
   }
 
   /**
-   * The join of touched keys to rows. Equality finds the row through its index; the second, binary equality
-   * keeps a key from finding a row that only its collation calls the same.
+   * The join of touched keys to rows. Equality finds the row through its index. The second, binary equality excludes
+   * a row whose key only the collation treats as equal.
    */
   private joined(): string {
     const equal = this.keys.flatMap((key, i) => [

@@ -1,16 +1,20 @@
-// What a file remembers of the last windows that it took over as a copy of the other store: where each led to, its
-// mark, and the keys that it touched. With it a start can tell a store that only forgot that a window had arrived, as
-// after a crash between the two commits, from one that was put back to an older moment and went on from there.
+// A file's record of the last windows that it applied as a copy of the other store: the position each led to,
+// its fingerprint, and the keys that it touched. With it a start can distinguish two cases. A store may have
+// forgotten that a window arrived, as after a crash between the two commits. Or it was put back to an older
+// state and continued from there.
 import type Database from "better-sqlite3";
 import type { EncodedRow, KeysByTable, Position, Window } from "../../protocol/contract.js";
 
-/** Windows remembered: what a server's crash takes back of commits that did not wait for its disk. */
+/**
+ * The number of windows in the record: enough for the commits that a server's crash can lose before they
+ * reach its disk.
+ */
 const WINDOWS_MAX = 64;
-/** Keys of a window remembered; of a larger one only its place is. */
+/** The number of keys recorded per window; of a larger window only the position is recorded. */
 const KEYS_MAX = 2_000;
 const CHARACTERS_MAX = 64 * 1024;
 
-/** Gathers a window's keys while it is applied. */
+/** Collects a window's keys while it is applied. */
 export class Touched {
   private readonly keys = new Map<string, EncodedRow[]>();
   private count = 0;
@@ -26,7 +30,7 @@ export class Touched {
   /** As text; null when they are too many. */
   text(): string | null {
     if (this.count > KEYS_MAX) return null;
-    // Two characters that SQLite does not take over into a file in UTF-16.
+    // Two characters that SQLite does not store unchanged in a UTF-16 file.
     const text = JSON.stringify([...this.keys])
       .replaceAll("\ufffe", "\\ufffe")
       .replaceAll("\uffff", "\\uffff");
@@ -34,9 +38,9 @@ export class Touched {
   }
 }
 
-/** Remembers a window, within the transaction that applies it. */
+/** Records a window, within the transaction that applies it. */
 export function remember(db: Database.Database, window: Window, touched: Touched): void {
-  // What stood beyond it was forgotten by the other store, and is in this window once more.
+  // The other store forgot the windows beyond it; this window contains their changes again.
   db.prepare("DELETE FROM _switchback_carried WHERE position > ?").run(window.from);
   db.prepare("INSERT OR REPLACE INTO _switchback_carried (position, mark, keys) VALUES (?, ?, ?)").run(
     window.to,
@@ -50,8 +54,8 @@ export function remember(db: Database.Database, window: Window, touched: Touched
 }
 
 /**
- * The keys that were carried beyond a position, as far as they are remembered; null when the window with this mark
- * did not lead there, or is too long ago: then the file is no copy of the store that says so.
+ * The keys that were applied beyond a position, as far as they are recorded. Null when the window with this
+ * fingerprint did not lead there, or is too old. Then the file is no copy of the store that claims it.
  */
 export function carriedBeyond(db: Database.Database, position: Position, mark: string): KeysByTable | null {
   const known = db
@@ -70,7 +74,7 @@ export function carriedBeyond(db: Database.Database, position: Position, mark: s
   return keys;
 }
 
-/** Makes the file the copy of a store that it has carried nothing from yet. */
+/** Makes the file the copy of a store from which nothing was applied yet. */
 export function forgetCarried(db: Database.Database): void {
   if (Number(db.prepare("SELECT position FROM _switchback_position").pluck().get()) === 0) return;
   db.transaction(() => {

@@ -1,5 +1,5 @@
-// What a file records of itself as a copy of the other store, for whoever looks on: how far it has come, and which
-// rows it cannot hold. target.ts writes it.
+// A file's record of itself as a copy of the other store, for status and verification: the position that it
+// has reached, and the rows that it cannot hold. target.ts writes it.
 import type Database from "better-sqlite3";
 import type { Position } from "../../protocol/contract.js";
 
@@ -10,12 +10,12 @@ export interface Quarantined {
   readonly reason: string;
 }
 
-/** How many of the other store's changes were carried to the file. */
+/** The number of the other store's changes that were applied to the file. */
 export function copiedPosition(db: Database.Database): Position {
   return Number(db.prepare("SELECT position FROM _switchback_position").pluck().get() ?? 0);
 }
 
-/** How many rows of the table are in quarantine, and the first of them. */
+/** The number of rows of the table in quarantine, and the first of them. */
 export function quarantinedRows(
   db: Database.Database,
   table: string,
@@ -34,7 +34,7 @@ export function quarantinedRows(
   return { count: Number(count), rows };
 }
 
-/** Brings a file that joins later to the epoch that the others have reached. */
+/** Brings a file that joins later to the epoch of the others. */
 export function setEpoch(db: Database.Database, epoch: number): void {
   db.prepare("UPDATE _switchback_route SET epoch = ? WHERE epoch < ?").run(epoch, epoch);
 }

@@ -1,8 +1,8 @@
-// Turns the rows of a window, in whichever form they come, into batches of encoded rows small enough that the
-// process can attend to something else in between. It knows no table and no database.
+// Turns the rows of a window, in any of their forms, into batches of encoded rows. A batch is small enough
+// that the event loop runs in between. It knows no table and no database.
 import type { EncodedRow, Rows } from "../../protocol/contract.js";
 
-/** At 20,000 rows a second and more, a batch holds the event loop for less than 50 ms. */
+/** At 20,000 rows per second and more, a batch blocks the event loop for less than 50 ms. */
 const BATCH_ROWS = 1_000;
 
 const QUOTE = 0x22;
@@ -23,7 +23,7 @@ function* pieces(rows: readonly EncodedRow[]): Generator<readonly EncodedRow[]> 
   else for (let i = 0; i < rows.length; i += BATCH_ROWS) yield rows.slice(i, i + BATCH_ROWS);
 }
 
-/** Chunks of COPY's CSV break anywhere; the bytes behind the last whole line wait for the next chunk. */
+/** Chunks of COPY's CSV may break anywhere; the bytes after the last whole line wait for the next chunk. */
 async function* csvBatches(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<readonly EncodedRow[]> {
   let rest: Uint8Array = Buffer.alloc(0);
   for await (const chunk of chunks) {
@@ -35,7 +35,7 @@ async function* csvBatches(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<re
   if (rest.length > 0) throw new Error("rows as CSV ended in the middle of a line");
 }
 
-/** How many bytes the whole lines at the beginning take: a newline between quotes ends no line. */
+/** The length in bytes of the whole lines at the beginning: a newline between quotes ends no line. */
 function wholeLines(bytes: Uint8Array): number {
   let end = 0;
   let quoted = false;

@@ -1,8 +1,8 @@
-// The statements that read and write one table's rows by key, prepared once, and what SQLite says of a row that
-// it cannot hold. Values are SQLite's own here; what PostgreSQL holds is replay.ts's business.
+// The prepared statements that read and write one table's rows by key, and SQLite's reason for a row that it
+// cannot hold. Values have SQLite's form here; table-writer.ts translates them from PostgreSQL's.
 //
-// Every write says OR ABORT: the table's own DDL may say REPLACE or ROLLBACK, and would evict rows or end the
-// transaction. Every write is counted: it touches its one row, or fails.
+// Every write says OR ABORT: the table's own DDL may say REPLACE or ROLLBACK, which would evict rows or end
+// the transaction. Every write is counted: it affects exactly one row, or fails.
 import Database from "better-sqlite3";
 import type { SqliteValue } from "../../codec/codec.js";
 import { exactValues, StoredText } from "../../codec/stored-text.js";
@@ -13,16 +13,16 @@ import { keyIndexes } from "../../mapping/row-format.js";
 import { columnOf, quote, type Table } from "../../schema/model.js";
 import { exactList, fromTable } from "../source/queries.js";
 
-/** UPDATEs differ by the columns they set; beyond this many the cache begins anew. */
+/** UPDATEs differ by the columns they set; beyond this many the cache starts empty again. */
 const UPDATES_MAX = 128;
 
-/** Why SQLite cannot hold a row, in words for the operator. */
+/** Why SQLite cannot hold a row, as the operator reads it. */
 export interface Fault {
   readonly column: string | null;
   readonly reason: string;
 }
 
-/** What became of a write: `collided` when another row has one of the row's unique values at the moment. */
+/** The result of a write: `collided` when another row has one of the row's unique values at the moment. */
 export type WriteOutcome = "written" | { readonly kind: "collided" | "refused"; readonly fault: Fault };
 
 const COLLIDED: WriteOutcome = {
@@ -38,9 +38,9 @@ export interface PresentRow {
 }
 
 export class RowStatements {
-  /** Where the columns that can be written stand in `mapping.columns`. */
+  /** The positions of the writable columns in `mapping.columns`. */
   readonly writable: readonly number[];
-  /** Where the columns that SQLite computes stand. */
+  /** The positions of the columns that SQLite computes. */
   readonly computed: readonly number[];
   private readonly rowidSource: string | null;
   private readonly finding: Database.Statement<unknown[]>;
@@ -52,7 +52,7 @@ export class RowStatements {
   private readonly uses: readonly number[];
   private readonly text: StoredText;
   private readonly keyPlaces: readonly number[];
-  /** True when two keys of PostgreSQL's may be one to SQLite. */
+  /** True when two keys of PostgreSQL may be one key to SQLite. */
   private readonly spelled: boolean;
 
   constructor(
@@ -79,8 +79,8 @@ export class RowStatements {
   }
 
   /**
-   * The row with that key, byte for byte. A row that has the key only to SQLite, as -0.0 has 0, is another row of
-   * PostgreSQL's: to write over it or to delete it would lose it.
+   * The row with that key, byte for byte. A row whose key is equal only to SQLite, as -0.0 is to 0, is
+   * another row of PostgreSQL: overwriting or deleting it would lose it.
    */
   find(key: readonly SqliteValue[]): PresentRow | null {
     const row = this.finding.get(...this.bound(key)) as unknown[] | undefined;
@@ -92,7 +92,7 @@ export class RowStatements {
     return { values, rowid: row[count + 1] as bigint | null };
   }
 
-  /** There may be no such row. @throws SwitchbackError COUNT_MISMATCH when it is there and stays */
+  /** The row need not exist. @throws SwitchbackError COUNT_MISMATCH when it exists and stays */
   delete(key: readonly SqliteValue[]): void {
     if (this.spelled && this.find(key) === null) return;
     const { changes } = this.deleting.run(...this.bound(key));
@@ -105,8 +105,8 @@ export class RowStatements {
   }
 
   /**
-   * As `insert`, in the place of the rows that hold its unique values, provided that `yields` says of each one's
-   * key that it may go. Slow: it is meant for collisions that `insert` has met.
+   * As `insert`, but replaces the rows that hold its unique values, provided that `yields` permits it for
+   * each of their keys. Slow: it is meant for collisions that `insert` has met.
    */
   insertOver(
     values: readonly SqliteValue[],
@@ -116,7 +116,8 @@ export class RowStatements {
     const { table, key } = this.mapping;
     const columns = key.map((_, i) => `k${i}`).join(", ");
     const old = key.map((column) => `OLD.${column.source}`).join(", ");
-    // REPLACE tells nobody what it evicts, but with recursive triggers it fires those for DELETE.
+    // REPLACE does not report what it evicts, but with recursive triggers it fires the DELETE triggers for
+    // it.
     this.db.pragma("recursive_triggers = ON");
     this.db.exec(`SAVEPOINT switchback_over;
       CREATE TABLE temp._switchback_evicted (${columns});
@@ -175,7 +176,7 @@ export class RowStatements {
     }
   }
 
-  /** A trigger with RAISE(IGNORE) passes over a row without an error. */
+  /** A trigger with RAISE(IGNORE) skips a row without an error. */
   private miscounted(what: string, rows: number): SwitchbackError {
     const { name } = this.mapping.table;
     return new SwitchbackError(
@@ -211,15 +212,15 @@ function isComputed(table: Table, column: ColumnMapping | undefined): boolean {
   return column != null && column.column !== null && columnOf(table, column.column).generated !== "no";
 }
 
-/** The rowid's alias where the table has a rowid that is no column: a row put back must keep it. */
+/** The rowid's alias where the table has a rowid that is no column: a restored row must keep it. */
 function hiddenRowid({ table, key }: TableMapping): string | null {
   if (table.withoutRowid || table.integerPrimaryKey !== null) return null;
   return key.some((column) => column.column === null) ? null : table.rowidAlias;
 }
 
 /**
- * SQL that finds a key's column. Equality in the collation of the primary key's index finds the row through that
- * index; where it is not binary, a second equality keeps it from finding another row.
+ * SQL that finds a key's column. Equality in the collation of the primary key's index finds the row through
+ * that index. Where that collation is not binary, a second equality excludes other rows.
  */
 function keyTerms(table: Table, column: ColumnMapping, slot: string): string[] {
   const source = `r.${column.source}`;
@@ -231,10 +232,10 @@ function keyTerms(table: Table, column: ColumnMapping, slot: string): string[] {
   return collation === "BINARY" ? [equal] : [equal, `${source} COLLATE BINARY = ${slot}`];
 }
 
-/** Errors of an expression in a CHECK, an index or a generated column that only this row's values bring about. */
+/** Errors of an expression in a CHECK, an index or a generated column that only this row's values cause. */
 const OF_THE_VALUES = /malformed JSON|bad JSON path|JSON path error|integer overflow|pattern too complex/;
 
-/** What an error says of the row that was written; null when it is not about the row. */
+/** The part of an error that concerns the written row; null when it is not about the row. */
 function outcomeOf(error: unknown, table: Table): WriteOutcome | null {
   if (!(error instanceof Database.SqliteError)) return null;
   const fault = { column: columnIn(error.message, table), reason: `SQLite refuses it: ${error.message}` };

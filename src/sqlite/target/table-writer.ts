@@ -1,8 +1,9 @@
-// Brings the rows of one table from PostgreSQL's form into the file: what became of each key, decided value by
-// value. A value that still encodes to what PostgreSQL holds is left as it is, with its spelling, class and
-// layout; a row in which nothing differs is not written at all.
+// Writes the rows of one table from PostgreSQL's form into the file, and decides the result of each key value
+// by value. A value that still encodes to what PostgreSQL holds is left unchanged, with its spelling, class
+// and layout. A row without differences is not written at all.
 //
-// It owns no transaction and no quarantine: a row that SQLite cannot hold is returned, the older one untouched.
+// It owns no transaction and no quarantine: a row that SQLite cannot hold is returned, and its older version
+// stays unchanged.
 import type Database from "better-sqlite3";
 import { sameValue, storedAs } from "../../codec/affinity.js";
 import { Refusal, type SqliteValue } from "../../codec/codec.js";
@@ -14,7 +15,7 @@ import { raiseIdCeiling } from "../autoincrement.js";
 import { type Fault, type PresentRow, RowStatements, type WriteOutcome } from "./row-statements.js";
 import { type DeferredRow, UniqueConflicts } from "./unique-conflicts.js";
 
-/** The rows of one table in quarantine, those of the present window included. */
+/** The rows of one table in quarantine, including those of the present window. */
 export interface TableQuarantine {
   isEmpty(): boolean;
   holds(key: string): boolean;
@@ -22,9 +23,9 @@ export interface TableQuarantine {
 }
 
 interface Wanted {
-  /** Of every column that can be written. */
+  /** The values of every writable column. */
   readonly values: SqliteValue[];
-  /** The places in `mapping.columns` of those that differ from the present row's, and their values. */
+  /** The positions in `mapping.columns` of the values that differ from the present row, and the values. */
   readonly changed: number[];
   readonly changedValues: SqliteValue[];
 }
@@ -34,10 +35,10 @@ export class TableReplay {
   private readonly statements: RowStatements;
   private readonly deferred: UniqueConflicts;
   private readonly keyPlaces: readonly number[];
-  /** Of the ids removed in this window, in a table that never gives one out twice. */
+  /** Ids removed in this window, in a table that never gives out an id twice. */
   private highestGone = 0n;
 
-  /** `number` tells the tables of one connection apart. */
+  /** `number` distinguishes the tables of one connection. */
   constructor(
     private readonly db: Database.Database,
     private readonly mapping: TableMapping,
@@ -53,7 +54,7 @@ export class TableReplay {
     });
   }
 
-  /** Before a window: an earlier transaction may have ended anywhere. */
+  /** Called before a window: an earlier transaction may have ended anywhere. */
   reset(): void {
     this.deferred.reset();
     this.highestGone = 0n;
@@ -75,7 +76,7 @@ export class TableReplay {
     return this.keyPlaces.map((i) => row[i] ?? null);
   }
 
-  /** Deletes the row with that key; a key that SQLite cannot hold was never there. */
+  /** Deletes the row with that key; a key that SQLite cannot hold was never in the file. */
   remove(key: EncodedRow): void {
     const values = decodeKey(this.mapping, key);
     if (values instanceof Refusal) return;
@@ -86,14 +87,14 @@ export class TableReplay {
   }
 
   /**
-   * Once all keys are removed: a row that came and went was never written here, and its id is not given out again all
-   * the same.
+   * Called once all keys are removed. A row that was inserted and deleted within the window was never written
+   * here, but its id must not be given out again.
    */
   keepNumbers(): void {
     if (this.highestGone > 0n) raiseIdCeiling(this.db, this.table, this.highestGone);
   }
 
-  /** Writes a row, or puts it off until `place`; why SQLite cannot hold it, or null. */
+  /** Writes a row, or defers it until `place`; returns why SQLite cannot hold it, or null. */
   write(row: EncodedRow): Fault | null {
     const key = decodeKey(this.mapping, this.keyOf(row));
     if (key instanceof Refusal) return this.refusedKey(row);
@@ -116,8 +117,8 @@ export class TableReplay {
   }
 
   /**
-   * Writes what was put off, once every other row of the window has been written. The older version of a row in
-   * quarantine gives way to a row that needs one of its unique values.
+   * Writes the deferred rows, once every other row of the window has been written. The older version of a row
+   * in quarantine is removed for a row that needs one of its unique values.
    */
   async place(quarantine: TableQuarantine, breathe: () => Promise<void>): Promise<void> {
     const yields = (key: readonly SqliteValue[]) =>
@@ -149,7 +150,7 @@ export class TableReplay {
       const value = valueFor(column, row[i] ?? null, old);
       if (value instanceof Refusal) return { column: column.column ?? column.target, reason: value.reason };
       values.push(value);
-      // -0.0 === 0.0, and they are two values.
+      // -0.0 === 0.0, but they are two values.
       if (Object.is(value, old)) continue;
       changed.push(i);
       changedValues.push(value);
@@ -157,7 +158,10 @@ export class TableReplay {
     return { values, changed, changedValues };
   }
 
-  /** Where SQLite computes columns, what it made of them is compared, and the write undone where PostgreSQL holds something else. */
+  /**
+   * Where SQLite computes columns, their values are compared afterwards, and the write is undone where
+   * PostgreSQL holds another value.
+   */
   private checked(
     key: readonly SqliteValue[],
     expected: readonly (string | null)[],
@@ -209,8 +213,8 @@ export class TableReplay {
 }
 
 /**
- * What a column shall hold where PostgreSQL holds `text`: `old` itself, the very same object, where that already
- * means the same. `old` is undefined for a new row.
+ * The value of a column where PostgreSQL holds `text`: `old` itself, the same object, where it already means
+ * the same. `old` is undefined for a new row.
  */
 function valueFor(
   column: ColumnMapping,
@@ -224,7 +228,7 @@ function valueFor(
   const value = column.codec.decode(text);
   if (value instanceof Refusal || value === null || old === null) return value;
   const stored = storedAs(value, column.spec.affinity);
-  // PostgreSQL prints some values otherwise than `encode`: numeric(10,2) has 5.00 for 5.
+  // PostgreSQL prints some values differently from `encode`: numeric(10,2) has 5.00 for 5.
   return sameValue(stored, old) || (typeof held === "string" && encodeValue(column, stored) === held)
     ? old
     : value;

@@ -1,9 +1,9 @@
-// The application's SQLite file as a target, while PostgreSQL has the writes: windows of changes, each applied
-// in one transaction together with the position it leads to (I1, I2). It owns the connection, the transaction,
-// the record of whose file this is, and the quarantine; what a row becomes is replay.ts.
+// The application's SQLite file as a target, while PostgreSQL has the writes: windows of changes, each
+// applied in one transaction together with its position (I1, I2). It owns the connection, the transaction,
+// the record of the file's owner, and the quarantine; table-writer.ts writes the rows.
 //
-// A row in `_switchback_applying`, there and gone within the transaction, lets its writes pass the fence and
-// keeps them out of the log.
+// A row in `_switchback_applying`, inserted and deleted within the transaction, lets its writes pass the
+// fence and keeps them out of the log.
 import { setImmediate as nextTurn, setTimeout as pause } from "node:timers/promises";
 import Database from "better-sqlite3";
 import { SwitchbackError, type Where } from "../../errors.js";
@@ -28,9 +28,9 @@ import { carriedBeyond, remember, Touched } from "./applied-windows.js";
 import { rowBatches } from "./row-batches.js";
 import { type TableQuarantine, TableReplay } from "./table-writer.js";
 
-/** A lock is waited for in short steps, between which the process goes on. */
+/** Waits for a lock in short steps, between which the event loop runs. */
 const BUSY_STEP_MS = 250;
-/** One try to claim the file; waiting for a lock stops everything else in this process. */
+/** One attempt to claim the file; waiting for a lock blocks this process. */
 const CLAIM_BUSY_MS = 50;
 const BUSY_PAUSE_MS = 20;
 /** Longer than any reader of a rollback-journal file should take. */
@@ -42,7 +42,7 @@ export class SqliteTarget implements Target {
   private readonly tables = new Map<string, TableReplay>();
   private readonly mappings: ReadonlyMap<string, TableMapping>;
   private readonly place: FileIdentity;
-  /** How far the file has come by this sidecar's own doing; null before it was claimed. */
+  /** The position that this sidecar itself brought the file to; null before the claim. */
   private reached: Position | null = null;
 
   /** @throws SwitchbackError as openSqlite */
@@ -56,16 +56,17 @@ export class SqliteTarget implements Target {
     this.place = new FileIdentity({ source, file });
     this.mappings = new Map(mappings.map((mapping) => [mapping.table.name, mapping]));
     this.db = openSqlite(file, { readonly: false });
-    // What foreign keys do has been done in PostgreSQL already; doing it here again would touch other rows.
+    // Foreign key actions have run in PostgreSQL already; running them here again would change other rows.
     this.db.pragma("foreign_keys = OFF");
-    // PostgreSQL forgets the changes once they are committed here.
+    // PostgreSQL deletes the changes once they are committed here.
     durableCommits(this.db);
-    // Rows that wait for their place must not fill the memory.
+    // Rows that wait for a unique value must not fill the memory.
     this.db.pragma("temp_store = FILE");
   }
 
   /**
-   * Takes the file over for this owner: whoever had it before can move it no more. The position it has reached.
+   * Takes the file over for this owner: the previous owner can no longer write to it. Returns the position
+   * that it has reached.
    * @throws SwitchbackError NOT_INSTALLED, SQLITE_BUSY
    */
   claim(): Position {
@@ -85,7 +86,7 @@ export class SqliteTarget implements Target {
     }
   }
 
-  /** As `claim`, for a file that others may hold locked for a while: the process goes on meanwhile. */
+  /** As `claim`, for a file that others may lock for some time: the event loop keeps running. */
   async claimPatiently(): Promise<Position> {
     const until = performance.now() + BUSY_MAX_MS;
     for (;;) {
@@ -100,7 +101,8 @@ export class SqliteTarget implements Target {
   }
 
   /**
-   * Applies a window in one transaction. Rows that SQLite cannot hold go to quarantine and fail nothing.
+   * Applies a window in one transaction. Rows that SQLite cannot hold go to quarantine; they do not fail the
+   * window.
    * @throws SwitchbackError POSITION_CONFLICT when another owner took the file over, SQLITE_REPLACED when another
    *   file stands in its place, SQLITE_BUSY when a lock was not to be had, and others of connection.ts; the file is
    *   then as it was
@@ -127,8 +129,9 @@ export class SqliteTarget implements Target {
   }
 
   /**
-   * Looks whether others changed the file's schema since it became a copy, which nothing can refuse. The tables
-   * whose rows may have suffered, and why; `acceptSchema` makes it known. @throws SwitchbackError SQLITE_REPLACED
+   * Checks whether other programs changed the file's schema since it became a copy; the fence cannot refuse
+   * that. Returns the tables whose rows may be affected, and why; `acceptSchema` records the schema as known.
+   * @throws SwitchbackError SQLITE_REPLACED
    */
   disturbed(): { readonly table: string; readonly reason: string }[] | null {
     this.assertHeld();
@@ -138,8 +141,9 @@ export class SqliteTarget implements Target {
       const anew = missingTriggers(this.db, tables, readCapture(this.db)?.ids ?? new Map());
       const triggered = triggeredTables(this.db);
       const found = (table: Table) => {
-        if (anew.has(table.name)) return "was made anew in SQLite";
-        if (triggered.has(table.name.toLowerCase())) return "has a trigger in SQLite that others made";
+        if (anew.has(table.name)) return "was created again in SQLite";
+        if (triggered.has(table.name.toLowerCase()))
+          return "has a trigger in SQLite that another program made";
         return table.key.kind === "rowid" ? "may have been given other rowids by VACUUM in SQLite" : null;
       };
       return tables.flatMap((table) => {
@@ -165,7 +169,7 @@ export class SqliteTarget implements Target {
     return carriedBeyond(this.db, position, mark);
   }
 
-  /** Rows in quarantine, a table. */
+  /** Rows in quarantine, per table. */
   quarantined(): Map<string, number> {
     const rows = this.db
       .prepare("SELECT table_name, count(*) FROM _switchback_quarantine GROUP BY table_name")
@@ -188,7 +192,7 @@ export class SqliteTarget implements Target {
   }
 
   /**
-   * Proves that the file is what this sidecar made of it. @throws SwitchbackError SPLIT for a backup that was put back,
+   * Verifies that the file is as this sidecar left it. @throws SwitchbackError SPLIT for a restored backup,
    * POSITION_CONFLICT when another owner took the file over, SQLITE_REPLACED
    */
   assertHeld(): void {
@@ -203,7 +207,7 @@ export class SqliteTarget implements Target {
     }
   }
 
-  /** Another sidecar only ever takes the file further, and leaves it closed or opens it under a later epoch. */
+  /** Another sidecar only ever advances the file, and leaves it closed or opens it under a later epoch. */
   private strayed(): SwitchbackError {
     const found = this.db.prepare("SELECT position FROM _switchback_position").pluck().get();
     const closed = this.db.prepare("SELECT 1 FROM _switchback_fenced").get() !== undefined;
@@ -262,7 +266,7 @@ export class SqliteTarget implements Target {
     return made;
   }
 
-  /** In rollback-journal mode readers hold up a COMMIT; it may be repeated, and new readers wait for it. */
+  /** In rollback-journal mode readers block a COMMIT; it may be repeated, and new readers wait for it. */
   private async patiently(statement: string): Promise<void> {
     const until = performance.now() + BUSY_MAX_MS;
     for (;;) {
@@ -277,13 +281,13 @@ export class SqliteTarget implements Target {
     }
   }
 
-  /** What SQLite says, for the operator; errors of whoever reads the window pass as they are. */
+  /** SQLite's error, for the operator; errors of the window's reader pass unchanged. */
   private explained(error: unknown): unknown {
     return error instanceof Database.SqliteError ? sqliteError(error, this.where) : error;
   }
 }
 
-/** What enters and leaves quarantine during a window, in the file and for the caller. */
+/** The rows that enter and leave quarantine during a window, in the file and for the caller. */
 class Quarantine {
   readonly refused: RefusedRow[] = [];
   readonly mended = new Map<string, number>();

@@ -1,7 +1,8 @@
-// Rows of one table that collided with another row's unique value while a window was applied: two rows that swap
-// a value, a rotation, a new row in the place of one that moves later. They wait in a temporary table, which
-// SQLite keeps on disk when it grows, and are placed once every other row has been written: all of their present
-// versions go first, then each comes back as it shall be, with the rowid that it had.
+// Rows of one table that collided with another row's unique value while a window was applied. Examples: two
+// rows that swap a value, a rotation, a new row in the place of one that moves later. They wait in a
+// temporary table, which SQLite keeps on disk when it grows, and are placed once every other row has been
+// written. First all of their present versions are removed, then each is inserted in its new version, with
+// its old rowid.
 //
 // It knows nothing of PostgreSQL's form of a row.
 import type Database from "better-sqlite3";
@@ -14,17 +15,17 @@ export interface DeferredRow {
   /** True when the row is in the table now, in an older version. */
   readonly present: boolean;
   readonly rowid: bigint | null;
-  /** Of the columns that can be written. */
+  /** The values of the writable columns. */
   readonly values: readonly SqliteValue[];
-  /** What the computed columns must encode to. */
+  /** The texts to which the computed columns must encode. */
   readonly expected: readonly (string | null)[];
 }
 
-/** What is done to the table itself. */
+/** The writes to the table itself. */
 interface Placing {
   remove(key: readonly SqliteValue[]): void;
   insert(row: DeferredRow): WriteOutcome;
-  /** Told once of each row that cannot be placed, when its older version is back. */
+  /** Called once for each row that cannot be placed, when its older version is restored. */
   refuse(key: readonly SqliteValue[], fault: Fault): void;
 }
 
@@ -38,8 +39,8 @@ interface Failed {
 const PAGE_ROWS = 500;
 
 /**
- * A row that cannot be placed keeps its older version, which may stand in the way of another one in turn. After
- * so many rounds the older versions of what is refused go as well, so that a long chain costs no more.
+ * A row that cannot be placed keeps its older version, which may block another row in turn. After this many
+ * rounds the older versions of refused rows are removed as well, so that a long chain is not more expensive.
  */
 const ROUNDS_MAX = 8;
 
@@ -49,7 +50,7 @@ export class UniqueConflicts {
   private readonly name: string;
   private readonly text: StoredText;
 
-  /** `number` tells the temporary tables of one connection apart. */
+  /** `number` distinguishes the temporary tables of one connection. */
   constructor(
     private readonly db: Database.Database,
     number: number,
@@ -59,7 +60,7 @@ export class UniqueConflicts {
     this.name = `temp._switchback_deferred_${number}`;
   }
 
-  /** Forgets what an earlier transaction left behind. */
+  /** Deletes what an earlier transaction left behind. */
   reset(): void {
     if (this.waiting > 0) this.db.exec(`DROP TABLE IF EXISTS ${this.name}`);
     this.waiting = 0;
@@ -99,7 +100,7 @@ export class UniqueConflicts {
   private async attempt(placing: Placing, breathe: () => Promise<void>): Promise<Failed[]> {
     for await (const { row } of this.rows("present = 1", breathe)) placing.remove(row.key);
     const failed: Failed[] = [];
-    // New rows come last: SQLite would give one the rowid of a row that is about to come back.
+    // New rows come last: SQLite would give one the rowid of a row that is about to be restored.
     for (const part of ["present = 1", "present = 0"]) {
       for await (const { n, row } of this.rows(part, breathe)) {
         const outcome = placing.insert(row);

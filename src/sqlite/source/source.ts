@@ -49,10 +49,7 @@ const PRUNE_ROWS = 2_000;
 /** Examining the path costs microseconds; twice a second is soon enough to notice another file there. */
 const STAT_MS = 500;
 const PATIENCE_MS = 250;
-/**
- * The full check of the file and the installation of capture run once. A lock that cannot be had would start both
- * again.
- */
+/** The full check and the installation of capture run once; without a lock both would start again. */
 const START_PATIENCE_MS = 10_000;
 
 /** Two lookups at the ends of the log: one query with both aggregates would read every row of it. */
@@ -140,10 +137,7 @@ export class SqliteSource implements HistorySource {
     return this.guard(() => missedTables(this.writer, tables, readCapture(this.writer)?.ids ?? new Map()));
   }
 
-  /**
-   * Captures exactly the mapped tables and follows them. @throws SourceChanged when they have changed since they were
-   * read
-   */
+  /** Captures exactly the mapped tables and follows them. @throws SourceChanged when they are no longer as read */
   capture(mappings: readonly TableMapping[], version: number): Captured {
     return this.guard(() => {
       const tables = mappings.map((mapping) => mapping.table);

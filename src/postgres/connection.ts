@@ -1,6 +1,7 @@
 // Connections to PostgreSQL, and what its errors mean. Every session of the sidecar's is set up the same way,
 // so that values print in one form and our own writes pass our own fence. Every statement of every session fails
 // with an error classified here, in one place: no caller can forget it. It knows nothing of tables.
+import type { Writable } from "node:stream";
 import pg from "pg";
 import type { PostgresConfig } from "../config/config.js";
 import { type ErrorCode, SwitchbackError } from "../errors.js";
@@ -91,6 +92,17 @@ function assertServer(config: PostgresConfig, version: number, readonly: boolean
       "POSTGRES_READ_ONLY",
       `the server at ${config.host}:${config.port} accepts no writes`,
     );
+  }
+}
+
+/** Sends the statements that `send` makes in one message, which saves a system call per statement on both sides. */
+export function inOneMessage<T>(client: pg.Client, send: () => T): T {
+  const { stream } = (client as unknown as { connection: { stream: Writable } }).connection;
+  stream.cork();
+  try {
+    return send();
+  } finally {
+    stream.uncork();
   }
 }
 
@@ -239,6 +251,19 @@ export function sqlState(error: unknown): string | null {
     ? code
     : null;
 }
+
+/** True when the statement did not fail for what it says: the connection, a lock, another sidecar came in between. */
+export function isInterrupted(error: unknown): boolean {
+  const { code } = error instanceof SwitchbackError ? error : {};
+  return code !== undefined && INTERRUPTIONS.has(code);
+}
+
+const INTERRUPTIONS: ReadonlySet<ErrorCode> = new Set([
+  "POSTGRES_UNREACHABLE",
+  "POSTGRES_TRANSIENT",
+  "POSTGRES_READ_ONLY",
+  "POSITION_CONFLICT",
+]);
 
 /** True when the rows sent are at fault: a value out of range, a constraint, an index entry too large. */
 export function isDataError(error: unknown): boolean {

@@ -18,14 +18,21 @@ import type {
   Tally,
   Window,
 } from "../../protocol/contract.js";
-import { cancelStatements, connectPostgres, isDataError, postgresError } from "../connection.js";
+import {
+  cancelStatements,
+  connectPostgres,
+  inOneMessage,
+  isDataError,
+  isInterrupted,
+  postgresError,
+} from "../connection.js";
 import { undisturbed } from "../trigger-check.js";
 import { copyInto, csvOf, valuesOf } from "./copy.js";
 import { openTally } from "./count.js";
 import { countMismatch, isMiscount, miscount, RangeTally } from "./counts.js";
 import { readFacts } from "./index-facts.js";
 import { savedColumns } from "./kept-columns.js";
-import { copyTarget, narrowStatements, type TargetFacts } from "./merge.js";
+import { copyTarget, narrowStatements, qualifiedName, type TargetFacts } from "./merge.js";
 import {
   enter,
   LEAVE,
@@ -40,6 +47,7 @@ import { deleteStaged, mergeCsv, writeStaged } from "./staged-merge.js";
 import { Confirmed } from "./unique-rivals.js";
 
 const ADVANCE = "SELECT switchback.advance($1, $2, $3, $4, $5)";
+const ADVANCE_WRITTEN = "SELECT switchback.advance($1, $2, $3, $4, $5, $6)";
 const HOLD = "SELECT switchback.hold($1, $2, $3)";
 /** Joins of a few hundred thousand staged rows stay in memory; an index lookup beats reading a whole large table. */
 const WIDE_SETTINGS = "SET LOCAL work_mem = '64MB'; SET LOCAL random_page_cost = 1.1";
@@ -163,11 +171,11 @@ export class PostgresTarget implements HistoryTarget {
       try {
         return narrow ? await this.applyNarrow(window) : await this.applyWide(window, false);
       } catch (error) {
-        // What made a statement miss rows may be gone by now; the other session has prepared nothing under it.
-        if (isMiscount(error)) return await this.applyWide(window, false);
-        if (!isDataError(error)) throw error;
         // Some row is at fault: the same window again, row by row where a batch fails.
-        return await this.applyWide(window, true);
+        if (isDataError(error)) return await this.applyWide(window, true);
+        // What made a statement fail or miss rows may be somebody's trigger or rule: this looks for one before it writes.
+        if (narrow && !isInterrupted(error)) return await this.applyWide(window, false);
+        throw error;
       }
     } catch (error) {
       throw this.explained(error);
@@ -254,24 +262,24 @@ export class PostgresTarget implements HistoryTarget {
     }
   }
 
-  /** Few changes: every statement is sent at once, and PostgreSQL answers them in one go. */
+  /** Few changes: every statement is sent in one message, and PostgreSQL answers them in one go. */
   private async applyNarrow(window: Window): Promise<Applied> {
     const client = this.narrow;
-    const sent: Promise<unknown>[] = [
-      client.query("BEGIN"),
-      client.query(this.advance(window)),
-      client.query(this.undisturbed(window)),
-    ];
+    const sent: Promise<unknown>[] = [];
     const mends: { table: string; result: Promise<pg.QueryResult> }[] = [];
-    for (const table of window.tables) {
-      for (const statement of this.statements(table)) sent.push(client.query(statement));
-      if (table.touched.length > 0) {
-        const result = client.query(LEAVE, [this.source, table.table, table.touched]);
-        mends.push({ table: table.table, result });
-        sent.push(result);
+    const commit = inOneMessage(client, () => {
+      sent.push(client.query("BEGIN"));
+      for (const table of window.tables) {
+        for (const statement of this.statements(table)) sent.push(client.query(statement));
+        if (table.touched.length > 0) {
+          const result = client.query(LEAVE, [this.source, table.table, table.touched]);
+          mends.push({ table: table.table, result });
+          sent.push(result);
+        }
       }
-    }
-    const commit = client.query("COMMIT");
+      sent.push(client.query(this.advanceWritten(window)));
+      return client.query("COMMIT");
+    });
     const results = await Promise.allSettled([...sent, commit]);
     const failed = results.find((result) => result.status === "rejected");
     if (failed) throw failed.reason;
@@ -353,6 +361,16 @@ export class PostgresTarget implements HistoryTarget {
       name: "switchback_advance",
       text: ADVANCE,
       values: [this.source, this.owner, window.from, window.to, window.mark],
+    };
+  }
+
+  /** The same after the window's writes, whose locks keep what meets them out until the transaction ends. */
+  private advanceWritten(window: Window): pg.QueryConfig {
+    const written = window.tables.map(({ table }) => qualifiedName(this.mapping(table)));
+    return {
+      name: "switchback_advance_written",
+      text: ADVANCE_WRITTEN,
+      values: [this.source, this.owner, window.from, window.to, window.mark, written],
     };
   }
 

@@ -284,7 +284,7 @@ describe("inspectTarget", () => {
       "target-mismatch order.user: have integer NOT NULL, want bigint NOT NULL",
       "target-mismatch tag.: a view, an index or a sequence has the table's name",
       "target-name-taken .: the name public.item_live, which an index of item needs, belongs to something else",
-      "target-not-empty place.: public.place holds 2 rows that did not come from here",
+      "target-not-empty place.: public.place holds 2 rows that were not copied from SQLite",
     ]);
     expect(findings.every((f) => f.severity === "blocker" && f.source === "app" && f.remedy !== "")).toBe(
       true,
@@ -317,8 +317,8 @@ describe("inspectTarget", () => {
     expect(messages(findings)).toEqual([
       "identity-always a.id: id is GENERATED ALWAYS AS IDENTITY: the copy overrides it, and its sequence is set at the cutover",
       "target-triggers a.: the table's own triggers (touch) are disabled while SQLite has the writes",
-      "target-foreign-keys a.: foreign keys on or to the table (b.b_a_fkey) are lifted while SQLite has the writes",
-      "target-foreign-keys b.: foreign keys on or to the table (b.b_a_fkey) are lifted while SQLite has the writes",
+      "target-foreign-keys a.: foreign keys on or to the table (b.b_a_fkey) are dropped while SQLite has the writes",
+      "target-foreign-keys b.: foreign keys on or to the table (b.b_a_fkey) are dropped while SQLite has the writes",
       "target-not-null c.v: v is NOT NULL in PostgreSQL and not in SQLite: rows with NULL in it cannot follow",
     ]);
     expect([...tables.values()]).toEqual(["exists", "exists", "exists"]);

@@ -1,4 +1,5 @@
-// Columns that PostgreSQL's tables gained or lost while the writes are there: what is in them would not come home.
+// Columns that PostgreSQL's tables gained or lost while PostgreSQL has the writes: reverse replication would not
+// carry their values.
 import type pg from "pg";
 import { sql } from "../../sql-files.js";
 import { postgresError } from "../connection.js";
@@ -10,7 +11,7 @@ interface Stranger {
   readonly column: string;
 }
 
-/** Tables that were adopted may have columns of their own, which the application had before; they are left out. */
+/** Adopted tables may have extra columns from before; these are left out. */
 export async function readStrangers(
   client: pg.ClientBase,
   tables: readonly FollowedTable[],

@@ -1,6 +1,6 @@
-// The statements that give a target table the wanted shape while it stays the same table, with its grants, its
-// indexes for reports and whatever else belongs to it. Columns keep their place where they can; from the first that
-// cannot, all are dropped and added again, in order. Pure: the caller has emptied the table where rows would be lost.
+// The statements that give a target table the wanted shape in place, with its grants, its indexes for reports and its
+// other dependants. Columns keep their place where possible; from the first one that cannot, all are dropped and
+// added again, in order. Pure: the caller has emptied the table where rows would be lost.
 import type { TableMapping } from "../../mapping/mapping.js";
 import { quote } from "../../schema/model.js";
 import type { FollowedTable } from "../records.js";
@@ -9,23 +9,23 @@ import type { ShapeColumn, StandingItem, StandingShape, TableShape, Tolerated } 
 import { checkLine, type TargetTable } from "./tables.js";
 
 export interface Alteration {
-  /** In order; none of them reads or keeps rows. */
+  /** In order; none of the statements reads or keeps rows. */
   readonly statements: readonly string[];
-  /** True when the rows must be copied again: columns come, or rows must satisfy what they did not before. */
+  /** True when the rows must be copied again: columns are added, or rows must satisfy new constraints. */
   readonly rows: boolean;
-  /** How many columns are added: PostgreSQL counts dropped ones for ever. */
+  /** The number of added columns: PostgreSQL counts dropped ones for ever. */
   readonly added: number;
-  /** True when a computed column comes before one that it may need: only CREATE TABLE can do that. */
+  /** True when a computed column comes before a column that it may need: only CREATE TABLE can do that. */
   readonly forward: boolean;
-  /** True when a wanted key or index is not there; they are built after the copy. */
+  /** True when a wanted key or index is missing; they are built after the copy. */
   readonly unbuilt: boolean;
-  /** What goes: it is not wanted, or not like this. */
+  /** What is dropped: not wanted, or different from what is wanted. */
   readonly surplus: readonly StandingItem[];
-  /** What is not wanted and not ours: it stays. */
+  /** Objects that are neither wanted nor made by switchback: they stay. */
   readonly spared: readonly StandingItem[];
 }
 
-/** Nothing is known of a table that is new to us: only what stands in the way of the wanted shape is dropped. */
+/** For a table that is new to switchback, only what blocks the wanted shape is dropped. */
 export type Known = Pick<FollowedTable, "made" | "shape" | "mapping"> | null;
 
 export function alterationOf(
@@ -78,8 +78,8 @@ export function alterationOf(
 }
 
 /**
- * The columns that stay: the first ones that are there alike and in the wanted order. What is computed goes with
- * whatever column goes, because PostgreSQL keeps a column that an expression needs.
+ * The columns that stay: the first ones that exist unchanged and in the wanted order. Computed columns are dropped
+ * together with any other column, because PostgreSQL keeps a column that an expression needs.
  */
 function keptColumns(ours: readonly ShapeColumn[], want: TableShape): Map<string, ShapeColumn> {
   const all = inPlace(ours, want, true);
@@ -104,7 +104,7 @@ function inPlace(
   return kept;
 }
 
-/** Alike but for what can be altered in place. */
+/** Equal except for differences that can be altered in place. */
 function sameKind(a: ShapeColumn, b: ShapeColumn): boolean {
   return a.type === b.type && a.generated === b.generated && a.identity === b.identity;
 }
@@ -131,7 +131,7 @@ function tuning(
   return steps;
 }
 
-/** An extra column is dropped only when it was made here; one that stands under a wanted name is in the way. */
+/** An extra column is dropped only when switchback made it; an extra column under a wanted name must go as well. */
 function isOurs(known: Known, want: TableShape, column: ShapeColumn): boolean {
   if (want.columns.some(({ name }) => name === column.name)) return true;
   if (!known) return false;
@@ -140,7 +140,9 @@ function isOurs(known: Known, want: TableShape, column: ShapeColumn): boolean {
   return computed || known.mapping.columns.some(({ target }) => target === column.name);
 }
 
-/** A table of an earlier release has no record of its shape: but for plain indexes everything there was made here. */
+/**
+ * A table of an earlier release has no record of its shape: switchback made everything in it except plain indexes.
+ */
 function isSurplus(known: Known, want: TableShape, item: StandingItem): boolean {
   const wanted = want.items.find(({ name }) => name === item.name);
   if (wanted) {
@@ -148,7 +150,7 @@ function isSurplus(known: Known, want: TableShape, item: StandingItem): boolean 
     const attachable = wanted.kind === "primary key" && item.kind === "unique";
     return wanted.definition !== item.definition || (wanted.kind !== item.kind && !attachable);
   }
-  // No table has two.
+  // A table has at most one.
   if (item.kind === "primary key") return true;
   if (!known) return false;
   if (known.shape)

@@ -1,5 +1,5 @@
-// Builds keys and indexes after a copy, several at a time. What is there already is left alone, so that an end in
-// the middle costs only what was being built.
+// Builds keys and indexes after a copy, several at a time. Existing ones are left alone, so that an interruption only
+// loses the builds in progress.
 import PQueue from "p-queue";
 import type pg from "pg";
 import { SwitchbackError } from "../../errors.js";
@@ -11,14 +11,16 @@ import { qualifiedName } from "../target/merge.js";
 import type { NamedStatement } from "./keys.js";
 import type { TargetTable } from "./tables.js";
 
-/** More memory than usual, because nothing else of ours runs meanwhile. */
+/** More memory than usual, because nothing else of switchback runs meanwhile. */
 const MEMORY = "SET maintenance_work_mem = '256MB'";
-/** Several builds side by side beat one build with helpers: nothing is handed from process to process. */
+/**
+ * Several builds side by side are faster than one build with parallel workers: no rows are passed between processes.
+ */
 const ALONE = "SET max_parallel_maintenance_workers = 0";
 
 /**
- * Builds every key and index of the tables, as many at once as there are sessions. Returns what the rows forbid:
- * the primary key among it is thrown instead, because nothing works without.
+ * Builds every key and index of the tables, one per session at a time. Returns those that the rows forbid; a
+ * forbidden primary key is thrown instead, because it is indispensable.
  * @throws SwitchbackError INDEX_FAILED for a primary key; POSTGRES_*
  */
 export async function buildKeys(
@@ -29,7 +31,7 @@ export async function buildKeys(
   const work = tables.flatMap(({ mapping, primaryKey, indexes }) =>
     [...indexes, primaryKey].map((statement) => ({ mapping, statement, cost: costOf(mapping, statement) })),
   );
-  // The dearest first, so that none is left to run alone at the end.
+  // The most expensive first, so that none of them runs alone at the end.
   work.sort((a, b) => b.cost - a.cost);
   for (const session of sessions) await session.query(work.length > 1 ? `${MEMORY}; ${ALONE}` : MEMORY);
   const free = [...sessions];
@@ -40,7 +42,7 @@ export async function buildKeys(
       queue.add(async () => {
         if (signal.aborted) return;
         const session = free.pop();
-        if (!session) throw new Error("more index builds at once than sessions");
+        if (!session) throw new Error("more concurrent index builds than sessions");
         try {
           await forbidding(mapping, statement, () => build(session, mapping, statement));
         } catch (error) {
@@ -63,7 +65,7 @@ export async function buildKeys(
   return failures;
 }
 
-/** What a build costs beside others: text is dear to sort, and every column adds to it. */
+/** The relative cost of a build: text is expensive to sort, and every column adds to it. */
 function costOf(mapping: TableMapping, statement: NamedStatement): number {
   const costs = statement.columns.map((name) => {
     const type = mapping.columns.find(({ target }) => target === name)?.codec.type ?? "text";
@@ -94,7 +96,7 @@ async function forbidding(
   }
 }
 
-/** A primary key is an index at first, because ALTER TABLE would keep every other build on the table waiting. */
+/** A primary key starts as an index, because ALTER TABLE would block every other build on the table. */
 async function build(client: pg.Client, mapping: TableMapping, statement: NamedStatement): Promise<void> {
   const { built, attached } = await stateOf(client, mapping, statement);
   if (built || (statement.kind === "primary key" && attached)) return;

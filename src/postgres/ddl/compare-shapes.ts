@@ -1,5 +1,5 @@
-// Compares the shapes of all tables of a source with what a fresh start would make, in two statements where the
-// wanted shapes are on record; and says which columns PostgreSQL computes by itself, for comparing their values.
+// Compares the shapes of all tables of a source with those of a fresh start, in two statements where the wanted
+// shapes are on record. Also reports which columns PostgreSQL computes by itself, for comparing their values.
 import type pg from "pg";
 import { codecFor } from "../../codec/registry.js";
 import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
@@ -10,7 +10,7 @@ import { readShapes, toleratedIn, wantedShapes } from "./shape.js";
 import { adoptedDifferences, differencesOf, type ShapeDifference } from "./shape-difference.js";
 import { buildTargetSchema } from "./tables.js";
 
-/** `tables` must be all of the source: the names of indexes depend on each other. */
+/** `tables` must contain all tables of the source: the names of indexes depend on each other. */
 export async function compareShapes(
   client: pg.ClientBase,
   target: "create" | "adopt",
@@ -30,7 +30,10 @@ export async function compareShapes(
   });
 }
 
-/** The mappings with the columns that PostgreSQL computes, as if they were written: only for reading and comparing. */
+/**
+ * The mappings including the columns that PostgreSQL computes, as if they were written: only for reading and
+ * comparing.
+ */
 export function withComputedColumns(mappings: readonly TableMapping[]): TableMapping[] {
   return buildTargetSchema(mappings).tables.map(({ mapping, columns }) => {
     const computed = mapping.table.columns.flatMap((column): ColumnMapping[] => {

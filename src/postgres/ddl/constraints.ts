@@ -1,7 +1,7 @@
-// What must not be there while only the sidecar writes, and must be there while the application does: foreign
-// keys, whose cascades would delete rows that the source kept, or rows of tables that are not ours at all, and the
-// tables' own triggers. Each is recorded
-// with the statement that brings it back. The caller holds the transaction.
+// Suspends and restores what must be absent while only the sidecar writes, and present while the application does:
+// foreign keys and the tables' own triggers. The cascades of foreign keys would delete rows that the source kept, or
+// rows of tables that are not followed. Each is recorded with the statement that restores it. The caller holds the
+// transaction.
 import type pg from "pg";
 import type { TableMapping } from "../../mapping/mapping.js";
 import { literal } from "../../schema/pg-names.js";
@@ -14,7 +14,7 @@ import { buildTargetSchema } from "./tables.js";
 /** A reference is another table's foreign key to one of ours. */
 type Kind = "foreign key" | "reference" | "trigger";
 
-/** Takes out of the way whatever of that kind stands on these tables now, and records it; what it was, in words. */
+/** Removes every such object from these tables now, and records it; returns descriptions of them. */
 export async function suspend(
   records: Records,
   source: string,
@@ -38,7 +38,9 @@ export async function suspend(
   }));
 }
 
-/** The same; what came to stand there while the copy was kept is noted, for a comparison to settle. */
+/**
+ * The same; objects that were created while the copy was kept are noted, so that a comparison checks their tables.
+ */
 export async function suspendAll(
   client: pg.ClientBase,
   records: Records,
@@ -49,12 +51,12 @@ export async function suspendAll(
   const noted = found.map(({ table, what }) => ({
     table,
     code: "TARGET_DISTURBED" as const,
-    reason: `${what} was made in PostgreSQL while SQLite has the writes; it rests until the cutover`,
+    reason: `${what} was made in PostgreSQL while SQLite has the writes; it stays disabled until the cutover`,
   }));
   await noteUnknown(client, source, noted);
 }
 
-/** Forgets a table's foreign keys, or those of the names given: what they become is in its new mapping. */
+/** Forgets a table's foreign keys, or the named ones: the new mapping defines them. */
 export async function forgetForeignKeys(
   records: Records,
   source: string,
@@ -68,7 +70,7 @@ export async function forgetForeignKeys(
   );
 }
 
-/** Records what is to be there later. */
+/** Records what the cutover must create. */
 async function keepSuspended(
   records: Records,
   source: string,
@@ -85,8 +87,8 @@ async function keepSuspended(
 }
 
 /**
- * The statements that bring it all back, of all tables or one: foreign keys first, because the application's triggers may
- * rely on them. A trigger that was dropped while it rested stays away.
+ * The statements that restore everything, of all tables or one: foreign keys first, because the application's
+ * triggers may rely on them. A trigger that was dropped while it was disabled stays dropped.
  */
 export async function suspendedStatements(
   records: Records,
@@ -105,7 +107,7 @@ export async function suspendedStatements(
   );
 }
 
-/** Records the foreign keys that the tables that switchback made are to have. */
+/** Records the foreign keys that tables made by switchback get. */
 export async function keepForeignKeys(
   records: Records,
   source: string,

@@ -1,7 +1,7 @@
-// Translates a column's DEFAULT. A literal goes the way of a value: SQLite applies the column's affinity, the
-// column's codec makes PostgreSQL's text of it, so a default can never mean something else than the same value
-// in a row would (DEFAULT 0 on a boolean is false, DEFAULT 'null' the four letters). The clock and chance are
-// in clock.ts; every other expression is translate.ts's. It knows no table.
+// Translates a column's DEFAULT. A literal is translated like a value: SQLite applies the column's affinity, and the
+// column's codec makes PostgreSQL's text of it. So a default always means the same as the same value in a row
+// (DEFAULT 0 on a boolean is false, DEFAULT 'null' the four letters). Time and randomness are in
+// src/translate/dates.ts; every other expression is translated by translate.ts. It knows no table.
 import { storedAs } from "../../codec/affinity.js";
 import type { Codec, SqliteValue } from "../../codec/codec.js";
 import { Refusal } from "../../codec/codec.js";
@@ -32,7 +32,7 @@ function defaultSql(node: Node, affinity: Affinity, codec: Codec): string {
   const fixed = constantOf(computed);
   if (fixed !== undefined) return encoded(withAffinity(fixed, affinity), codec);
   if (codec.type === "timestamptz" && mentions(node, (n) => clockOf(n) !== null)) {
-    // An expression over the clock, such as milliseconds since 1970.
+    // An expression over the current time, such as milliseconds since 1970.
     return "date_trunc('millisecond', now())";
   }
   if (codec.type === "uuid" && mentions(node, (n) => chanceOf(n) !== null)) return "gen_random_uuid()";
@@ -47,7 +47,7 @@ function fitted(computed: TypedSql, codec: Codec): string {
   return stored(computed, bare);
 }
 
-/** Where a default's names and functions are looked up: it has no columns, but a clock and chance. */
+/** The scope of a default's names and functions: no columns, but time and random functions. */
 const LOOKUP: NameLookup = {
   column: () => null,
   special(node, go) {
@@ -72,7 +72,7 @@ function text(constant: string): TypedSql {
   return value("text", literal(constant), { atom: true, constant });
 }
 
-/** CAST(... AS INTEGER) over the clock: milliseconds from julianday(), or digits put together as text. */
+/** CAST(... AS INTEGER) over the current time: milliseconds from julianday(), or digits joined as text. */
 function castFromClock(node: Node & { kind: "cast" }, go: (node: Node) => TypedSql): TypedSql | null {
   if (!/INT/i.test(node.type)) return null;
   const inner = go(node.operand);
@@ -82,7 +82,7 @@ function castFromClock(node: Node & { kind: "cast" }, go: (node: Node) => TypedS
   return null;
 }
 
-/** substr() from a computed place, as in the usual expression for a random UUID. */
+/** substr() from a computed position, as in the usual expression for a random UUID. */
 function substringAt(node: Node & { kind: "call" }, go: (node: Node) => TypedSql): TypedSql | null {
   if (node.name !== "substr" && node.name !== "substring") return null;
   const [from, start, ...count] = node.args.map(go);
@@ -120,16 +120,16 @@ function constantOf(v: TypedSql): SqliteValue | undefined {
   if (v.kind === "boolean") return v.constant === "true" ? 1n : 0n;
   if (v.kind === "bytea") return Buffer.from(v.constant, "hex");
   if (v.kind !== "real") return undefined;
-  // SQLite reads this one literal as an integer although its digits alone are not.
+  // SQLite reads this one literal as an integer although its digits alone do not fit.
   return v.constant === "-9223372036854775808.0" ? -(2n ** 63n) : Number(v.constant);
 }
 
-/** What SQLite stores in a column of that affinity. */
+/** The value that SQLite stores in a column of that affinity. */
 function withAffinity(v: SqliteValue, affinity: Affinity): SqliteValue {
   return affinity === "TEXT" && typeof v === "number" ? realText(v) : storedAs(v, affinity);
 }
 
-/** SQLite's text of a REAL, for those that both engines print alike. */
+/** SQLite's text of a REAL, for values that both engines print alike. */
 function realText(v: number): string {
   const plain = Number.isInteger(v) ? `${v}.0` : String(v);
   if (!/^-?\d{1,12}\.\d{1,9}$/.test(plain)) throw new Untranslatable("it is a fraction in a text column");

@@ -1,6 +1,6 @@
-// Judges one existing table against the mapping: a table that switchback would have created must be the very
-// same; one that the application's migrations made must be able to hold every value and name every row. Pure:
-// what stands in the catalogue was read by inspect.ts.
+// Checks one existing table against the mapping. A table that switchback would have created must be identical. A
+// table of the application's migrations must be able to hold every value and identify every row. Pure: inspect.ts has
+// read the catalogue.
 import type { Finding } from "../../findings.js";
 import type { ColumnMapping } from "../../mapping/mapping.js";
 import { parseType } from "../../schema/pg-types.js";
@@ -21,7 +21,7 @@ export interface ExistingColumn {
   readonly generated: string;
   /** True for a collation by which different texts may be equal. */
   readonly loose: boolean;
-  /** Its place in the primary key, from 1; 0 outside it. */
+  /** Its position in the primary key, from 1; 0 outside it. */
   readonly key_place: number;
 }
 
@@ -29,7 +29,7 @@ export interface Existing {
   /** pg_class.relkind. */
   readonly kind: string;
   readonly owned: boolean;
-  /** What row-level security does to the role that asked, in words; null where it does not apply to it. */
+  /** How row-level security affects the connected role, in words; null where it does not apply. */
   readonly rowSecurity: string | null;
   /** Rules on INSERT, UPDATE and DELETE. */
   readonly rules: readonly string[];
@@ -105,7 +105,7 @@ function adoptColumn(
     answers.push(
       blocker(
         `PostgreSQL computes ${name} by itself, so SQLite's value cannot be written`,
-        "Make it an ordinary column until SQLite is left for good, or rename the mapping's target column.",
+        "Make it an ordinary column until the migration is complete, or rename the mapping's target column.",
       ),
     );
   }
@@ -140,8 +140,9 @@ function adoptColumn(
 }
 
 /**
- * Whether every text that a codec for `want` writes is read by a `have` column and printed again as the same.
- * An integer in a wider numeric is; a bigint in an integer column is not, although most values would fit.
+ * Whether every text that a codec for `want` writes is read by a `have` column and printed again unchanged. That
+ * holds for an integer in a wider numeric. It does not hold for a bigint in an integer column, although most values
+ * would fit.
  */
 export function canHold(have: string, want: string): boolean {
   const [h, w] = [parseType(have), parseType(want)];
@@ -167,7 +168,7 @@ function extraColumns(table: TargetTable, existing: Existing): TableFinding[] {
         code: "target-extra-column",
         column: have.name,
         message: `${have.name} is NOT NULL without a default, and SQLite has no such column`,
-        remedy: "Give the column a default, or drop its NOT NULL until SQLite is left for good.",
+        remedy: "Give the column a default, or drop its NOT NULL until the migration is complete.",
       },
     ];
   });
@@ -181,7 +182,7 @@ function adoptKey(table: TargetTable, existing: Existing): TableFinding[] {
     severity: "blocker",
     code: "target-loose-key",
     column: column.name,
-    message: `${column.name} has a nondeterministic collation: keys that SQLite tells apart would be one`,
+    message: `${column.name} has a nondeterministic collation: keys that are different in SQLite would be equal`,
     remedy: "Give the column a deterministic collation.",
   }));
   if (sameSet(have, want)) return answers;
@@ -192,7 +193,7 @@ function adoptKey(table: TargetTable, existing: Existing): TableFinding[] {
       ? `have no primary key, want (${want.join(", ")})`
       : `have the primary key (${have.join(", ")}), want (${want.join(", ")})`;
   const remedy = wider
-    ? "Use an unpartitioned table until the cutover, or make the partitioning column a part of SQLite's primary key."
+    ? "Use an unpartitioned table until the cutover, or make the partitioning column part of SQLite's primary key."
     : "Give the table that primary key in a migration.";
   return [...answers, { severity: "blocker", code: "target-key", message: reason, remedy }];
 }
@@ -223,7 +224,7 @@ function ownership(existing: Existing): TableFinding[] {
       code: "target-rules",
       message: `the table has rules that rewrite what is written to it: ${existing.rules.join(", ")}`,
       remedy:
-        "Drop them, and create them again after the cutover, or write triggers instead: they rest until then.",
+        "Drop them, and create them again after the cutover, or write triggers instead: they stay disabled until then.",
     });
   }
   if (existing.rowSecurity !== null) {
@@ -252,8 +253,8 @@ function notes(existing: Existing): TableFinding[] {
     answers.push({
       severity: "note",
       code: "target-foreign-keys",
-      message: `foreign keys on or to the table (${existing.foreignKeys.join(", ")}) are lifted while SQLite has the writes`,
-      remedy: "Nothing to do: the cutover puts them back.",
+      message: `foreign keys on or to the table (${existing.foreignKeys.join(", ")}) are dropped while SQLite has the writes`,
+      remedy: "Nothing to do: the cutover restores them.",
     });
   }
   return answers;

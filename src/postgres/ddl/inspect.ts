@@ -1,6 +1,6 @@
-// Looks at a target before anything is created in it: the server, the role's rights, and what stands at the
-// names that the tables, indexes and sequences will have. It answers with findings and a state a table, and
-// changes nothing. What makes one table fit or not is in inspect-table.ts.
+// Inspects a target before anything is created in it: the server, the role's rights, and the objects that already
+// have the names of the tables, indexes and sequences. Returns findings, and a state per table; changes nothing.
+// inspect-table.ts decides whether a table fits.
 import type pg from "pg";
 import type { Finding } from "../../findings.js";
 import { quote } from "../../schema/model.js";
@@ -67,16 +67,16 @@ const VERSION_MIN = 140_000;
 const CONTROL_SCHEMA = "switchback";
 
 /**
- * Judges whether the tables can be created in (`create`) or already stand ready in (`adopt`) the target.
- * Meant for a target that holds no copy yet: with one, its tables are no longer empty. `source` names the
- * findings' source. Errors of the connection pass through.
+ * Checks whether the tables can be created in the target (`create`), or already exist there (`adopt`). Meant for a
+ * target without a copy: with one, its tables are no longer empty. `source` names the findings' source. Errors of the
+ * connection are passed on.
  */
 export async function inspectTarget(
   client: pg.ClientBase,
   tables: readonly TargetTable[],
   target: "create" | "adopt",
   source: string,
-  /** Names that are about to be free, as `placeOf` gives them. */
+  /** Names that are about to be free, in the form of `placeOf`. */
   leaving: ReadonlySet<string> = new Set(),
 ): Promise<Inspection> {
   const schemas = [...new Set(tables.map((table) => table.mapping.schema))];
@@ -181,7 +181,7 @@ async function readExisting(
   schemas: readonly string[],
 ): Promise<Map<string, Existing>> {
   const parameters = [schemas, tables.map((table) => table.mapping.target)];
-  // One connection, so one after the other: pg queues them anyway.
+  // One connection, so one query after the other: pg queues them anyway.
   const relations = (await client.query<RelationRow>(sql("postgres/schema/tables"), parameters)).rows;
   const columns = (await client.query<ColumnRow>(sql("postgres/schema/columns"), parameters)).rows;
   const foreignKeys = (await client.query<ForeignKeyRow>(sql("postgres/schema/foreign-keys"), parameters))
@@ -219,7 +219,7 @@ function missing({ mapping }: TargetTable): TableFinding {
   };
 }
 
-/** An existing table that fits may be used, so long as nothing in it can be overwritten. */
+/** An existing table that fits may be used, as long as nothing in it can be overwritten. */
 async function emptiness(client: pg.ClientBase, { mapping }: TargetTable): Promise<TableFinding[]> {
   const relation = `${quote(mapping.schema)}.${quote(mapping.target)}`;
   const some = await client.query(`SELECT 1 FROM ${relation} LIMIT 1`);
@@ -229,13 +229,13 @@ async function emptiness(client: pg.ClientBase, { mapping }: TargetTable): Promi
     {
       severity: "blocker",
       code: "target-not-empty",
-      message: `${mapping.schema}.${mapping.target} holds ${rows[0]?.count ?? "some"} rows that did not come from here`,
+      message: `${mapping.schema}.${mapping.target} holds ${rows[0]?.count ?? "some"} rows that were not copied from SQLite`,
       remedy: "Empty the table, or choose another target schema.",
     },
   ];
 }
 
-/** Something else already has a name that one of our indexes will need. */
+/** Another object already has a name that one of our indexes needs. */
 async function nameClashes(
   client: pg.ClientBase,
   tables: readonly TargetTable[],
@@ -259,7 +259,7 @@ async function nameClashes(
       severity: "blocker" as const,
       code: "target-name-taken",
       message: `the name ${row.schema}.${row.name}, which an index of ${table} needs, belongs to something else`,
-      remedy: "Rename or drop what stands there, or choose another target schema.",
+      remedy: "Rename or drop that object, or choose another target schema.",
     };
   });
 }

@@ -1,6 +1,6 @@
-// The statements that follow a copy: primary keys, unique constraints, indexes, foreign keys, each with a name
-// that is the same in every run. SQLite's NOCASE lives on as an index over the ASCII-folded text; uniqueness
-// and references that PostgreSQL would judge differently are left out and named.
+// The statements that follow a copy: primary keys, unique constraints, indexes, foreign keys, each with a name that
+// is the same in every run. SQLite's NOCASE becomes an index over the ASCII-folded text. Uniqueness and references
+// that PostgreSQL would judge differently are left out and named.
 
 import type { TableMapping } from "../../mapping/mapping.js";
 import { ROWID_COLUMN } from "../../mapping/mapping.js";
@@ -16,11 +16,11 @@ export interface NamedStatement {
   readonly name: string;
   readonly kind: "primary key" | "unique" | "index" | "foreign key";
   readonly sql: string;
-  /** True when PostgreSQL refuses two equal rows by it. */
+  /** True when it makes PostgreSQL refuse duplicates. */
   readonly unique: boolean;
   /** The target columns, in order; null where a term is an expression. */
   readonly columns: readonly (string | null)[];
-  /** True for an index over some of the rows only. */
+  /** True for an index over only part of the rows. */
   readonly partial: boolean;
 }
 
@@ -35,7 +35,7 @@ interface Keyed {
   readonly indexes: readonly NamedStatement[];
 }
 
-/** PostgreSQL's own limit. */
+/** PostgreSQL's limit. */
 const INDEX_TERMS_MAX = 32;
 
 export function primaryKeyOf(mapping: TableMapping, names: Names): NamedStatement {
@@ -53,7 +53,7 @@ function indexStatement(shape: Shape, index: Index, names: Names, oddities: Oddi
   const { mapping } = shape;
   const isKey = index.origin === "pk" && mapping.table.key.kind === "columns";
   const folds = index.terms.some((term) => term.collation === "NOCASE" && isText(shape, term));
-  // The primary key itself is byte-exact; SQLite's also refuses what differs in case only.
+  // The primary key itself is byte-exact; SQLite's also refuses keys that differ in case only.
   if (isKey && !folds) return null;
   const parts = index.terms.map((term) => termSql(shape, term));
   const where = index.where === null ? null : translateCondition(mapping.table, index.where, shape.targets);
@@ -140,7 +140,7 @@ function targetOf({ targets }: Shape, column: string): string {
   return targets.get(column)?.target ?? defaultTargetName(column);
 }
 
-/** The foreign keys of one table that PostgreSQL can enforce as SQLite does; `constraints` are names in use. */
+/** The foreign keys of one table that PostgreSQL can enforce as SQLite does; `constraints` holds the names in use. */
 export function foreignKeysOf(
   child: Keyed,
   constraints: readonly string[],

@@ -1,5 +1,5 @@
-// Starting, restarting, reshaping and leaving a table in the target. Each is one transaction that changes the table
-// and switchback's record of it together, so that a crash finds both or neither.
+// Adds, recopies, reshapes and releases a table in the target. Each is one transaction that changes the table and
+// switchback's record of it together, so that a crash finds both or neither.
 
 import type { TableMapping } from "../../mapping/mapping.js";
 import type { Range } from "../../protocol/contract.js";
@@ -21,11 +21,11 @@ export interface Start {
   readonly ranges: readonly Range[];
   /** The shape that the table is to have; null for one that the application's migrations made. */
   readonly shape: RecordedShape | null;
-  /** What the operator may have added by hand. */
+  /** Columns that the operator may have added by hand. */
   readonly tolerated: Tolerated;
 }
 
-/** How a table comes into the target: made now, found there empty, or adopted from the application's migrations. */
+/** How a table comes into the target: created now, found empty, or adopted from the application's migrations. */
 type TableOrigin = "make" | "found" | "adopt";
 
 /** $1 a table, $2 the one that gets its grants. */
@@ -58,8 +58,8 @@ export async function startTable(
 }
 
 /**
- * The same table, copied again: what its triggers missed, or what VACUUM renumbered, is unknown. What its rows hold in
- * columns of PostgreSQL's own comes back with them.
+ * The same table, copied again, because changes that its triggers missed, or rowids that VACUUM renumbered, are
+ * unknown. Values in columns that only PostgreSQL has are restored with their rows.
  */
 export async function restartTable(
   records: Records,
@@ -74,7 +74,7 @@ export async function restartTable(
   });
 }
 
-/** A table of `target: create` that is copied again, in the shape that a fresh start would give it. */
+/** A table of `target: create` that is copied again, in the shape of a fresh start. */
 export async function reshapeTable(
   records: Records,
   known: FollowedTable,
@@ -97,7 +97,7 @@ export async function reshapeTable(
   });
 }
 
-/** What can be put right without a look at the rows: defaults, and keys and indexes that are not wanted any more. */
+/** Corrections that need no rows: defaults, and keys and indexes that are not wanted any more. */
 export async function tuneTable(
   records: Records,
   known: FollowedTable,
@@ -113,7 +113,7 @@ export async function tuneTable(
   });
 }
 
-/** Gives an empty table the wanted shape: it stays the same table where that is possible. */
+/** Gives an empty table the wanted shape, in place where possible. */
 async function shapeEmptied(records: Records, known: Known, table: TargetTable, start: Start): Promise<void> {
   const { mapping } = table;
   const look = async () => (await readShapes(records.session, [mapping])).get(mapping.table.name);
@@ -126,14 +126,14 @@ async function shapeEmptied(records: Records, known: Known, table: TargetTable, 
     await bringBack(records, alteration, await look());
   }
   const left = differencesOf(mapping, await look(), start.shape, start.tolerated);
-  // Keys and indexes follow the copy, and what is not ours stays: verification names it.
+  // Keys and indexes follow the copy. Objects that are not ours stay: verification names them.
   const wrong = left.some(({ what, source }) => source !== null && /^(column|order|check) /.test(what));
   if ((!wrong && fits) || !known?.made) return;
   await remake(records, mapping, table);
   await bringBack(records, alteration, await look());
 }
 
-/** Indexes of the operator's own went with a column that was dropped and added again. */
+/** The operator's own indexes were dropped with a column that was dropped and added again. */
 async function bringBack(
   records: Records,
   { spared }: Alteration,
@@ -141,12 +141,12 @@ async function bringBack(
 ): Promise<void> {
   for (const { name, statement } of spared) {
     if (statement === null || now?.items.some((item) => item.name === name)) continue;
-    // One over a column that is gone for good stays away.
+    // An index over a column that is gone for good is not restored.
     await tryStatement(records.session, statement);
   }
 }
 
-/** Another table in the place of the old one, under the same grants. */
+/** A new table replaces the old one, with the same grants. */
 async function remake(records: Records, before: TableMapping | null, table: TargetTable): Promise<void> {
   const grants = before
     ? await records.query<{ grant: string }>(GRANTS, [qualifiedName(before), qualifiedName(table.mapping)])
@@ -157,7 +157,7 @@ async function remake(records: Records, before: TableMapping | null, table: Targ
   for (const { grant } of grants?.rows ?? []) await records.query(grant);
 }
 
-/** A table that is followed no longer: it stays, as an ordinary table. */
+/** Stops following a table: it stays, as an ordinary table. */
 export async function leaveTable(records: Records, source: string, known: FollowedTable): Promise<void> {
   await records.transaction(async () => {
     await records.release(source, known, false);

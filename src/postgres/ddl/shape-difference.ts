@@ -1,6 +1,6 @@
-// Where a target table's shape departs from the wanted one, in words. Pure: what stands in the catalogue and what a
-// fresh start would make were read by shape.ts. What an operator adds for reports, a plain index or a column that
-// fills itself, is no difference; what refuses rows that SQLite accepts is one.
+// The differences between a target table's shape and the wanted one, in words. Pure: shape.ts has read the catalogue
+// and the shapes of a fresh start. An operator's plain index for reports, or a column that fills itself, is no
+// difference; a constraint that refuses rows that SQLite accepts is one.
 import type { TableMapping } from "../../mapping/mapping.js";
 import { canHold } from "./inspect-table.js";
 import type { ShapeColumn, ShapeItem, StandingShape, TableShape, Tolerated } from "./shape.js";
@@ -10,13 +10,13 @@ export interface ShapeDifference {
   readonly table: string;
   /** `column kind`, `check t_check` … */
   readonly what: string;
-  /** What a fresh start would make; null for nothing. */
+  /** The shape of a fresh start; null for none. */
   readonly source: string | null;
-  /** What stands there; null for nothing. */
+  /** The actual shape; null for none. */
   readonly target: string | null;
 }
 
-/** `key`: the wanted primary key's columns. They are NOT NULL by it, whether it is built yet or not. */
+/** `key`: the wanted primary key's columns. It makes them NOT NULL, whether it is built yet or not. */
 function describeColumn(column: ShapeColumn, key: readonly string[]): string {
   const { name, type, generated, identity } = column;
   const parts = [type];
@@ -27,7 +27,7 @@ function describeColumn(column: ShapeColumn, key: readonly string[]): string {
   return parts.join(" ");
 }
 
-/** The differences of a table that `target: create` asks for. */
+/** The differences of a table under `target: create`. */
 export function differencesOf(
   mapping: TableMapping,
   have: StandingShape | undefined,
@@ -142,7 +142,7 @@ export function adoptedDifferences(
   ];
 }
 
-/** One difference as a line for people. */
+/** One difference as a line for the operator. */
 export function describeDifference({ table, what, source, target }: ShapeDifference): string {
   const gives = source === null ? "SQLite's schema has none" : `SQLite's schema gives ${source}`;
   return `${table}: ${what}: ${gives}, PostgreSQL has ${target ?? "none"}`;

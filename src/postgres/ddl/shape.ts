@@ -1,7 +1,7 @@
 // The shape of target tables: columns, defaults, CHECKs, keys and indexes in PostgreSQL's own canonical text. The
-// wanted shape is that of a table made afresh: temporary tables are made with the same statements in a transaction
-// that is rolled back, and read with the same query. Where the two texts differ, the copy is not what a fresh start
-// would make. Foreign keys are not part of a shape: they rest while SQLite has the writes (suspended.ts).
+// wanted shape is that of a newly created table. Temporary tables are created with the same statements in a
+// transaction that is rolled back, and read with the same query. Where the two texts differ, the copy differs from a
+// fresh start. Foreign keys are not part of a shape: they are suspended while SQLite has the writes (constraints.ts).
 import { createHash } from "node:crypto";
 import type pg from "pg";
 import type { TableMapping } from "../../mapping/mapping.js";
@@ -14,7 +14,7 @@ import { buildTargetSchema, type TargetTable } from "./tables.js";
 
 export interface ShapeColumn {
   readonly name: string;
-  /** With its collation where that is not the type's own. */
+  /** Including its collation where that is not the type's default. */
   readonly type: string;
   readonly notNull: boolean;
   readonly default: string | null;
@@ -29,7 +29,7 @@ export interface ShapeItem {
   readonly definition: string;
 }
 
-/** An index as it stands, with the statement that makes it again. */
+/** An existing index, with the statement that creates it again. */
 export interface StandingItem extends ShapeItem {
   readonly statement: string | null;
 }
@@ -40,14 +40,14 @@ export interface TableShape {
   readonly items: readonly ShapeItem[];
 }
 
-/** What stands in the catalogue now. */
+/** The shape in the catalogue now. */
 export interface StandingShape extends TableShape {
   readonly items: readonly StandingItem[];
 }
 
-/** A wanted shape as it is kept beside the mapping. */
+/** A wanted shape as it is recorded beside the mapping. */
 export interface RecordedShape extends TableShape {
-  /** What it was read from: the statements and the server's version. */
+  /** Its inputs: the statements and the server's version. */
   readonly of: string;
 }
 
@@ -63,7 +63,7 @@ interface Row {
   readonly statement: string | null;
 }
 
-/** The shapes of those of the tables that are there, by the SQLite table's name. */
+/** The shapes of the existing tables, by the SQLite table's name. */
 export async function readShapes(
   client: pg.ClientBase,
   mappings: readonly TableMapping[],
@@ -101,7 +101,10 @@ function shapeOf(rows: readonly Row[]): StandingShape {
   return { columns, items };
 }
 
-/** Keyless statements of a table, and the server: a recorded shape of the same is the wanted one. */
+/**
+ * A table's statements without keys, and the server's version: a recorded shape with the same inputs is the wanted
+ * one.
+ */
 function fingerprint(table: TargetTable, server: string): string {
   const statements = [table.create, ...statementsOf(table).map((statement) => statement.sql)];
   return createHash("sha256")
@@ -114,8 +117,8 @@ function statementsOf(table: TargetTable): NamedStatement[] {
 }
 
 /**
- * The shapes that the tables would have if they were made now, by the SQLite table's name. What is recorded for the
- * same statements is taken as it is; the rest is made in temporary tables, in one transaction that is rolled back.
+ * The shapes that newly created tables would have, by the SQLite table's name. A shape recorded for the same
+ * statements is reused. The others are created as temporary tables, in one transaction that is rolled back.
  */
 export async function wantedShapes(
   client: pg.ClientBase,
@@ -152,7 +155,7 @@ export async function wantedShapes(
   }
 }
 
-/** Temporary tables hide nothing: their schema is named, and gone with the transaction. */
+/** Temporary tables shadow nothing: their schema is named, and disappears with the transaction. */
 async function madeAfresh(
   client: pg.ClientBase,
   all: readonly TargetTable[],
@@ -180,7 +183,7 @@ async function makeScratch(client: pg.ClientBase, table: TargetTable): Promise<v
   try {
     await client.query([table.create, ...keys].join(";\n"));
   } catch {
-    // An index that PostgreSQL refuses is refused for the real table as well, and named there.
+    // An index that PostgreSQL refuses here is refused for the real table as well, and reported there.
     await client.query("ROLLBACK TO SAVEPOINT table_afresh");
     await client.query(table.create);
     for (const key of keys) await tryStatement(client, key);
@@ -188,7 +191,7 @@ async function makeScratch(client: pg.ClientBase, table: TargetTable): Promise<v
   await client.query("RELEASE SAVEPOINT table_afresh");
 }
 
-/** True when the statement succeeded; the transaction goes on in any case. */
+/** True when the statement succeeded; the transaction continues in any case. */
 export async function tryStatement(client: pg.ClientBase, statement: string): Promise<boolean> {
   await client.query("SAVEPOINT attempt");
   const done = await client.query(statement).then(
@@ -199,9 +202,11 @@ export async function tryStatement(client: pg.ClientBase, statement: string): Pr
   return done;
 }
 
-/** What the operator was told to add by hand, because SQLite's has no translation: it may stand in the copy. */
+/**
+ * Objects that the operator was told to add by hand, because SQLite's have no translation: the copy may have them.
+ */
 export interface Tolerated {
-  /** Columns whose default is the operator's. */
+  /** Columns whose default belongs to the operator. */
   readonly defaults: ReadonlySet<string>;
   readonly checks: boolean;
   readonly uniques: boolean;

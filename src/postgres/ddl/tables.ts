@@ -1,7 +1,7 @@
-// Makes PostgreSQL's schema from the mapping of a SQLite schema: CREATE TABLE with defaults, CHECKs and
-// generated columns, and apart from it the statements that come after the copy (keys.ts). What has no exact
-// counterpart is left out and named as an oddity, never approximated. The statements are plain text without a
-// semicolon, for running and for `plan --sql`. Looking at what stands in a target already is inspect.ts.
+// Makes PostgreSQL's schema from the mapping of a SQLite schema: CREATE TABLE with defaults, CHECKs and generated
+// columns. Separately it gives the statements that follow the copy (keys.ts). Parts without an exact counterpart are
+// left out and named as an oddity, never approximated. The statements are plain text without a semicolon, for running
+// and for `plan --sql`. inspect.ts reads what is in a target already.
 import { type ColumnMapping, ROWID_COLUMN, type TableMapping } from "../../mapping/mapping.js";
 import type { Column, Oddity, Table } from "../../schema/model.js";
 import { quote } from "../../schema/model.js";
@@ -30,11 +30,11 @@ export interface TargetTable {
   readonly mapping: TableMapping;
   /** Every column in the target's order, computed ones too. */
   readonly columns: readonly TargetColumn[];
-  /** CREATE TABLE, without keys and constraints that the copy would have to mind. */
+  /** CREATE TABLE, without the keys and constraints that would slow the copy. */
   readonly create: string;
   /** Each column as CREATE TABLE and ADD COLUMN spell it, by name. */
   readonly columnLines: ReadonlyMap<string, string>;
-  /** The part of a column's line after DEFAULT, by name; columns without one are not in it. */
+  /** The part of a column's line after DEFAULT, by name; columns without a default are missing. */
   readonly defaults: ReadonlyMap<string, string>;
   readonly checks: readonly NamedCheck[];
   readonly primaryKey: NamedStatement;
@@ -76,7 +76,7 @@ export function buildTargetSchema(mappings: readonly TableMapping[]): TargetSche
   };
 }
 
-/** A table in the target before its statements are written. */
+/** A target table before its statements are written. */
 export interface Shape {
   readonly mapping: TableMapping;
   readonly columns: readonly TargetColumn[];
@@ -114,7 +114,7 @@ function writtenColumn({ target, codec, notNull }: ColumnMapping): TargetColumn 
   return { name: target, type: codec.type, notNull, generated: null };
 }
 
-/** A column that the mapping leaves to PostgreSQL to compute. */
+/** A column that the mapping lets PostgreSQL compute. */
 function computedColumn(
   mapping: TableMapping,
   column: Column,
@@ -158,7 +158,7 @@ function carried(table: Table, column: Column, targets: ColumnTargets): Oddity {
   };
 }
 
-/** Indexes keep what a collation says about uniqueness; what queries find, no DDL can keep. */
+/** Indexes keep a collation's rule for uniqueness; no DDL can keep its rule for queries. */
 function otherwiseCompared(table: Table, column: Column): Oddity {
   const folds = column.collation === "NOCASE";
   return {
@@ -201,7 +201,7 @@ function columnLine(
 
 const INTEGERS = new Set(["bigint", "integer", "smallint"]);
 
-/** The rowid, under its own name or as INTEGER PRIMARY KEY: SQLite numbers it by itself. */
+/** The rowid, under its own name or as INTEGER PRIMARY KEY: SQLite assigns its numbers. */
 function isIdentity(mapping: TableMapping, column: Pick<TargetColumn, "name" | "type">): boolean {
   const written = mapping.columns.find((c) => c.target === column.name);
   if (!written || !INTEGERS.has(column.type)) return false;
@@ -240,7 +240,7 @@ interface NamedCheck {
   readonly condition: string;
 }
 
-/** The CHECKs under names that no other constraint of the table has, nor PostgreSQL gives its NOT NULLs. */
+/** The CHECKs, under names that neither another constraint of the table nor PostgreSQL's NOT NULLs have. */
 function checksOf(
   { mapping, columns, targets }: Shape,
   keys: readonly NamedStatement[],
@@ -267,7 +267,7 @@ function checksOf(
   });
 }
 
-/** One namespace a schema: tables first, and the sequences that PostgreSQL will name by itself. */
+/** One namespace per schema: tables first, and the sequences that PostgreSQL names by itself. */
 function reservedNames(mappings: readonly TableMapping[]): Map<string, Names> {
   const names = new Map<string, Names>();
   for (const { schema, target } of mappings) {

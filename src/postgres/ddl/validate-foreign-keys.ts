@@ -1,5 +1,5 @@
-// Foreign keys come back NOT VALID, because old files have orphans and checking takes time. Afterwards, beside the
-// application's writes, each is validated; one that has orphans stays as it is and is named.
+// Foreign keys are restored NOT VALID, because old files have orphans and checking takes time. Afterwards each is
+// validated, while the application writes. A foreign key with orphans stays NOT VALID and is named.
 import type pg from "pg";
 import type { Logger } from "pino";
 import type { PostgresConfig } from "../../config/config.js";
@@ -13,7 +13,7 @@ const UNVALIDATED = `
     FROM pg_catalog.pg_constraint c
    WHERE (c.conrelid = ANY ($1::regclass[]) OR c.confrelid = ANY ($1::regclass[])) AND c.contype = 'f' AND NOT c.convalidated AND c.conparentid = 0`;
 
-/** Never throws: what cannot be validated stays NOT VALID, and is tried again at the next start. */
+/** Never throws: a foreign key that cannot be validated stays NOT VALID, and the next start tries again. */
 export async function validateForeignKeys(
   postgres: PostgresConfig,
   tables: readonly FollowedTable[],
@@ -21,7 +21,7 @@ export async function validateForeignKeys(
   signal: AbortSignal,
 ): Promise<void> {
   let client: pg.Client | null = null;
-  // VALIDATE of a large table takes its time; nobody waits for it at the end.
+  // VALIDATE of a large table takes long; shutdown does not wait for it.
   const stop = () => void client?.end().catch(() => {});
   try {
     client = await connectPostgres(postgres, { name: "switchback validate" });
@@ -43,7 +43,7 @@ export async function validateForeignKeys(
       }
     }
   } catch (error) {
-    if (!signal.aborted) log.debug({ err: error }, "validating foreign keys was cut short");
+    if (!signal.aborted) log.debug({ err: error }, "validating foreign keys was interrupted");
   } finally {
     signal.removeEventListener("abort", stop);
     await client?.end().catch(() => {});

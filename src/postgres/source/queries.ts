@@ -1,37 +1,36 @@
 // The statements that read rows by their logged keys, built from a table's mapping, and the form in which their
-// values travel. A logged key is text; cast to its column's own type it finds the row through the key's index.
+// values are transferred. A logged key is text; cast to its column's type it finds the row through the key's index.
 //
-// A read is bounded in bytes before any large value is fetched: what a value will be as text is known from its
-// stored size.
+// Bounds a read in bytes before any large value is fetched: the stored size of a value gives the size of its text.
 import { Refusal } from "../../codec/codec.js";
 import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
 import type { EncodedRow } from "../../protocol/contract.js";
 import { quote } from "../../schema/model.js";
 import { qualifiedName } from "../target/merge.js";
 
-/** Text of rows held in memory at a time; one row may be larger. */
+/** The text of rows held in memory at a time; one row may be larger. */
 const BYTES_MAX = 8 * 2 ** 20;
 /**
- * A row with more text than this is not read: a string of JavaScript's holds 512 Mi characters, and a row of more
- * than 1 GiB PostgreSQL does not send.
+ * A row with more text than this is not read. A JavaScript string holds 512 Mi characters, and PostgreSQL sends no
+ * row of more than 1 GiB.
  */
 export const TEXT_MAX = 500 * 2 ** 20;
 /** Rows of a batch. */
 const BATCH_ROWS = 2_000;
-/** What a row weighs at least, so that a batch has both limits in one sum. */
+/** The minimum weight of a row, so that one sum enforces both limits of a batch. */
 const WEIGHT_MIN = Math.ceil(BYTES_MAX / BATCH_ROWS);
 
 /** How a table is read by key. */
 export interface TableReading {
   readonly id: number;
   readonly mapping: TableMapping;
-  /** The key columns' own types, as SQL. */
+  /** The key columns' types, as SQL. */
   readonly keyTypes: readonly string[];
 }
 
 /**
- * One row a distinct key of the JSON array $1: whether a row is there, the key, the row's columns. Fewer rows than
- * keys, each with the count of all, when the rows together pass BYTES_MAX; a single one may be as large as TEXT_MAX.
+ * One row per distinct key of the JSON array $1: whether the row exists, the key, the row's columns. Fewer rows than
+ * keys, each with the count of all, when the rows together exceed BYTES_MAX; a single one may have up to TEXT_MAX.
  */
 export function readFew(reading: TableReading): string {
   const { mapping } = reading;
@@ -45,12 +44,12 @@ export function readFew(reading: TableReading): string {
    WHERE x.weight <= ${BYTES_MAX} OR (x.total = 1 AND x.weight <= ${TEXT_MAX})`;
 }
 
-/** Where the taken changes of a wide window wait, all tables together. */
+/** The temporary table of a wide window's changes, all followed tables together. */
 export const TAKEN = "pg_temp.switchback_taken";
 
 /**
- * Makes the list of a table's distinct keys, each with whether its row is there, whether it is too large to be read,
- * and the batch that it belongs to.
+ * Creates the list of a table's distinct keys. Each has three facts: whether its row exists, whether it is too large
+ * to be read, and its batch.
  */
 export function listKeys(reading: TableReading): string {
   const { mapping, id } = reading;
@@ -65,12 +64,12 @@ export function listKeys(reading: TableReading): string {
     ANALYZE ${listName(id)}`;
 }
 
-/** The batches of a table's list that hold any rows, or any keys of rows that are gone. */
+/** The batches of a table's list that hold any rows, or any keys of deleted rows. */
 export function selectListBatches(reading: TableReading, present: boolean): string {
   return `SELECT DISTINCT batch FROM ${listName(reading.id)} WHERE present = ${present} AND NOT large ORDER BY batch`;
 }
 
-/** How many of the keys in the JSON array $1 are not among the changes that wait in the log. */
+/** The number of keys in the JSON array $1 that are not among the changes in the log. */
 export function countStrange(reading: TableReading): string {
   return `SELECT count(*) AS strange FROM (
     SELECT ${typedKey(reading, (i) => `j.key ->> ${i}`)} FROM json_array_elements($1::json) AS j(key)
@@ -89,16 +88,16 @@ export function readLarge(reading: TableReading): string {
   return `SELECT ${keys} FROM ${listName(reading.id)} AS d WHERE d.large`;
 }
 
-/** The keys of batch $1 whose rows are gone. */
+/** The keys of batch $1 whose rows were deleted. */
 export function readGone(reading: TableReading): string {
   const keys = reading.mapping.key.map((_, i) => `d.k${i}`).join(", ");
   return `SELECT ${keys} FROM ${listName(reading.id)} AS d WHERE NOT d.present AND d.batch = $1`;
 }
 
 /**
- * Values as PostgreSQL prints them, in the interchange form: of several texts for one value (1.50 and 1.5, 1e+15 and
- * 1000000000000000, char(n) with and without its blanks) the one that the codec's `encode` gives. What the codec
- * does not hold stays as it is printed, for the target to refuse.
+ * Values as PostgreSQL prints them, in the row format. A value may have several texts (1.50 and 1.5, 1e+15 and
+ * 1000000000000000, char(n) with and without its blanks). The text that the codec's `encode` gives is used. A value
+ * that the codec does not hold stays as printed, for the target to refuse.
  */
 export function interchanged(columns: readonly ColumnMapping[], row: (string | null)[]): EncodedRow {
   for (const [i, column] of columns.entries()) {
@@ -129,8 +128,8 @@ function typedKey({ keyTypes }: TableReading, text: (i: number) => string): stri
 }
 
 /**
- * The join by key. A collation may call two texts equal that are not the same, as after 'Bob' became 'bob': the
- * index finds them, and the second comparison tells them apart.
+ * The join by key. A collation may treat different texts as equal, as after 'Bob' became 'bob': the index finds both,
+ * and the second comparison separates them.
  */
 function matched({ mapping, keyTypes }: TableReading, alias: string): string {
   const tests = mapping.key.flatMap(({ target }, i) => {
@@ -141,14 +140,14 @@ function matched({ mapping, keyTypes }: TableReading, alias: string): string {
   return tests.join(" AND ");
 }
 
-/** How many bytes a row's values have as text, about; large values are not fetched for it. */
+/** The approximate size of a row's values as text; large values are not fetched for it. */
 function weight(mapping: TableMapping): string {
   const sizes = mapping.columns.flatMap(({ target, codec }) => {
     const own = `t.${quote(target)}`;
     if (/^(text|varchar|char|json)$/.test(codec.name)) return [`coalesce(octet_length(${own}::text), 0)`];
     if (codec.name === "bytea") return [`2 * coalesce(octet_length(${own}), 0)`];
     if (codec.name === "numeric") return [`3 * coalesce(pg_column_size(${own}), 0)`];
-    // A small document cannot be large as text; a stored size says little once it is compressed.
+    // A small document cannot be large as text; a compressed one's stored size proves little.
     if (codec.type === "jsonb") {
       return [`CASE WHEN pg_column_size(${own}) > 1900 THEN octet_length(${own}::text) ELSE 2000 END`];
     }

@@ -1,8 +1,8 @@
-// PostgreSQL as a source: the sessions that read it on the way back, when to read, and how far it was read. What a
-// window is made of stands in window.ts, how changes come into the log in capture.ts.
+// PostgreSQL as a source of reverse replication: the sessions that read it, when to read, and the position. window.ts
+// reads a window, ../capture.ts fills the log.
 //
-// A position on the way back is a count: how many of PostgreSQL's changes of this source were carried over. It is
-// stored in PostgreSQL and moves in the transaction that takes the changes out of the log.
+// In reverse replication a position is a count: how many of PostgreSQL's changes of this source were applied to the
+// file. It is stored in PostgreSQL and moves in the transaction that takes the changes out of the log.
 import type pg from "pg";
 import type { PostgresConfig } from "../../config/config.js";
 import { SwitchbackError } from "../../errors.js";
@@ -22,21 +22,21 @@ const LOOK: pg.QueryConfig = {
   name: "switchback_look",
   text: "SELECT EXISTS (SELECT FROM switchback.change WHERE t = ANY ($1::int[])) AS some",
 };
-/** How often an idle source looks: a twentieth of the time that it has been idle, within these limits. */
+/** How often an idle source polls: a twentieth of the time that it has been idle, within these limits. */
 const LOOK_MS_MIN = 2;
 const LOOK_MS_MAX = 20;
 /**
- * Idle for so long, it sleeps: the next write notifies it, and it looks now and then in case one did not. Under
- * load nobody notifies, because commits that do queue for one lock.
+ * After this idle time it sleeps: the next write notifies it, and it still polls now and then in case one did not.
+ * Under load there are no notifications, because commits that notify queue for one lock.
  */
 const SLEEP_AFTER_MS = 1_000;
 const SLEEPING_LOOK_MS = 250;
 const SLEEP = "INSERT INTO switchback.sleeper (source) VALUES ($1) ON CONFLICT DO NOTHING";
 const WAKE = "DELETE FROM switchback.sleeper WHERE source = $1";
-/** PREPARE TRANSACTION is refused after a NOTIFY: where it is allowed, nobody may be made to notify. */
+/** PREPARE TRANSACTION is refused after a NOTIFY: where it is allowed, no session is asked to notify. */
 const MAY_SLEEP = "SELECT current_setting('max_prepared_transactions') = '0' AS may";
 const SESSION = "SET random_page_cost = 1.1";
-/** The log is read from end to end: what was taken out of it must not pile up until autovacuum's next minute. */
+/** The log is always read in full: removed rows must not accumulate until the next run of autovacuum. */
 const VACUUM_CHANGES = 20_000;
 const VACUUM = "VACUUM (SKIP_LOCKED) switchback.change";
 
@@ -57,7 +57,7 @@ export class PostgresSource implements Source {
     private readonly owner: string,
     private readonly narrow: pg.Client,
     private readonly wide: pg.Client,
-    /** Looks whether there is anything to read, also while a window is open. */
+    /** Checks whether there is anything to read, also while a window is open. */
     private readonly watcher: pg.Client,
     private readonly maySleep: boolean,
   ) {
@@ -95,7 +95,7 @@ export class PostgresSource implements Source {
     this.readings = null;
   }
 
-  /** The count of changes carried over and those that wait. */
+  /** The number of changes applied to the file, and of those waiting. */
   async newest(): Promise<Position> {
     try {
       const { rows } = await this.watcher.query<{ newest: string }>(NEWEST, [
@@ -108,7 +108,7 @@ export class PostgresSource implements Source {
     }
   }
 
-  /** True when a change of each of these keys waits to be carried over. */
+  /** True when a change of each of these keys waits in the log. */
   async awaits(keys: KeysByTable): Promise<boolean> {
     const readings = [...(await this.readingsOf()).values()];
     try {
@@ -127,9 +127,9 @@ export class PostgresSource implements Source {
   }
 
   /**
-   * Everything captured and not yet carried over, as PostgreSQL stands now; null when there is nothing. The window's
-   * transaction is open until it is closed, and only one window is open at a time. Nothing on this way is quarantined
-   * in the target's stead, so the scope has no say.
+   * All captured changes that the file does not have yet, as of PostgreSQL's present state; null when there are none.
+   * The window's transaction is open until it is closed, and only one window is open at a time. Nothing is
+   * quarantined by the target's scope in this direction.
    * @throws SwitchbackError POSITION_CONFLICT when `after` is not the position, or the owner changed; POSTGRES_*
    */
   async window(after: Position, _scope: Scope): Promise<Window | null> {
@@ -147,7 +147,7 @@ export class PostgresSource implements Source {
     }
   }
 
-  /** @throws SwitchbackError POSTGRES_* as soon as the session that looks has ended */
+  /** @throws SwitchbackError POSTGRES_* as soon as the polling session has ended */
   async wait(ms: number, signal: AbortSignal): Promise<void> {
     const ids = this.tables.map(({ id }) => id);
     try {
@@ -160,7 +160,7 @@ export class PostgresSource implements Source {
         if (!this.asleep && this.maySleep && idleMs > SLEEP_AFTER_MS) {
           this.asleep = true;
           await this.watcher.query(SLEEP, [this.source]);
-          // What came before the others could see that we sleep.
+          // Changes that were committed before other sessions could see that this one sleeps.
           continue;
         }
         const lookMs = Math.min(LOOK_MS_MAX, Math.max(LOOK_MS_MIN, idleMs / 20));
@@ -177,7 +177,7 @@ export class PostgresSource implements Source {
     await this.watcher.query(WAKE, [this.source]);
   }
 
-  /** Ends a statement under way from a session of its own; the statement fails and its transaction with it. */
+  /** Cancels the current statement from a separate session; the statement fails and its transaction with it. */
   cancel(): Promise<void> {
     return cancelStatements(this.config, [this.narrow, this.wide, this.watcher]);
   }
@@ -199,7 +199,7 @@ export class PostgresSource implements Source {
     }
   }
 
-  /** Where changes in the log cannot be read, they are set aside and noted, and the others are read. */
+  /** Changes in the log that cannot be read are removed and noted, and the others are read. */
   private async readable<T>(read: () => Promise<T>): Promise<T> {
     try {
       return await read();
@@ -236,7 +236,7 @@ export class PostgresSource implements Source {
     this.taken += window.changes;
     if (this.taken < VACUUM_CHANGES) return;
     this.taken = 0;
-    // Nobody waits for it, and the server vacuums by itself if it fails.
+    // Not awaited; if it fails, autovacuum does the same.
     this.vacuuming = this.vacuuming
       .then(() => this.wide.query(VACUUM))
       .then(
@@ -245,7 +245,7 @@ export class PostgresSource implements Source {
       );
   }
 
-  /** How the followed tables are read; looked up once. */
+  /** How the followed tables are read; queried once. */
   private async readingsOf(): Promise<ReadonlyMap<number, TableReading>> {
     if (this.readings) return this.readings;
     const { tables } = this;

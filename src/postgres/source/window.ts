@@ -1,7 +1,7 @@
-// Reading a window on the way back: the logged changes leave the log, the position moves past them and the rows
-// that they touched are read, all in one REPEATABLE READ transaction. Its one snapshot makes the window an exact
-// state of PostgreSQL, in whatever order the writers committed; and it stays open until the target has the window,
-// so that the changes leave the log no sooner. A narrow window is held in memory; a wide one is read in batches.
+// Reads a window of reverse replication. The logged changes leave the log, the position moves past them, and their
+// rows are read, all in one REPEATABLE READ transaction. Its one snapshot makes the window an exact state of
+// PostgreSQL, in whatever order the writers committed. The transaction stays open until the target has the window, so
+// that the changes do not leave the log earlier. A narrow window is held in memory; a wide one is read in batches.
 import { randomUUID } from "node:crypto";
 import type pg from "pg";
 import { SwitchbackError } from "../../errors.js";
@@ -23,10 +23,13 @@ import {
   TEXT_MAX,
 } from "./queries.js";
 
-/** Windows of more changes are wide. */
+/** A window with more changes is wide. */
 const NARROW_CHANGES = 2_000;
 const BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ";
-/** As for a target's wide windows: large joins stay in memory, and an index beats reading a whole large table. */
+/**
+ * As for a target's wide windows: large joins stay in memory, and an index is faster than a scan of a whole large
+ * table.
+ */
 const WIDE_SETTINGS = "SET LOCAL work_mem = '64MB'; SET LOCAL random_page_cost = 1.1";
 const TAKE_ALL = `WITH d AS (DELETE FROM switchback.change WHERE t = ANY ($1) RETURNING t, key)
   INSERT INTO ${TAKEN} (t, key) SELECT t, key FROM d`;
@@ -40,20 +43,20 @@ export interface WindowRequest {
   readonly readings: ReadonlyMap<number, TableReading>;
 }
 
-/** A logged key that has not one value for each of its table's key columns. */
+/** A logged key that lacks a value for one of its table's key columns. */
 export class UnreadableKey extends Error {}
 
 /** Ends a window's transaction. */
 type Close = (applied: boolean) => Promise<void>;
 
-/** A table's file in the transaction's snapshot is not the one that it reads. */
+/** A table's file in the transaction's snapshot is not the one that was read. */
 const MOVED = `SELECT EXISTS (SELECT FROM pg_catalog.pg_class AS c
   WHERE c.oid = ANY ($1::regclass[]) AND c.relfilenode <> 0 AND c.relfilenode <> pg_catalog.pg_relation_filenode(c.oid)) AS moved`;
 
 /**
- * What is no window: null when there are no changes, "wide" when there are too many for memory or their rows too
- * large, "again" when a TRUNCATE came between the snapshot and the reading: it empties a table for older snapshots
- * too, so that they see half of its transaction.
+ * Why no window was returned. null: there are no changes. "wide": there are too many for memory, or their rows are
+ * too large. "again": a TRUNCATE came between the snapshot and the read. It empties a table for older snapshots too,
+ * so that they see half of its transaction.
  */
 type Nothing = "wide" | "again" | null;
 
@@ -78,7 +81,7 @@ export async function readNarrow(client: pg.Client, request: WindowRequest): Pro
         return tableWindow(reading, changes, ...divided(reading, found.rows));
       }),
     );
-    // Sent behind them, it is answered when all the tables are locked.
+    // Sent after the lock statements: the reply means that all tables are locked.
     const [tables, [moved]] = await Promise.all([
       reading,
       Promise.allSettled([
@@ -200,7 +203,7 @@ async function movedSince(client: pg.Client, readings: readonly TableReading[]):
   return rows[0]?.moved ?? false;
 }
 
-/** Rows that nobody can read, for the target to set aside. */
+/** Rows that cannot be read, for the target to put in quarantine. */
 async function large(client: pg.Client, reading: TableReading): Promise<RefusedRow[]> {
   const { mapping } = reading;
   const { rows } = await client.query<(string | null)[]>({ text: readLarge(reading), ...TEXTS });
@@ -235,7 +238,7 @@ async function read(client: pg.Client, text: string, batch: string): Promise<(st
   }
 }
 
-/** Rows of `readFew`, parted into present rows and keys that are gone. */
+/** The rows of `readFew`, split into present rows and deleted keys. */
 function divided({ mapping }: TableReading, found: readonly (string | null)[][]): [Rows, Rows] {
   const [values, gone]: [EncodedRow[], EncodedRow[]] = [[], []];
   const width = 2 + mapping.key.length;
@@ -263,7 +266,7 @@ function windowOf(
   return { from: after, to: after + changes, changes, mark, tables, close };
 }
 
-/** Runs the reading of a window; unless it gives one, the transaction that it began is rolled back. */
+/** Runs the read of a window; when it gives no window, its transaction is rolled back. */
 async function inTransaction<T>(client: pg.Client, work: () => Promise<T>): Promise<T> {
   try {
     const result = await work();
@@ -285,12 +288,12 @@ function closing(client: pg.Client): Close {
         await client.query("ROLLBACK");
         return;
       }
-      // A COMMIT after a failed statement is answered with ROLLBACK and no error.
+      // PostgreSQL answers a COMMIT after a failed statement with ROLLBACK and no error.
       const { command } = await client.query("COMMIT");
       if (command !== "COMMIT")
         throw new SwitchbackError("POSTGRES_TRANSIENT", `the reading of a window ended with ${command}`);
     } catch (error) {
-      // A session that is gone has rolled back by itself.
+      // A lost session has rolled back already.
       if (applied) throw postgresError(error);
     }
   };
@@ -305,7 +308,7 @@ function readingOf(request: WindowRequest, id: number): TableReading {
 function conflict({ source, after }: WindowRequest): SwitchbackError {
   return new SwitchbackError(
     "POSITION_CONFLICT",
-    `${after} of PostgreSQL's changes of source ${source} are not what was carried over, or its owner changed`,
+    `source ${source}: PostgreSQL's position is not ${after}, or its owner changed`,
     { source },
   );
 }
@@ -313,7 +316,7 @@ function conflict({ source, after }: WindowRequest): SwitchbackError {
 /** Values as PostgreSQL prints them, in arrays. */
 const TEXTS = { rowMode: "array" as const, types: { getTypeParser: () => (text: string) => text } };
 
-/** Prepared statements are named by their text, so that each is parsed and planned once a session. */
+/** Prepared statements are named by their text, so that each is parsed and planned once per session. */
 const names = new Map<string, string>();
 function prepared(text: string): { readonly name: string; readonly text: string } {
   let name = names.get(text);

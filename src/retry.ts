@@ -1,6 +1,7 @@
 // What loops that try again are made of: pauses (back-off with full jitter and a cap; ended by a signal or a nudge),
-// and a log that stays readable through a long outage: the first failure, one line every half minute, one line of
-// recovery. errors.ts says which errors may be tried again. Nothing here leaves a timer behind.
+// tries for a lock that others hold, and a log that stays readable through a long outage: the first failure, one line
+// every half minute, one line of recovery. errors.ts says which errors may be tried again. Nothing here leaves a timer
+// behind.
 import { setMaxListeners } from "node:events";
 import type { Logger } from "pino";
 
@@ -82,6 +83,39 @@ export class Outage {
 
   #seconds(nowMs: number): number {
     return Math.round((nowMs - this.#sinceMs) / 100) / 10;
+  }
+}
+
+/** How to wait for a lock that others hold: in tries, so that no session queues behind ours for long. */
+export interface LockWait {
+  /** Whether an error means that others hold what is needed; any other error is thrown. */
+  readonly locked: (error: unknown) => boolean;
+  /** The pause before the next try. */
+  readonly pauseMs: () => number;
+  /** Gives up with the last error after so many tries, or when a try failed after so long; without either, never. */
+  readonly triesMax?: number;
+  readonly waitMaxMs?: number;
+  readonly signal?: AbortSignal;
+  /** What is thrown for the signal's reason once a try has met the lock; the reason itself by default. */
+  readonly gaveUp?: (reason: unknown) => unknown;
+  /** Told after each try that met the lock. */
+  readonly met?: (tries: number) => void;
+}
+
+/** Does `work` until the lock that it needs is free. Work that is not asynchronous costs no turn of the event loop. */
+export async function retryOnLock<T>(work: () => T | Promise<T>, wait: LockWait): Promise<T> {
+  const { signal, triesMax = Number.POSITIVE_INFINITY, waitMaxMs = Number.POSITIVE_INFINITY } = wait;
+  const beganMs = performance.now();
+  for (let tries = 1; ; tries += 1) {
+    if (signal?.aborted) throw tries > 1 && wait.gaveUp ? wait.gaveUp(signal.reason) : signal.reason;
+    try {
+      const done = work();
+      return done instanceof Promise ? await done : done;
+    } catch (error) {
+      if (!wait.locked(error) || tries >= triesMax || performance.now() - beganMs > waitMaxMs) throw error;
+    }
+    wait.met?.(tries);
+    await pause(wait.pauseMs(), signal).catch(() => {});
   }
 }
 

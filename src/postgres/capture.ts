@@ -9,11 +9,11 @@
 // queue for one lock, flush to disk included, and forbids PREPARE TRANSACTION.
 import type pg from "pg";
 import type { ColumnMapping, TableMapping } from "../mapping/mapping.js";
-import { pause } from "../retry.js";
 import { quote } from "../schema/model.js";
 import { literal } from "../schema/pg-names.js";
 import { sql } from "../sql-files.js";
-import { postgresError, sqlState } from "./connection.js";
+import { postgresError } from "./connection.js";
+import { retryTransaction } from "./lock-retry.js";
 import { qualifiedName } from "./target/merge.js";
 
 /** A followed table and its number in switchback.change. */
@@ -57,6 +57,8 @@ const BATCH = 20;
 /** Nobody who writes waits behind our request for a lock longer than this. */
 const LOCK_TIMEOUT_MS = 100;
 const TRIES_MAX = 50;
+/** Whoever waited behind us has its turn first. */
+const LOCK_WAIT = { triesMax: TRIES_MAX, pauseMs: () => 2 * LOCK_TIMEOUT_MS * Math.random() };
 
 /** Types whose text depends on the session's settings, with the settings that the interchange form asks for. */
 const PRINTED_BY_SETTING = /^(timestamp|timestamptz|date|time|double precision|real|bytea)$/;
@@ -259,26 +261,12 @@ async function inBatches<T extends CapturedTable>(
       .slice(i, i + BATCH)
       .flatMap(statements)
       .join(";\n");
-    await patiently(async () => {
-      try {
-        await client.query(`BEGIN; SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS};\n${text};\nCOMMIT`);
-      } catch (error) {
-        await client.query("ROLLBACK").catch(() => {});
-        throw error;
-      }
-    });
-  }
-}
-
-async function patiently(work: () => Promise<void>): Promise<void> {
-  for (let tries = 1; ; tries++) {
     try {
-      return await work();
+      await retryTransaction(client, LOCK_WAIT, async () => {
+        await client.query(`BEGIN; SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS};\n${text};\nCOMMIT`);
+      });
     } catch (error) {
-      const blocked = /^(55P03|40P01|40001)$/.test(sqlState(error) ?? "");
-      if (!blocked || tries === TRIES_MAX) throw postgresError(error);
-      // Whoever waited behind us has its turn first.
-      await pause(2 * LOCK_TIMEOUT_MS * Math.random());
+      throw postgresError(error);
     }
   }
 }

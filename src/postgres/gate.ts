@@ -15,6 +15,7 @@ import { sql } from "../sql-files.js";
 import { installPostgresCapture, restCapture } from "./capture.js";
 import { connectPostgres, postgresError, sqlState } from "./connection.js";
 import { keepForeignKeys, suspendAll, suspendedStatements } from "./ddl/constraints.js";
+import { retryTransaction } from "./lock-retry.js";
 import { closedFence, type FollowedTable, Records } from "./records.js";
 import { alignSequences, readIdCeilings, readSequences, type Sequence } from "./sequences.js";
 import { qualifiedName } from "./target/merge.js";
@@ -307,21 +308,14 @@ export class PostgresGate implements Gate {
     work: () => Promise<void>,
     waiting: () => void = () => {},
   ): Promise<void> {
-    for (let tries = 1; ; tries++) {
-      signal.throwIfAborted();
-      try {
-        await begin(client);
-        await client.query(`SET LOCAL lock_timeout = ${LOCK_MS}`);
-        await work();
-        return;
-      } catch (error) {
-        const state = sqlState(error);
-        await client.query("ROLLBACK");
-        if (state !== "55P03" && state !== "40P01") throw error;
-      }
+    const met = (tries: number) => {
       if (tries === NOTICE_TRIES) waiting();
-      await pause(LOCK_PAUSE_MS, signal).catch(() => {});
-    }
+    };
+    await retryTransaction(client, { pauseMs: () => LOCK_PAUSE_MS, signal, met }, async () => {
+      await begin(client);
+      await client.query(`SET LOCAL lock_timeout = ${LOCK_MS}`);
+      await work();
+    });
   }
 
   /** Holds the sources' records: no other sidecar may have taken them over. */

@@ -1,7 +1,7 @@
 // Our own write transactions: which of them survive a power cut, and how they get the lock beside a busy
 // application. They try for short times, so that the event loop keeps running.
-import { setTimeout as sleep } from "node:timers/promises";
 import type Database from "better-sqlite3";
+import { retryOnLock } from "../retry.js";
 
 /** One attempt; waiting for a lock blocks this process. */
 const TRY_MS = 10;
@@ -48,15 +48,8 @@ export async function withWriteLock<T>(
   const patienceMs = Number(db.pragma("busy_timeout", { simple: true }));
   db.pragma(`busy_timeout = ${TRY_MS}`);
   try {
-    for (let tries = 0; ; tries++) {
-      if (signal.aborted) throw tries === 0 ? signal.reason : waited(signal.reason);
-      try {
-        return db.transaction(work).immediate();
-      } catch (error) {
-        if (!isBusy(error)) throw error;
-      }
-      await sleep(PAUSE_MS);
-    }
+    const wait = { locked: isBusy, pauseMs: () => PAUSE_MS, signal, gaveUp: waited };
+    return await retryOnLock<T>(() => db.transaction(work).immediate(), wait);
   } finally {
     if (db.open) db.pragma(`busy_timeout = ${patienceMs}`);
   }
@@ -67,6 +60,7 @@ function waited(reason: unknown): Error {
   return new Error(`${message}: another connection holds the file's write lock`, { cause: reason });
 }
 
-function isBusy(error: unknown): boolean {
+/** True for SQLite's own errors and for what connection.ts makes of them. */
+export function isBusy(error: unknown): boolean {
   return /^SQLITE_BUSY/.test(String((error as { code?: unknown } | null)?.code));
 }

@@ -2,7 +2,7 @@
 import { pino } from "pino";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { SwitchbackError } from "#switchback/errors.js";
-import { BACKOFF, Outage, pause, pauseMs } from "#switchback/retry.js";
+import { BACKOFF, Outage, pause, pauseMs, retryOnLock } from "#switchback/retry.js";
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -45,6 +45,73 @@ test("a pause ends early with the signal's reason and leaves nothing behind", as
   const full = pause(1_000);
   await vi.advanceTimersByTimeAsync(1_000);
   await full;
+});
+
+const locked = (error: unknown) => error instanceof SwitchbackError && error.code === "SQLITE_BUSY";
+const busy = () => new SwitchbackError("SQLITE_BUSY", "locked");
+const LOCK = { locked, pauseMs: () => 20 };
+
+test("a lock is tried for until it is free, and each try that met it is told", async () => {
+  const met: number[] = [];
+  let calls = 0;
+  const answer = retryOnLock(
+    () => {
+      calls += 1;
+      if (calls < 4) throw busy();
+      return "here";
+    },
+    { ...LOCK, met: (tries) => met.push(tries) },
+  );
+  await vi.runAllTimersAsync();
+  expect(await answer).toBe("here");
+  expect(met).toEqual([1, 2, 3]);
+});
+
+test("an error that is no lock is thrown at once", async () => {
+  const work = vi.fn(async () => {
+    throw away();
+  });
+  await expect(retryOnLock(work, LOCK)).rejects.toMatchObject({ code: "POSTGRES_UNREACHABLE" });
+  expect(work).toHaveBeenCalledTimes(1);
+});
+
+test("after so many tries, or so long, the last error is thrown", async () => {
+  for (const [limit, calls] of [
+    [{ triesMax: 3 }, 3],
+    [{ waitMaxMs: 50 }, 4],
+  ] as const) {
+    const work = vi.fn(async () => {
+      throw busy();
+    });
+    const refused = expect(retryOnLock(work, { ...LOCK, ...limit })).rejects.toMatchObject({
+      code: "SQLITE_BUSY",
+    });
+    await vi.runAllTimersAsync();
+    await refused;
+    expect(work).toHaveBeenCalledTimes(calls);
+  }
+});
+
+test("an abort ends the wait with the signal's reason, or with what is made of it once the lock was met", async () => {
+  for (const [more, message] of [
+    [{}, "enough"],
+    [{ gaveUp: (reason: unknown) => new Error(`${(reason as Error).message}: locked`) }, "enough: locked"],
+  ] as const) {
+    const stop = new AbortController();
+    const work = vi.fn(async () => {
+      throw busy();
+    });
+    const answer = retryOnLock(work, { ...LOCK, pauseMs: () => 1e6, signal: stop.signal, ...more });
+    const refused = expect(answer).rejects.toThrow(new Error(message));
+    await vi.advanceTimersByTimeAsync(0);
+    stop.abort(new Error("enough"));
+    await refused;
+    expect(work).toHaveBeenCalledTimes(1);
+    await expect(retryOnLock(work, { ...LOCK, signal: stop.signal, ...more })).rejects.toThrow(
+      new Error("enough"),
+    );
+    expect(vi.getTimerCount()).toBe(0);
+  }
 });
 
 test("a long outage is one line every half minute, and its end says how long it was", () => {

@@ -4,7 +4,7 @@
 //
 // A row in `_switchback_applying`, inserted and deleted within the transaction, lets its writes pass the
 // fence and keeps them out of the log.
-import { setImmediate as nextTurn, setTimeout as pause } from "node:timers/promises";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import Database from "better-sqlite3";
 import { SwitchbackError, type Where } from "../../errors.js";
 import type { TableMapping } from "../../mapping/mapping.js";
@@ -18,12 +18,13 @@ import type {
   Target,
   Window,
 } from "../../protocol/contract.js";
+import { type LockWait, retryOnLock } from "../../retry.js";
 import type { Table } from "../../schema/model.js";
 import { triggeredTables } from "../app-triggers.js";
 import { isKnownSchema, missingTriggers, readCapture, recordSchema } from "../capture/install.js";
 import { openSqlite, sqliteError } from "../connection.js";
 import { FileIdentity } from "../file-identity.js";
-import { durableCommits } from "../transaction.js";
+import { durableCommits, isBusy } from "../transaction.js";
 import { carriedBeyond, remember, Touched } from "./applied-windows.js";
 import { rowBatches } from "./row-batches.js";
 import { type TableQuarantine, TableReplay } from "./table-writer.js";
@@ -35,6 +36,7 @@ const CLAIM_BUSY_MS = 50;
 const BUSY_PAUSE_MS = 20;
 /** Longer than any reader of a rollback-journal file should take. */
 const BUSY_MAX_MS = 10_000;
+const LOCK_WAIT: LockWait = { locked: isBusy, pauseMs: () => BUSY_PAUSE_MS, waitMaxMs: BUSY_MAX_MS };
 
 export class SqliteTarget implements Target {
   private readonly db: Database.Database;
@@ -44,6 +46,10 @@ export class SqliteTarget implements Target {
   private readonly place: FileIdentity;
   /** The position that this sidecar itself brought the file to; null before the claim. */
   private reached: Position | null = null;
+
+  private readonly begin = () => this.db.exec("BEGIN IMMEDIATE");
+  /** In rollback-journal mode readers block a COMMIT; it may be repeated, and new readers wait for it. */
+  private readonly commit = () => this.db.exec("COMMIT");
 
   /** @throws SwitchbackError as openSqlite */
   constructor(
@@ -87,17 +93,8 @@ export class SqliteTarget implements Target {
   }
 
   /** As `claim`, for a file that others may lock for some time: the event loop keeps running. */
-  async claimPatiently(): Promise<Position> {
-    const until = performance.now() + BUSY_MAX_MS;
-    for (;;) {
-      try {
-        return this.claim();
-      } catch (error) {
-        const busy = error instanceof SwitchbackError && error.code === "SQLITE_BUSY";
-        if (!busy || performance.now() > until) throw error;
-        await pause(BUSY_PAUSE_MS);
-      }
-    }
+  claimPatiently(): Promise<Position> {
+    return retryOnLock(() => this.claim(), LOCK_WAIT);
   }
 
   /**
@@ -111,7 +108,7 @@ export class SqliteTarget implements Target {
     this.place.assertSame();
     this.db.pragma(`busy_timeout = ${BUSY_STEP_MS}`);
     try {
-      await this.patiently("BEGIN IMMEDIATE");
+      await retryOnLock(this.begin, LOCK_WAIT);
       this.advance(window.to);
       this.db.exec("INSERT INTO _switchback_applying VALUES (1)");
       const quarantine = new Quarantine(this.db, this.quarantined());
@@ -119,7 +116,7 @@ export class SqliteTarget implements Target {
       for (const table of window.tables) await this.applyTable(table, quarantine, touched);
       remember(this.db, window, touched);
       this.db.exec("DELETE FROM _switchback_applying");
-      await this.patiently("COMMIT");
+      await retryOnLock(this.commit, LOCK_WAIT);
       this.reached = window.to;
       return { refused: quarantine.refused, mended: quarantine.mended };
     } catch (error) {
@@ -264,21 +261,6 @@ export class SqliteTarget implements Target {
     const made = new TableReplay(this.db, mapping, this.tables.size);
     this.tables.set(table, made);
     return made;
-  }
-
-  /** In rollback-journal mode readers block a COMMIT; it may be repeated, and new readers wait for it. */
-  private async patiently(statement: string): Promise<void> {
-    const until = performance.now() + BUSY_MAX_MS;
-    for (;;) {
-      try {
-        this.db.exec(statement);
-        return;
-      } catch (error) {
-        const busy = error instanceof Database.SqliteError && error.code.startsWith("SQLITE_BUSY");
-        if (!busy || performance.now() > until) throw error;
-        await pause(BUSY_PAUSE_MS);
-      }
-    }
   }
 
   /** SQLite's error, for the operator; errors of the window's reader pass unchanged. */

@@ -1,5 +1,5 @@
--- $1 table numbers, $2 the tables' quoted names, in the same order. What stands of each table's capture: its
--- function, and those of its triggers that call it unconditionally, as `type enabled old-table new-table`.
+-- $1 table numbers, $2 the tables' quoted names, in the same order. Returns the installed parts of each table's
+-- capture: its function, and the triggers that call it unconditionally, as `type enabled old-table new-table`.
 SELECT w.id,
        p.prosrc AS body,
        coalesce(p.prosecdef, false) AS definer,

@@ -1,6 +1,6 @@
--- $1 tables. What would disturb an exact copy there: their foreign keys, those of other tables to them (references),
--- and their own enabled triggers and those of their partitions and inheritance children, by the table's place in $1
--- (from 1). `rest` takes each out of the way, `definition` brings it back.
+-- $1 tables. Returns the objects that would disturb an exact copy, by the table's position in $1 (from 1). These are
+-- their foreign keys, those of other tables to them (references), and their own enabled triggers. Triggers of
+-- partitions and inheritance children are included. `rest` removes or disables each, `definition` restores it.
 WITH RECURSIVE family(oid, place) AS (
   SELECT w.name::regclass::oid, w.n::int FROM unnest($1::text[]) WITH ORDINALITY AS w(name, n)
   UNION

@@ -1,5 +1,6 @@
--- $1 schema, $2 table names. Columns, and unique and exclusion indexes of each table: the plain columns they are on, whether
--- ON CONFLICT may name them (complete, immediate, no expression), and every column they depend on.
+-- $1 schema, $2 table names. Returns the columns, and the unique and exclusion indexes of each table. An index has
+-- its plain columns, whether ON CONFLICT may name it (complete, immediate, no expression), and every column on which
+-- it depends.
 SELECT t.relname AS name,
        (SELECT json_agg(json_build_object(
                  'columns', (SELECT coalesce(json_agg(a.attname), '[]')

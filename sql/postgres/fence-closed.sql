@@ -1,6 +1,6 @@
--- The fence while writes go to SQLite: statement triggers on every replicated table call it before any row is
--- touched, TRUNCATE and COPY included. The sidecar's own sessions pass. Applications wait for the text of the
--- message, in which EPOCH is replaced by the number under which the writes go to SQLite.
+-- The fence's function while writes go to SQLite. Statement triggers on every replicated table call it before any row
+-- changes, TRUNCATE and COPY included. The sidecar's own sessions pass. Applications recognise the text of the
+-- message, in which EPOCH is replaced by the epoch in which the writes went to SQLite.
 CREATE OR REPLACE FUNCTION switchback.fence() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -1,5 +1,5 @@
--- The fence while writes go to PostgreSQL. The body stands in the catalogue, so that a transaction that began
--- before the flip meets it too; a row in a table would be hidden from its snapshot.
+-- The fence's function while writes go to PostgreSQL. Its body is in the catalogue, so that a transaction that began
+-- before the flip meets it too; its snapshot would hide a row in a table.
 CREATE OR REPLACE FUNCTION switchback.fence() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -1,4 +1,5 @@
--- $1 an index, $2 its table. Whether the index is there and usable, and whether it is the table's primary key.
+-- $1 an index, $2 its table. Returns whether the index exists and is usable, and whether it is the table's primary
+-- key.
 SELECT EXISTS (SELECT 1
                  FROM pg_catalog.pg_index i
                 WHERE i.indexrelid = to_regclass($1) AND i.indrelid = to_regclass($2) AND i.indisvalid) AS built,

@@ -1,6 +1,6 @@
--- Run at every start. Takes the functions of switchback's that everybody may call away from everybody, as PostgreSQL
--- grants it with every new function; a trigger needs no such right to fire. And none of them may look for a name where
--- others can place one.
+-- Run at every start. Revokes the execution of switchback's functions that PostgreSQL grants to PUBLIC with every new
+-- function; a trigger needs no such right to fire. It also pins their search path, so that none of them resolves a
+-- name where others can create one.
 DO $$
 DECLARE
   f regprocedure;

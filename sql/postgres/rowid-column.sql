@@ -1,6 +1,6 @@
--- The column of a table that plays the part of SQLite's rowid: its identity, else a serial column, else a primary
--- key of one integer column. No row when the table does not exist, a null name when it has no such column.
--- $1 the table, as a statement names it.
+-- The column of a table that replaces SQLite's rowid: its identity, else a serial column, else a primary key of one
+-- integer column. No row when the table does not exist, a null name when it has no such column. $1 the table, as a
+-- statement names it.
 SELECT (
   SELECT a.attname
     FROM pg_attribute a

@@ -1,6 +1,7 @@
--- $1 tables. The sequence behind every column of theirs that takes its numbers from one, by the table's place in $1
--- (from 1): the one that the default depends on, whether the column owns it or not, else the one of the identity.
--- `obstacle` says why its next number cannot be told from the column's values, or why it cannot be set.
+-- $1 tables. Returns the sequence behind every column of theirs that takes its numbers from one, by the table's
+-- position in $1 (from 1). That is the sequence on which the default depends, owned by the column or not, else that
+-- of the identity. `obstacle` says why its next number cannot be derived from the column's values, or why it cannot
+-- be set.
 WITH numbered AS (
   SELECT array_position($1::regclass[], a.attrelid::regclass) AS place, a.attname AS column, d.oid AS default_oid,
          pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS expression,

@@ -1,5 +1,5 @@
--- $1 tables, as statements name them. The shape of each by its place in $1 (from 1), in PostgreSQL's own canonical
--- text, which names no table: the shapes of two tables are the same when these texts are. A table that is not there
+-- $1 tables, as statements name them. Returns the shape of each, by its position in $1 (from 1), in PostgreSQL's
+-- canonical text. The text names no table: two tables have the same shape when these texts are equal. A missing table
 -- has no rows. Foreign keys are not part of it: while SQLite has the writes they stand in switchback.suspended.
 WITH wanted AS (
   SELECT x.place::int AS place, to_regclass(x.name)::oid AS id FROM unnest($1::text[]) WITH ORDINALITY AS x(name, place)

@@ -1,7 +1,7 @@
--- $1 table numbers, $2 source, $3 owner, $4 position, $5 the most changes to take, $6 the window's mark. Takes every
--- change of the tables out of the log and moves the position past them, unless there are more than $5: then nothing
--- happens. `seen` is how many there are (at most $5 + 1), `moved` whether the position could be moved, `taken` the
--- distinct keys of each table.
+-- $1 table numbers, $2 source, $3 owner, $4 position, $5 the maximum number of changes, $6 the window's fingerprint.
+-- Takes every change of the tables out of the log and moves the position past them; with more than $5 changes it does
+-- nothing. `seen` is their number (at most $5 + 1), `moved` whether the position could be moved, `taken` the distinct
+-- keys per table.
 WITH seen AS MATERIALIZED (
   SELECT count(*) AS n FROM (SELECT FROM switchback.change WHERE t = ANY ($1::int[]) LIMIT $5::int + 1) AS c
 ), taken AS (

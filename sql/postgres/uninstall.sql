@@ -1,2 +1,2 @@
--- The triggers that call the fence are dropped by name before this.
+-- Run after the triggers that call the fence were dropped by name.
 DROP SCHEMA IF EXISTS switchback CASCADE;

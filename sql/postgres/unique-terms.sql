@@ -1,5 +1,5 @@
--- $1 table. Each unique and exclusion index: its predicate, whether NULLs are equal to it, and its terms, each with the
--- operator by which two rows conflict and the collation that it compares in.
+-- $1 table. Returns each unique and exclusion index: its predicate, whether it treats NULLs as equal, and its terms.
+-- Each term has the operator by which two rows conflict and the collation of the comparison.
 SELECT pg_catalog.pg_get_expr(i.indpred, i.indrelid) AS predicate,
        coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false) AS nulls_equal,
        (SELECT json_agg(json_build_object(

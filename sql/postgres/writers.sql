@@ -1,5 +1,5 @@
--- $1 tables. The transactions of others that hold a lock on one of them under which they may have written, or may
--- be about to: each keeps it until it ends. Prepared transactions are among them.
+-- $1 tables. Returns the other transactions that hold a lock on one of them under which they may have written, or may
+-- be about to. Each holds it until it ends. Prepared transactions are included.
 SELECT DISTINCT l.virtualtransaction AS writer
   FROM pg_catalog.pg_locks l
  WHERE l.locktype = 'relation' AND l.granted

@@ -1,4 +1,4 @@
--- The triggers are dropped by name before this; then the tables they wrote to can go.
+-- Run after the triggers were dropped by name; then the tables to which they wrote can be dropped.
 DROP TABLE IF EXISTS _switchback_log;
 DROP TABLE IF EXISTS _switchback_table;
 DROP TABLE IF EXISTS _switchback_identity;

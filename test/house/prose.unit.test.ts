@@ -11,7 +11,7 @@ const ROOMS = [
   ...["schema", "codec", "mapping", "translate", "config", "telemetry", "embedded", "demo", "client"],
   ...["sqlite", "postgres/ddl", "postgres/source"],
 ];
-const HELD = ROOMS.map((room) => `src/${room}`);
+const HELD = [...ROOMS.map((room) => `src/${room}`), "sql"];
 const LATER = ["src/sqlite/gate.ts"];
 
 /** Every file under a folder, or the file itself, as paths from the root with slashes. */

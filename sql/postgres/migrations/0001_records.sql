@@ -1,7 +1,7 @@
--- switchback's own records in PostgreSQL, as the first installations have them.
+-- switchback's own records in PostgreSQL, as the first version installs them.
 CREATE SCHEMA IF NOT EXISTS switchback;
 
--- Where writes go, for applications that ask the store they have at hand. One row.
+-- The route, for applications that ask the store to which they are connected. One row.
 CREATE TABLE switchback.route (
   one        boolean     PRIMARY KEY DEFAULT true CHECK (one),
   writes     text        NOT NULL CHECK (writes IN ('sqlite', 'paused', 'postgres')),
@@ -10,28 +10,29 @@ CREATE TABLE switchback.route (
 );
 INSERT INTO switchback.route (writes, epoch) VALUES ('sqlite', 0);
 
--- One row per SQLite file. `position` moves in the same transaction as the rows (I2); `owner` names the sidecar
--- that may move it, so that one that lost its lock without noticing cannot write any more.
+-- One row per SQLite file. `position` moves in the same transaction as the rows (I2). `owner` names the sidecar that
+-- may move it, so that a sidecar that lost its lock without noticing cannot write any more.
 CREATE TABLE switchback.source (
   name       text        PRIMARY KEY,
   identity   text        NOT NULL,
   file       text        NOT NULL,
   schema     text        NOT NULL,
   position   bigint      NOT NULL DEFAULT 0,
-  -- What SQLite's change log looked like at that position: a restored backup shows something else there.
+  -- The fingerprint of SQLite's change log at that position: a restored backup has another one there.
   mark       text,
-  -- SQLite's schema version when its tables were last looked at.
+  -- SQLite's schema version when its tables were last read.
   version    bigint      NOT NULL DEFAULT -1,
   applied_at timestamptz,
-  -- How many changes of PostgreSQL's were carried to the SQLite file: the position on the way back.
+  -- How many of PostgreSQL's changes were applied to the SQLite file: the position of reverse replication.
   consumed   bigint      NOT NULL DEFAULT 0,
-  -- Which window moved it there. The file remembers its last windows: another one there means another history.
+  -- The fingerprint of the window that moved it there. The file records its last windows; a different one there means
+  -- a different history.
   carried    text        NOT NULL DEFAULT '',
   owner      text
 ) WITH (fillfactor = 20);
 
 -- One row per followed table. `ddl` is SQLite's text of the table when `mapping` was decided, `settings` the
--- configuration that it was decided under.
+-- configuration for that decision.
 CREATE TABLE switchback.followed (
   source    text    NOT NULL REFERENCES switchback.source ON DELETE CASCADE,
   name      text    NOT NULL,
@@ -41,9 +42,9 @@ CREATE TABLE switchback.followed (
   ddl       text    NOT NULL,
   settings  text    NOT NULL,
   estimated bigint  NOT NULL DEFAULT 0,
-  -- copying: ranges are still to come; finishing: all rows are there, keys and indexes are not; streaming.
+  -- copying: ranges are missing; finishing: all rows are present, keys and indexes are not; streaming.
   state     text    NOT NULL CHECK (state IN ('copying', 'finishing', 'streaming')),
-  -- Whether switchback made the table, so that teardown and a new shape know whose it is.
+  -- True when switchback created the table: teardown and a change of shape treat it as its own.
   made      boolean NOT NULL,
   PRIMARY KEY (source, name)
 );
@@ -61,7 +62,8 @@ CREATE TABLE switchback.range (
   FOREIGN KEY (source, table_name) REFERENCES switchback.followed ON DELETE CASCADE
 );
 
--- Rows that the target cannot hold, by the source's key. They leave when the application mends them.
+-- Quarantine: rows that the target cannot hold, by the source's key. They are released when the application corrects
+-- them.
 CREATE TABLE switchback.quarantine (
   source      text        NOT NULL,
   table_name  text        NOT NULL,
@@ -71,10 +73,11 @@ CREATE TABLE switchback.quarantine (
   since       timestamptz NOT NULL DEFAULT now(),
   FOREIGN KEY (source, table_name) REFERENCES switchback.followed ON DELETE CASCADE
 );
--- Keys may be longer than a btree entry may be.
+-- Hashed, because keys may exceed the maximum size of a btree entry.
 CREATE INDEX quarantine_key ON switchback.quarantine (source, table_name, md5(key));
 
--- What an adopted table had that would disturb an exact copy, to be put back when writes go to PostgreSQL.
+-- Foreign keys and triggers of adopted tables that would disturb an exact copy; restored when writes go to
+-- PostgreSQL.
 CREATE TABLE switchback.suspended (
   source     text NOT NULL,
   table_name text NOT NULL,
@@ -85,7 +88,8 @@ CREATE TABLE switchback.suspended (
   FOREIGN KEY (source, table_name) REFERENCES switchback.followed ON DELETE CASCADE
 );
 
--- What the copy may have missed while PostgreSQL had the writes, until a comparison that began later finds all equal.
+-- Changes that the copy may have missed while PostgreSQL had the writes, until a later comparison finds all rows
+-- equal.
 CREATE TABLE switchback.unknown (
   source     text        NOT NULL,
   table_name text        NOT NULL,
@@ -104,16 +108,16 @@ CREATE TABLE switchback.verification (
   different bigint      NOT NULL
 );
 
--- PostgreSQL's change log: one row per touched key (the key's columns as text, in the key's order), and nothing
--- else. Rows leave in the order in which they become visible, so the log needs no number of its own. It is
--- short-lived and small, and vacuumed long before it would be slow to read.
+-- PostgreSQL's change log: one row per touched key (the key's columns as text, in the key's order), and nothing else.
+-- Rows leave in the order in which they become visible, so the log needs no number of its own. It is short-lived and
+-- small, and is vacuumed before it becomes slow to read.
 CREATE TABLE switchback.change (
   t   int    NOT NULL,
   key text[] NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_analyze_threshold = 5000);
 
--- A row stands here while a sidecar has seen no change for a while: only then does a write wake it with NOTIFY,
--- whose commits queue for one lock of the whole server.
+-- Holds a row while a sidecar has seen no change for some time. Only then does a write wake it with NOTIFY, because
+-- commits that notify queue for one lock of the whole server.
 CREATE TABLE switchback.sleeper (source text PRIMARY KEY);
 
 -- Moves the position from exactly p_from to p_to, for its owner only.
@@ -129,7 +133,7 @@ BEGIN
 END
 $$;
 
--- Holds the position where it is until the transaction ends, so that a range is added as of exactly that.
+-- Locks the position until the transaction ends, so that a range is added as of exactly that position.
 CREATE FUNCTION switchback.hold(p_source text, p_owner text, p_position bigint)
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -159,6 +163,6 @@ BEGIN
 END
 $$;
 
--- Applications may ask for the route.
+-- Applications may read the route.
 GRANT USAGE ON SCHEMA switchback TO PUBLIC;
 GRANT SELECT ON switchback.route TO PUBLIC;

@@ -1,4 +1,4 @@
--- Which migrations of switchback's records were applied to this database. Each later one is added by its program.
+-- The migrations of switchback's records that were applied to this database. The program adds each later one.
 CREATE TABLE switchback.migration (
   number     int         PRIMARY KEY,
   name       text        NOT NULL,

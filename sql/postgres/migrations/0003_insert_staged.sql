@@ -1,7 +1,8 @@
--- Inserts a staged batch in pieces, down to single rows, for a batch that failed as a whole. The stage holds each row as
--- one array of text, because a temporary table with a column for each value has PostgreSQL's limit on a row's width as
--- well; `p_insert` writes the rows numbered from $1 to $2. Returns the numbers of the rows that PostgreSQL refused, and
--- why. Pieces grow while they succeed, so that a few rows at fault do not make every other row a statement of its own.
+-- Inserts a staged batch in parts, down to single rows, for a batch that failed as a whole. The stage holds each row
+-- as one array of text, because a temporary table with a column per value has PostgreSQL's limit on a row's width as
+-- well. `p_insert` writes the rows numbered from $1 to $2. Returns the numbers of the rows that PostgreSQL refused,
+-- and why. Parts grow while they succeed, so that a few refused rows do not make a separate statement for every other
+-- row.
 CREATE FUNCTION switchback.insert_staged(p_insert text, p_last bigint)
 RETURNS TABLE (n bigint, reason text) LANGUAGE plpgsql AS $$
 DECLARE

@@ -1,9 +1,8 @@
--- A record that cannot be read leaves the log, and what is unknown of a table carries the code under which it is
--- reported.
+-- A record that cannot be read leaves the log; a table's doubt has the error code under which it is reported.
 ALTER TABLE switchback.unknown ADD COLUMN code text NOT NULL DEFAULT 'COPY_UNKNOWN';
 
--- Takes the changes of table number p_id out of the log whose keys are not of the types p_types. Returns how many there
--- were, and one of the keys.
+-- Removes those changes of table number p_id from the log whose keys are not of the types p_types. Returns their
+-- number, and one of the keys.
 CREATE FUNCTION switchback.set_aside(p_id int, p_types text[])
 RETURNS TABLE (changes bigint, example text) LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -1,5 +1,5 @@
--- Statements of a window count what they touch: this fails where one on the source's table p_table touched another
--- number of rows than were sent.
+-- A window's statements count the rows that they touch. This function fails when one on the source's table p_table
+-- touched a different number of rows than were sent.
 CREATE FUNCTION switchback.assert_touched(p_table text, p_wanted bigint, p_touched bigint)
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,4 +1,4 @@
--- As before, and each refusal tells its SQLSTATE: a duplicate key may be another row's fault.
+-- As before, and each refusal has its SQLSTATE: another row may cause a duplicate key.
 DROP FUNCTION switchback.insert_staged(text, bigint);
 CREATE FUNCTION switchback.insert_staged(p_insert text, p_last bigint)
 RETURNS TABLE (n bigint, state text, reason text) LANGUAGE plpgsql AS $$

@@ -1,7 +1,7 @@
--- Fails where something of others' on these tables would meet the sidecar's writes: an awake trigger, a foreign key on
--- or to one of them, a rule. It takes the lock that writing takes, so that nothing of the kind can come before the
--- transaction ends. Partitions and inheritance children count as their parents.
--- One plan for every call: each window makes one, and planning would take longer than looking.
+-- Fails where an object of others on these tables would affect the sidecar's writes: an enabled trigger, a foreign
+-- key on or to one of them, a rule. It takes the lock that writing takes, so that no such object can be created
+-- before the transaction ends. Partitions and inheritance children count as their parents. One plan for every call:
+-- each window makes one, and planning would take longer than the query.
 CREATE FUNCTION switchback.undisturbed(p_tables text[])
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE

@@ -1,6 +1,7 @@
--- Moves the position at the end of a transaction that has written to these tables, and fails where something of others'
--- met what it wrote. The writes hold the locks that keep a trigger, a foreign key or a rule from coming before the
--- transaction ends, so that this look takes none, and the whole of `undisturbed` is asked only where it may find one.
+-- Moves the position at the end of a transaction that has written to these tables. It fails when an object of others
+-- affected these writes. The writes hold the locks that keep a trigger, a foreign key or a rule from being created
+-- before the transaction ends. So this check takes no locks, and runs the whole of `undisturbed` only where it may
+-- find such an object.
 CREATE FUNCTION switchback.advance(p_source text, p_owner text, p_from bigint, p_to bigint, p_mark text, p_written text[])
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -1,4 +1,4 @@
--- The terms that the application declared; the others (key = 0) are SQLite's way back to the row.
+-- The terms that the application declared; the others (key = 0) are SQLite's reference to the row.
 SELECT name, "desc", coll
 FROM pragma_index_xinfo(?, 'main')
 WHERE "key" = 1

@@ -4,6 +4,7 @@
 // line and an exit code; what commands do is their own affair.
 import { dirname, resolve } from "node:path";
 import { CommanderError, type OptionValues } from "commander";
+import type { Logger } from "pino";
 import type { Context, ExitCode } from "./cli/command.js";
 import type { CommandEntry } from "./cli/commands.js";
 import { buildProgram } from "./cli/program.js";
@@ -38,6 +39,7 @@ async function perform(entry: CommandEntry, options: OptionValues): Promise<Exit
   const screen = stderrScreen();
   const log = createLog({ level, terminal, screen });
   const loaded = loadConfig(options, process.env, process.cwd(), entry.needs);
+  announceTarget(loaded, log);
   const act = await entry.load();
   const { config, close } = await withEmbedded(loaded, entry, (message) => log.info(message));
   const progress = createProgress({ json, terminal, log, screen });
@@ -48,6 +50,18 @@ async function perform(entry: CommandEntry, options: OptionValues): Promise<Exit
     progress.done();
     await close();
   }
+}
+
+/** Which server a command speaks to. A variable of the shell may name another one than the configuration file does. */
+function announceTarget({ file, postgres }: Config, log: Logger): void {
+  if (!postgres) return;
+  const { user, host, port, database, replacedBy } = postgres;
+  const address = `${user}@${host.includes(":") ? `[${host}]` : host}:${port}/${database}`;
+  if (replacedBy)
+    log.warn(
+      `PostgreSQL is ${address}: ${replacedBy.join(" and ")} in the environment replaced the section of ${file}`,
+    );
+  else log.info(`PostgreSQL is ${address}`);
 }
 
 async function withEmbedded(

@@ -127,7 +127,8 @@ function write(context: Context, file: string, options: PlanOptions, plans: read
   }
   const text = configurationText(context.config, plans, path);
   try {
-    writeFileSync(path, text);
+    // It may hold the password of the database.
+    writeFileSync(path, text, { mode: 0o600 });
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     throw new SwitchbackError("USAGE", `--write: ${path} cannot be written: ${code}`);

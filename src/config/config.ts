@@ -15,7 +15,15 @@ import {
   type Report,
   readFile,
 } from "./file.js";
-import { fromEnvironment, fromUrl, isAddress, joined, type PostgresParts, tls } from "./postgres.js";
+import {
+  addressVariables,
+  fromEnvironment,
+  fromUrl,
+  isAddress,
+  joined,
+  type PostgresParts,
+  tls,
+} from "./postgres.js";
 import { checkFiles, checkSources, sourcesOf } from "./sources.js";
 
 export interface ColumnConfig {
@@ -55,6 +63,8 @@ export interface PostgresConfig {
   /** `ca` is a root certificate's text, in PEM. */
   readonly ssl: boolean | { readonly rejectUnauthorized: boolean; readonly ca?: string };
   readonly maxConnections: number;
+  /** The environment variables that replaced the configuration file's section, where they did. */
+  readonly replacedBy?: readonly string[];
 }
 
 export interface Config {
@@ -242,7 +252,8 @@ function postgresOf(reading: Reading, workers: number, needed: boolean): Postgre
   if (section && named && section.max_connections !== undefined)
     places.push({ maxConnections: section.max_connections });
   const least = workers + CONNECTIONS_BESIDE_WORKERS;
-  const postgres = joined(places, least);
+  const replacedBy = section && options.postgres === undefined ? addressVariables(lookup) : [];
+  const postgres = { ...joined(places, least), ...(replacedBy.length > 0 && { replacedBy }) };
   if (postgres.maxConnections < least) {
     report(
       "postgres.max_connections",

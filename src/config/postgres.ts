@@ -79,6 +79,12 @@ function decoded(texts: readonly string[]): string[] | null {
   }
 }
 
+/** The variables that name a server or a database, and so replace the configuration file's section. */
+export function addressVariables(lookup: EnvironmentLookup): string[] {
+  const names = ["DATABASE_URL", "POSTGRES_HOST", "POSTGRES_DB", "PGHOST", "PGDATABASE"];
+  return names.filter((name) => lookup(name) !== undefined);
+}
+
 /** POSTGRES_* before PG*, field by field. */
 export function fromEnvironment(lookup: EnvironmentLookup, folder: string, report: Report): PostgresParts {
   // Kubernetes sets POSTGRES_PORT=tcp://… for a service called postgres; ignore it.

@@ -6,7 +6,13 @@ import type { PostgresConfig } from "../config/config.js";
 import { SwitchbackError } from "../errors.js";
 import { connectPostgres } from "../postgres/connection.js";
 import { claimRecord, PostgresGate } from "../postgres/gate.js";
-import { closedFence, type FollowedTable, Records, type SourceRecord } from "../postgres/records.js";
+import {
+  closedFence,
+  copiedFromAnother,
+  type FollowedTable,
+  Records,
+  type SourceRecord,
+} from "../postgres/records.js";
 import { type FileRecord, type FileStep, type Recovery, recover } from "../protocol/recovery.js";
 import { SqliteGate } from "../sqlite/gate.js";
 import type { SqliteSource } from "../sqlite/source/source.js";
@@ -173,11 +179,7 @@ async function readKnown(records: Records, sources: readonly SqliteSource[]): Pr
     const record = await records.source(source.name);
     if (!record) continue;
     if (source.recordedIdentity() !== record.identity) {
-      throw new SwitchbackError(
-        "TARGET_FOREIGN",
-        `source ${source.name} in this database was copied from another SQLite file (${record.file}), not from ${source.file}`,
-        { source: source.name, file: source.file },
-      );
+      throw copiedFromAnother(source, record.file);
     }
     known.push({ source, record, tables: await records.followed(source.name) });
   }

@@ -61,6 +61,22 @@ export function closedFence(epoch: number): string {
   return sql("postgres/fence-closed").replace("(epoch EPOCH)", `(epoch ${Math.trunc(epoch)})`);
 }
 
+/** The error of a file that has its source's name and path perhaps, but is not the one that was copied. */
+export function copiedFromAnother(
+  { name, file }: { readonly name: string; readonly file: string },
+  recorded: string,
+): SwitchbackError {
+  const other =
+    recorded === file
+      ? "another SQLite file, which was at the same path,"
+      : `another SQLite file (${recorded}),`;
+  return new SwitchbackError(
+    "TARGET_FOREIGN",
+    `source ${name} in this database was copied from ${other} not from ${file}`,
+    { source: name, file },
+  );
+}
+
 export class Records {
   constructor(private readonly client: pg.ClientBase) {}
 
@@ -125,11 +141,7 @@ export class Records {
   ): Promise<SourceRecord> {
     const known = await this.source(record.name);
     if (known && known.identity !== record.identity) {
-      throw new SwitchbackError(
-        "TARGET_FOREIGN",
-        `source ${record.name} in this database was copied from another SQLite file (${known.file}), not from ${record.file}`,
-        { source: record.name, file: record.file },
-      );
+      throw copiedFromAnother(record, known.file);
     }
     await this.query(
       `INSERT INTO switchback.source (name, identity, file, schema, owner) VALUES ($1, $2, $3, $4, $5)

@@ -3,7 +3,7 @@
 // token. It must stay answerable while everything else is in trouble, so every request is bounded.
 import { createHash, timingSafeEqual } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, isIP } from "node:net";
 import type { Logger } from "pino";
 import { SwitchbackError } from "../errors.js";
 import type { Route, Status } from "../status.js";
@@ -77,7 +77,8 @@ export async function startServer(options: ServerOptions): Promise<HttpServer> {
     },
     (request, response) => {
       response.on("error", () => {});
-      void answer(routes, request)
+      const refused = misdirected(request);
+      void (refused ? Promise.resolve(refused) : answer(routes, request))
         .catch((error: unknown) => failure(error, options.log))
         .then((reply) => respond(reply, request, response, server.listening));
     },
@@ -222,6 +223,18 @@ function respond(reply: Reply, request: IncomingMessage, response: ServerRespons
     ...reply.headers,
   });
   response.end(request.method === "HEAD" ? undefined : reply.body);
+}
+
+/**
+ * On the loopback interface, a name other than localhost in the Host header is a web page's: its own name was made to
+ * point here, so that the browser lets the page read the answer (DNS rebinding).
+ */
+function misdirected(request: IncomingMessage): Reply | null {
+  const address = request.socket.localAddress?.replace(/^::ffff:/, "") ?? "";
+  if (address !== "::1" && !address.startsWith("127.")) return null;
+  const host = (request.headers.host ?? "").replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1");
+  if (host === "" || isIP(host) !== 0 || /(^|\.)localhost$/i.test(host)) return null;
+  return problem(421, `on the loopback interface the Host header is an address or localhost, not ${host}`);
 }
 
 async function answer(routes: Map<string, Map<string, Handler>>, request: IncomingMessage): Promise<Reply> {

@@ -212,6 +212,8 @@ describe("plan", () => {
       const config = join(folder, `switchback${extra.length}.yaml`);
       const first = await cli(["plan", "--json", "--write", config, ...extra, "--sqlite", file]);
       expect(first.code, first.stderr).toBe(0);
+      // It may hold the password of the database.
+      expect(statSync(config).mode & 0o777).toBe(0o600);
       if (extra.length > 0) expect(first.stdout).toContain('"why":"suggested: all 2 values are UUIDs"');
       const again = await cli(["plan", "--json", "--config", config]);
       expect(again.code, again.stderr).toBe(0);

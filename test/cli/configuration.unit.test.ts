@@ -330,6 +330,13 @@ test("PostgreSQL from POSTGRES_*, from PG*, and gaps of a URL filled as libpq do
     port: 1,
   });
   expect(load(SOURCE, { ...SERVER, POSTGRES_PORT: "tcp://10.0.0.1:5432" }).postgres?.port).toBe(5433);
+  // What another program's variables replace is known, so that the commands can say it.
+  expect(load(file, { PGPASSWORD: "p" }).postgres).not.toHaveProperty("replacedBy");
+  expect(load(SOURCE, { PGHOST: "other" }).postgres).not.toHaveProperty("replacedBy");
+  expect(load(file, { PGHOST: "other", PGDATABASE: "x" }).postgres).toMatchObject({
+    host: "other",
+    replacedBy: ["PGHOST", "PGDATABASE"],
+  });
 });
 
 test.each([

@@ -1,4 +1,5 @@
 // The sidecar's HTTP side: what it answers, who may act, and that nobody can wear it out.
+import { get } from "node:http";
 import { connect } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { SwitchbackError } from "#switchback/errors.js";
@@ -82,6 +83,34 @@ test("404 for what is not there, 405 with the methods that are", async () => {
     const answer = await fetch(url + path, { method });
     expect([path, answer.status, answer.headers.get("allow")]).toEqual([path, 405, allow]);
   }
+});
+
+test("on the loopback interface a web page's name in the Host header is refused: DNS rebinding", async () => {
+  const url = await start();
+  const { port } = new URL(url);
+  const asked = (host: string) =>
+    new Promise<number | undefined>((resolve, reject) => {
+      get({ host: "127.0.0.1", port, path: "/status", headers: { host } }, (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      }).on("error", reject);
+    });
+  for (const host of [
+    "evil.example",
+    `evil.example:${port}`,
+    "localhost.evil.example",
+    "127.0.0.1.evil.example",
+  ])
+    expect(await asked(host), host).toBe(421);
+  for (const host of [
+    `127.0.0.1:${port}`,
+    "localhost",
+    `LocalHost:${port}`,
+    `[::1]:${port}`,
+    "10.1.2.3",
+    "app.localhost",
+  ])
+    expect(await asked(host), host).toBe(200);
 });
 
 test("actions: 403 while no token is configured, whatever is sent", async () => {

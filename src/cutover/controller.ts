@@ -1,5 +1,6 @@
 // Decides when to flip and carries it out: the flag says what the operator wants, the preconditions say whether
-// it may be, flip.ts does it, and the answer goes to whoever asked. One flip at a time, in either direction.
+// it may be, flip.ts does it, and the answer goes to whoever asked. One flip at a time, in either direction. Where a try
+// stands is one value with a table of transitions, flip-state.ts; this file feeds it events and does what it says.
 import type { Logger } from "pino";
 import { SwitchbackError } from "../errors.js";
 import type { Barrier } from "../protocol/barrier.js";
@@ -9,6 +10,16 @@ import { pause, shared, untilAborted } from "../retry.js";
 import type { Problem, Route, Served } from "../status.js";
 import type { FlipOutcome } from "../telemetry/metrics.js";
 import { type Desired, FlagWatch } from "./flag-file.js";
+import {
+  type FlipAction,
+  type FlipEvent,
+  type FlipState,
+  IDLE,
+  isDoubtful,
+  isDue,
+  nextFlip,
+  problemOf,
+} from "./flip-state.js";
 import { Heartbeat } from "./heartbeat-file.js";
 
 /** Everything a flip in one direction needs of the sidecar. */
@@ -40,8 +51,6 @@ interface SwitchingOptions {
 /** A refused flip is looked at again this soon while the flag stays. */
 const AGAIN_MS = 1_000;
 const STARTING_LOOK_MS = 10;
-/** After a retreat the application gets some peace before the next try. */
-const AFTER_RETREAT_MS: readonly number[] = [2_000, 5_000, 15_000, 60_000];
 
 /** The reason of a flip whose flag was set back; whoever set it back knows why. */
 export const WITHDRAWN = "the flag was withdrawn";
@@ -49,11 +58,7 @@ export const WITHDRAWN = "the flag was withdrawn";
 export class FlipController {
   private readonly flag: FlagWatch;
   private readonly life: Heartbeat;
-  private refused: Problem | null = null;
-  private retreats = 0;
-  private notBeforeMs = 0;
-  private unreadable: Problem | null = null;
-  private inDoubt = false;
+  private state: FlipState = IDLE;
 
   constructor(private readonly options: SwitchingOptions) {
     this.flag = new FlagWatch(options.flagFile);
@@ -72,12 +77,12 @@ export class FlipController {
 
   /** True after a flip that did not end well: both stores may be closed, and only their records can tell. */
   get doubtful(): boolean {
-    return this.inDoubt;
+    return isDoubtful(this.state);
   }
 
   /** The records were asked, and the one store that has the writes is open. */
   settled(): void {
-    this.inDoubt = false;
+    this.state = nextFlip(this.state, { kind: "settled" }).state;
   }
 
   /** From now on nothing is flipped, and every request is answered with the reason. */
@@ -90,7 +95,8 @@ export class FlipController {
   }
 
   problems(): Problem[] {
-    return [this.unreadable, this.refused].filter((problem) => problem !== null);
+    const problem = problemOf(this.state);
+    return problem ? [problem] : [];
   }
 
   async close(): Promise<void> {
@@ -114,36 +120,30 @@ export class FlipController {
   }
 
   private async wanted(to: Desired, signal: AbortSignal): Promise<boolean> {
-    let desired: Desired | null = null;
-    const known = this.unreadable?.message;
-    try {
-      desired = this.flag.read();
-      this.unreadable = desired
-        ? null
-        : problemOf(
-            "FLAG_UNREADABLE",
-            `the flag ${this.options.flagFile} holds ${this.flag.text}, neither sqlite nor postgres`,
-          );
-    } catch (error) {
-      if (!(error instanceof SwitchbackError)) throw error;
-      this.unreadable = problemOf("FLAG_UNREADABLE", error.message);
-    }
-    if (this.unreadable && this.unreadable.message !== known)
-      this.options.log.warn({ code: this.unreadable.code }, this.unreadable.message);
-    if (desired !== to) {
-      this.refused = null;
-      this.retreats = 0;
-      this.notBeforeMs = 0;
-    }
-    if (desired === to && performance.now() >= this.notBeforeMs) return true;
+    const event = this.look(to);
+    this.on(to, event);
+    if (event.kind === "wanted" && isDue(this.state, performance.now())) return true;
     await this.flag.wait(100, signal);
     return false;
+  }
+
+  private look(to: Desired): FlipEvent {
+    try {
+      const desired = this.flag.read();
+      if (desired) return { kind: desired === to ? "wanted" : "unwanted" };
+      const message = `the flag ${this.options.flagFile} holds ${this.flag.text}, neither sqlite nor postgres`;
+      return { kind: "unreadable", message };
+    } catch (error) {
+      if (!(error instanceof SwitchbackError)) throw error;
+      return { kind: "unreadable", message: error.message };
+    }
   }
 
   /** True when the links were stopped for it. */
   private async attempt<T>(direction: FlipDirection<T>, signal: AbortSignal): Promise<boolean> {
     const { to } = direction;
     const stop = this.stopSignal(to, signal);
+    this.on(to, { kind: "began" });
     try {
       const gates = await this.approach(direction, stop.signal);
       if (gates === null) {
@@ -152,8 +152,13 @@ export class FlipController {
       }
       const result = "reason" in gates ? gates : await this.flipped(direction, gates, stop.signal);
       // Where the writes moved, that was said at once.
-      if (result.flipped || signal.aborted) return true;
-      this.conclude(to, result);
+      if (result.flipped) return true;
+      if (signal.aborted) {
+        this.on(to, { kind: "interrupted" });
+        return true;
+      }
+      const { reason, pauseMs } = result;
+      this.on(to, { kind: "retreated", reason, pauseMs, nowMs: performance.now() });
       // A link that still moves must not meet its successor.
       await untilAborted(signal, result.still ?? Promise.resolve()).catch(() => {});
       return true;
@@ -174,7 +179,7 @@ export class FlipController {
       doing = "looking at the preconditions";
       const obstacle = await untilAborted(signal, direction.obstacle());
       if (obstacle !== null) {
-        this.refuse(to, obstacle);
+        this.on(to, { kind: "refused", reason: obstacle });
         return null;
       }
       this.options.log.info({ to }, `moving the writes to ${nameOf(to)}`);
@@ -196,17 +201,18 @@ export class FlipController {
     signal: AbortSignal,
   ): Promise<FlipResult> {
     const { epoch } = this.options.route();
-    this.inDoubt = true;
+    this.on(direction.to, { kind: "closing" });
     try {
       const result = await flip({
         ...{ from, to, epoch, signal },
         links: held.map((one) => direction.link(one)),
         publish: (state) => this.publish(direction.to, epoch, state),
-        moved: (pauseMs) => this.conclude(direction.to, { flipped: true, epoch: epoch + 1, pauseMs }),
+        moved: (pauseMs) => this.on(direction.to, { kind: "moved", pauseMs }),
       });
-      this.settled();
+      if (result.flipped) this.on(direction.to, { kind: "settled" });
       return result;
     } catch (error) {
+      this.on(direction.to, { kind: "failed" });
       const message = error instanceof Error ? error.message : String(error);
       throw new SwitchbackError("FLIP_IN_DOUBT", message, {}, { cause: error });
     }
@@ -235,38 +241,42 @@ export class FlipController {
     return { signal: shared(stop.signal), clear };
   }
 
-  private refuse(to: Desired, reason: string): void {
-    const { options } = this;
-    if (this.refused?.message !== reason) {
-      options.log.warn({ to }, `the writes cannot move to ${nameOf(to)} now: ${reason}`);
-      options.count("refused", null);
-    }
-    this.refused = problemOf("FLIP_REFUSED", reason);
-    this.life.answer({ to, flipped: false, epoch: options.route().epoch, pauseMs: 0, reason });
+  private on(to: Desired, event: FlipEvent): void {
+    const { state, actions } = nextFlip(this.state, event);
+    this.state = state;
+    for (const action of actions) this.tell(to, action);
   }
 
-  private conclude(to: Desired, result: FlipResult): void {
+  private tell(to: Desired, action: FlipAction): void {
     const { options, life } = this;
     const { epoch } = options.route();
-    if (result.flipped) {
-      this.refused = null;
-      this.retreats = 0;
-      this.notBeforeMs = 0;
-      options.count("flipped", result.pauseMs);
-      const pauseMs = rounded(result.pauseMs);
-      options.log.info({ to, epoch, pauseMs }, `the writes go to ${nameOf(to)}`);
-      life.answer({ to, flipped: true, epoch, pauseMs });
-      return;
+    switch (action.kind) {
+      case "warn of the flag":
+        options.log.warn({ code: action.problem.code }, action.problem.message);
+        return;
+      case "log the refusal":
+        options.log.warn({ to }, `the writes cannot move to ${nameOf(to)} now: ${action.reason}`);
+        options.count("refused", null);
+        return;
+      case "answer the refusal":
+        life.answer({ to, flipped: false, epoch, pauseMs: 0, reason: action.reason });
+        return;
+      case "tell of the flip": {
+        options.count("flipped", action.pauseMs);
+        const pauseMs = rounded(action.pauseMs);
+        options.log.info({ to, epoch, pauseMs }, `the writes go to ${nameOf(to)}`);
+        life.answer({ to, flipped: true, epoch, pauseMs });
+        return;
+      }
+      case "tell of the retreat": {
+        const { reason } = action;
+        const pauseMs = rounded(action.pauseMs);
+        options.count("retreated", pauseMs);
+        options.log.warn({ to, pauseMs }, `the writes stay where they were: ${reason}`);
+        life.answer({ to, flipped: false, epoch, pauseMs, reason });
+        return;
+      }
     }
-    const { reason } = result;
-    const pauseMs = rounded(result.pauseMs);
-    this.refused = problemOf("FLIP_RETREATED", reason);
-    this.notBeforeMs =
-      performance.now() + (AFTER_RETREAT_MS[Math.min(this.retreats, AFTER_RETREAT_MS.length - 1)] ?? 0);
-    this.retreats++;
-    options.count("retreated", pauseMs);
-    options.log.warn({ to, pauseMs }, `the writes stay where they were: ${reason}`);
-    life.answer({ to, flipped: false, epoch, pauseMs, reason });
   }
 
   private publish(to: Desired, epoch: number, state: "paused" | "flipped" | "retreated"): void {
@@ -279,11 +289,6 @@ export class FlipController {
 
 export function nameOf(store: Desired): string {
   return store === "postgres" ? "PostgreSQL" : "SQLite";
-}
-
-function problemOf(code: "FLIP_REFUSED" | "FLIP_RETREATED" | "FLAG_UNREADABLE", message: string): Problem {
-  const { kind } = new SwitchbackError(code, message);
-  return { code, message, hint: kind.hint };
 }
 
 /** To a tenth: what people and scripts read. */

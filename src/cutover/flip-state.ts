@@ -21,7 +21,7 @@ import { SwitchbackError } from "../errors.js";
 import type { Problem } from "../status.js";
 
 /** What the flag is looked at in, with what came of the last try. */
-export type Resting =
+type Resting =
   | { readonly kind: "idle" }
   | { readonly kind: "refused"; readonly problem: Problem; readonly retreats: number }
   | {
@@ -76,7 +76,7 @@ export type FlipAction =
   | { readonly kind: "tell of the flip"; readonly pauseMs: number }
   | { readonly kind: "tell of the retreat"; readonly reason: string; readonly pauseMs: number };
 
-export interface FlipStep {
+interface FlipStep {
   readonly state: FlipState;
   readonly actions: readonly FlipAction[];
 }

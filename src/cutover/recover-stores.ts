@@ -5,7 +5,8 @@ import type { Logger } from "pino";
 import type { PostgresConfig } from "../config/config.js";
 import { SwitchbackError } from "../errors.js";
 import { connectPostgres } from "../postgres/connection.js";
-import { claimRecord, PostgresGate } from "../postgres/gate.js";
+import { PostgresGate } from "../postgres/gate.js";
+import { claimRecord } from "../postgres/gate-record.js";
 import {
   closedFence,
   copiedFromAnother,

@@ -80,6 +80,16 @@ export async function connectPostgres(config: PostgresConfig, options: SessionOp
   }
 }
 
+/** Waits for the answers to all statements that were sent together. @throws the first failure, in their order */
+export async function allAnswered<T extends readonly unknown[]>(
+  sent: readonly [...T],
+): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
+  const results: readonly PromiseSettledResult<unknown>[] = await Promise.allSettled(sent);
+  const failed = results.find((result) => result.status === "rejected");
+  if (failed) throw failed.reason;
+  return Promise.all(sent);
+}
+
 function assertServer(config: PostgresConfig, version: number, readonly: boolean): void {
   if (version < VERSION_MIN) {
     throw new SwitchbackError(

@@ -9,12 +9,14 @@ import type pg from "pg";
 import type { PostgresConfig } from "../config/config.js";
 import { SwitchbackError } from "../errors.js";
 import type { TableMapping } from "../mapping/mapping.js";
-import { type Gate, type IdCeilings, InDoubt } from "../protocol/contract.js";
+import type { Gate, IdCeilings } from "../protocol/contract.js";
 import { pause, untilAborted } from "../retry.js";
 import { sql } from "../sql-files.js";
 import { installPostgresCapture, restCapture } from "./capture.js";
-import { connectPostgres, postgresError, sqlState } from "./connection.js";
+import { allAnswered, connectPostgres, inOneMessage, postgresError } from "./connection.js";
 import { keepForeignKeys, suspendAll, suspendedStatements } from "./ddl/constraints.js";
+import { FlipTransaction } from "./flip-transaction.js";
+import { assertOwner, beginDurable, commitOrDoubt, setRoute } from "./gate-record.js";
 import { retryTransaction } from "./lock-retry.js";
 import { closedFence, type FollowedTable, Records } from "./records.js";
 import { alignSequences, readIdCeilings, readSequences, type Sequence } from "./sequences.js";
@@ -38,14 +40,9 @@ interface GateSource {
   readonly tables: readonly FollowedTable[];
 }
 
-interface GateRecord {
-  readonly writes: "sqlite" | "paused" | "postgres";
-  readonly epoch: number;
-}
-
 export class PostgresGate implements Gate {
   readonly decides = true;
-  private flip: pg.Client | null = null;
+  private flip: FlipTransaction | null = null;
   private sequences: readonly Sequence[] = [];
   private suspended: readonly string[] = [];
   private aligned = new Map<string, bigint>();
@@ -70,7 +67,7 @@ export class PostgresGate implements Gate {
       config,
       owner,
       sources,
-      await connectPostgres(config, { name: "switchback gate" }),
+      await connectPostgres(config, { name: "switchback gate", pipeline: true }),
     );
   }
 
@@ -93,50 +90,56 @@ export class PostgresGate implements Gate {
   async reserve(signal: AbortSignal): Promise<void> {
     await this.guard(async () => {
       const client = await connectPostgres(this.config, { name: "switchback flip" });
-      this.flip = client;
-      const names = this.sources.map(({ name }) => name);
-      this.suspended = await suspendedStatements(new Records(client), names);
+      const flip = new FlipTransaction(client);
+      this.flip = flip;
+      this.suspended = await suspendedStatements(new Records(client), this.names);
       await this.lock(client, this.suspended.length > 0, signal);
-      await this.assertOwner(client);
+      await assertOwner(client, this.names, this.owner);
       this.aligned = await alignSequences(client, this.sequences, new Map());
       for (const [name, target] of this.targets) {
         const tables = new Set<string>();
         this.touched.set(name, tables);
-        target.join(client, tables);
+        target.join(flip, tables);
       }
     });
   }
 
   abandon(): void {
     for (const target of this.targets.values()) target.leave();
-    // Cut off, not asked: a server that does not answer must not keep the source closed.
-    (this.flip as { connection?: { stream?: { destroy(): void } } } | null)?.connection?.stream?.destroy();
+    this.flip?.abandon();
     this.flip = null;
   }
 
   async open(epoch: number, marks: IdCeilings, signal?: AbortSignal): Promise<void> {
-    const client = this.flip;
-    if (!client) throw new Error("open before reserve");
-    const statements = this.guard(async () => {
-      const stale = this.sequences.filter(({ source, table, sequence }) => {
-        const mark = marks.get(source)?.get(table) ?? 0n;
-        return this.touched.get(source)?.has(table) || mark > (this.aligned.get(sequence) ?? 0n);
-      });
-      await alignSequences(client, stale, marks);
-      const names = this.sources.map(({ name }) => name);
-      // In one message: every answer that is waited for is a part of the pause.
-      await client.query([...this.suspended, sql("postgres/fence-open")].join(";\n"));
-      if (this.suspended.length > 0)
-        await client.query("DELETE FROM switchback.suspended WHERE source = ANY ($1)", [names]);
-      await setRoute(client, "postgres", epoch, ["sqlite", epoch - 1]);
-    });
+    const { flip } = this;
+    if (!flip) throw new Error("open before reserve");
+    // Every answer that is waited for is a part of the pause. The commit has an answer of its own: until it is sent, the
+    // flip can be taken back.
+    const statements = this.guard(() => flip.together((client) => this.sendOpening(client, epoch, marks)));
     await (signal ? untilAborted(signal, statements) : statements);
     signal?.throwIfAborted();
-    await commit(client);
+    await commitOrDoubt(flip.client);
     for (const target of this.targets.values()) target.leave();
     this.flip = null;
     // Saying goodbye takes milliseconds that nobody must wait for.
-    void client.end().catch(() => {});
+    void flip.client.end().catch(() => {});
+  }
+
+  private async sendOpening(client: pg.Client, epoch: number, marks: IdCeilings): Promise<void> {
+    const stale = this.sequences.filter(({ source, table, sequence }) => {
+      const mark = marks.get(source)?.get(table) ?? 0n;
+      return this.touched.get(source)?.has(table) || mark > (this.aligned.get(sequence) ?? 0n);
+    });
+    const sent: Promise<unknown>[] = [
+      alignSequences(client, stale, marks),
+      client.query([...this.suspended, sql("postgres/fence-open")].join(";\n")),
+    ];
+    if (this.suspended.length > 0)
+      sent.push(client.query("DELETE FROM switchback.suspended WHERE source = ANY ($1)", [this.names]));
+    sent.push(
+      setRoute(client, "durable", { writes: "postgres", epoch }, { writes: "sqlite", epoch: epoch - 1 }),
+    );
+    await allAnswered(sent);
   }
 
   /**
@@ -158,12 +161,16 @@ export class PostgresGate implements Gate {
         signal.throwIfAborted();
         // Needs no disk: if it is lost, so is the decision, whose commit does wait for it.
         await this.client.query("BEGIN; SET LOCAL synchronous_commit = off");
-        await this.assertOwner(this.client);
+        await assertOwner(this.client, this.names, this.owner);
         await this.client.query(closedFence(epoch));
-        await setRoute(this.client, "paused", epoch - 1, ["postgres", epoch - 1]);
+        const from = { writes: "postgres", epoch: epoch - 1 } as const;
+        await setRoute(this.client, "relaxed", { writes: "paused", epoch: epoch - 1 }, from);
         const since = performance.now();
-        await this.client.query("COMMIT");
-        if (await this.outlast(signal, 0)) return since;
+        // The look is sent behind the commit, and so sees every writer that the closed fence let pass.
+        const [, left] = await allAnswered(
+          inOneMessage(this.client, () => [this.client.query("COMMIT"), this.writers()]),
+        );
+        if (await this.outlast(signal, 0, left)) return since;
         await this.openAgain(epoch - 1);
       }
     });
@@ -172,28 +179,32 @@ export class PostgresGate implements Gate {
   }
 
   /**
-   * Waits until the transactions that write now have ended. Looks every `everyMs` for as long as it takes; with 0,
-   * all the time, and answers false when some have not ended in CLOSED_MS.
+   * Waits until the transactions that write now, or those given, have ended. Looks every `everyMs` for as long as it takes;
+   * with 0, all the time, and answers false when some have not ended in CLOSED_MS.
    */
-  private async outlast(signal: AbortSignal, everyMs: number): Promise<boolean> {
-    const tables = this.all().map(qualifiedName);
-    const writers = async () => {
-      const { rows } = await this.client.query<{ writer: string }>({
-        name: "switchback_writers",
-        text: sql("postgres/writers"),
-        values: [tables],
-      });
-      return new Set(rows.map(({ writer }) => writer));
-    };
-    let left = await writers();
+  private async outlast(
+    signal: AbortSignal,
+    everyMs: number,
+    found: ReadonlySet<string> | null = null,
+  ): Promise<boolean> {
+    let left = found ?? (await this.writers());
     for (const started = performance.now(); left.size > 0; ) {
       if (signal.aborted) throw stillWriting(signal.reason);
       await pause(everyMs > 0 ? everyMs : WRITER_LOOK_MS);
-      const now = await writers();
+      const now = await this.writers();
       left = new Set([...left].filter((writer) => now.has(writer)));
       if (everyMs === 0 && performance.now() - started > CLOSED_MS) return left.size === 0;
     }
     return true;
+  }
+
+  private async writers(): Promise<Set<string>> {
+    const { rows } = await this.client.query<{ writer: string }>({
+      name: "switchback_writers",
+      text: sql("postgres/writers"),
+      values: [this.all().map(qualifiedName)],
+    });
+    return new Set(rows.map(({ writer }) => writer));
   }
 
   async reopen(epoch: number): Promise<void> {
@@ -205,11 +216,11 @@ export class PostgresGate implements Gate {
   private async openAgain(epoch: number): Promise<void> {
     // What a close that was given up left behind.
     await this.client.query("ROLLBACK");
-    await begin(this.client);
-    await this.assertOwner(this.client);
+    await beginDurable(this.client);
+    await assertOwner(this.client, this.names, this.owner);
     const { writes } = await new Records(this.client).route();
     if (writes === "paused") {
-      await setRoute(this.client, "postgres", epoch, ["paused", epoch]);
+      await setRoute(this.client, "durable", { writes: "postgres", epoch }, { writes: "paused", epoch });
       await this.client.query(sql("postgres/fence-open"));
     }
     await this.client.query("COMMIT");
@@ -222,8 +233,8 @@ export class PostgresGate implements Gate {
         "SELECT 1 FROM pg_catalog.pg_proc WHERE oid = 'switchback.fence()'::regprocedure AND prosrc LIKE '%RAISE%'",
       );
       if (rowCount === 0) return;
-      await begin(this.client);
-      await this.assertOwner(this.client);
+      await beginDurable(this.client);
+      await assertOwner(this.client, this.names, this.owner);
       await this.client.query(sql("postgres/fence-open"));
       await this.client.query("COMMIT");
     });
@@ -237,15 +248,20 @@ export class PostgresGate implements Gate {
   }
 
   async left(epoch: number, signal?: AbortSignal): Promise<void> {
-    const statements = this.guard(async () => {
-      await begin(this.client);
-      await this.assertOwner(this.client);
-      await setRoute(this.client, "sqlite", epoch, ["paused", epoch - 1]);
-    });
+    const from = { writes: "paused", epoch: epoch - 1 } as const;
+    const statements = this.guard(() =>
+      allAnswered(
+        inOneMessage(this.client, () => [
+          beginDurable(this.client),
+          assertOwner(this.client, this.names, this.owner),
+          setRoute(this.client, "durable", { writes: "sqlite", epoch }, from),
+        ]),
+      ),
+    );
     this.begun = statements.catch(() => {});
     await (signal ? untilAborted(signal, statements) : statements);
     signal?.throwIfAborted();
-    await commit(this.client);
+    await commitOrDoubt(this.client);
   }
 
   /** Whether capture is awake, as after a retreat, and whether something of others' came to stand there. */
@@ -281,6 +297,10 @@ export class PostgresGate implements Gate {
     await this.client.end().catch(() => {});
   }
 
+  private get names(): string[] {
+    return this.sources.map(({ name }) => name);
+  }
+
   private all(): TableMapping[] {
     return this.mappings().map(({ mapping }) => mapping);
   }
@@ -312,21 +332,10 @@ export class PostgresGate implements Gate {
       if (tries === NOTICE_TRIES) waiting();
     };
     await retryTransaction(client, { pauseMs: () => LOCK_PAUSE_MS, signal, met }, async () => {
-      await begin(client);
+      await beginDurable(client);
       await client.query(`SET LOCAL lock_timeout = ${LOCK_MS}`);
       await work();
     });
-  }
-
-  /** Holds the sources' records: no other sidecar may have taken them over. */
-  private async assertOwner(client: pg.Client): Promise<void> {
-    const names = this.sources.map(({ name }) => name);
-    const { rowCount } = await client.query(
-      "SELECT 1 FROM switchback.source WHERE name = ANY ($1) AND owner = $2 FOR UPDATE",
-      [names, this.owner],
-    );
-    if (rowCount === names.length) return;
-    throw new SwitchbackError("POSITION_CONFLICT", "another sidecar has taken over");
   }
 
   private async guard<T>(work: () => Promise<T>): Promise<T> {
@@ -338,57 +347,10 @@ export class PostgresGate implements Gate {
   }
 }
 
-/** What PostgreSQL records, once no transaction of an earlier owner can change it any more. */
-export async function claimRecord(
-  client: pg.Client,
-  sources: readonly string[],
-  owner: string,
-): Promise<GateRecord> {
-  // Waits for a flip that may still be committing: it holds these rows.
-  await client.query("UPDATE switchback.source SET owner = $2 WHERE name = ANY ($1)", [sources, owner]);
-  return new Records(client).route();
-}
-
 function stillWriting(reason: unknown): SwitchbackError {
   const message = reason instanceof Error ? reason.message : String(reason);
   return new SwitchbackError(
     "POSTGRES_TRANSIENT",
     `${message}: a transaction that writes to these tables has not ended`,
   );
-}
-
-/** The flip's commit waits for the disk, unlike those of the copy. */
-async function begin(client: pg.Client): Promise<void> {
-  await client.query("BEGIN; SET LOCAL synchronous_commit = on");
-}
-
-async function commit(client: pg.Client): Promise<void> {
-  try {
-    await client.query("COMMIT");
-  } catch (error) {
-    // A statement that failed has not committed. A session or a server that ended meanwhile may have.
-    const state = sqlState(error);
-    const lost = error instanceof SwitchbackError && error.code === "POSTGRES_UNREACHABLE";
-    if (state !== null && !lost && !/^(53|57|58|XX)/.test(state)) throw error;
-    throw new InDoubt(`PostgreSQL did not say whether it committed: ${(error as Error).message}`);
-  }
-}
-
-async function setRoute(
-  client: pg.Client,
-  writes: GateRecord["writes"],
-  epoch: number,
-  [from, fromEpoch]: readonly [GateRecord["writes"], number],
-): Promise<void> {
-  const { rowCount } = await client.query(
-    `UPDATE switchback.route SET writes = $1, epoch = $2, changed_at = clock_timestamp()
-      WHERE writes = $3 AND epoch = $4`,
-    [writes, epoch, from, fromEpoch],
-  );
-  if (rowCount !== 1) {
-    throw new SwitchbackError(
-      "POSITION_CONFLICT",
-      `the route is not ${from} under epoch ${fromEpoch} any more`,
-    );
-  }
 }

@@ -8,6 +8,7 @@
 // it records the decision and then the other store opens. Until the decision a failure, the deadline or the
 // operator's change of mind leads to a retreat: the old gate opens again. A decision whose outcome is unknown is
 // nobody's to guess: both gates stay closed and InDoubt is thrown (recovery.ts goes on from the records).
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { untilAborted } from "../retry.js";
 import { type Gate, type IdCeilings, InDoubt } from "./contract.js";
 
@@ -67,11 +68,13 @@ export async function flip(plan: FlipPlan): Promise<FlipResult> {
     doing = "closing the store";
     closedAtMs = await untilAborted(signal, from.close(next, signal));
     doing = "carrying over the last changes";
-    const draining = links((link) => link.drain(signal));
-    // Told, and asked, while the stores are at work.
-    const marking = untilAborted(signal, from.marks());
+    const draining = Promise.all([links((link) => link.drain(signal)), untilAborted(signal, from.marks())]);
+    // What fails meanwhile is thrown below.
+    draining.catch(() => {});
+    // Told while the stores are at work: telling keeps this process from sending anything, so it comes after that.
+    await nextTurn();
     plan.publish("paused");
-    [, marks] = await Promise.all([draining, marking]);
+    [, marks] = await draining;
     doing = "deciding";
     await decide(plan, next, marks);
   } catch (error) {

@@ -140,10 +140,13 @@ export class Link {
     }
   }
 
-  /** Applies changes until there are none left at the moment of looking. */
+  /**
+   * Applies what is left in a source that takes no writes any more. One window reads all of it, because nothing can be
+   * committed behind it; only where the target was found to hold stale rows is there another.
+   */
   async drain(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted && (await this.step())) {
-      // The next window holds what was committed during this one.
+    while (!signal.aborted && (await this.step()) && this.doubts.keys.size > 0) {
+      // The next window holds the rows in doubt.
     }
   }
 

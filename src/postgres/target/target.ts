@@ -19,6 +19,7 @@ import type {
   Window,
 } from "../../protocol/contract.js";
 import {
+  allAnswered,
   cancelStatements,
   connectPostgres,
   inOneMessage,
@@ -26,6 +27,7 @@ import {
   isInterrupted,
   postgresError,
 } from "../connection.js";
+import type { FlipTransaction } from "../flip-transaction.js";
 import { undisturbed } from "../trigger-check.js";
 import { copyInto, csvOf, valuesOf } from "./copy.js";
 import { openTally } from "./count.js";
@@ -34,20 +36,18 @@ import { readFacts } from "./index-facts.js";
 import { savedColumns } from "./kept-columns.js";
 import { copyTarget, narrowStatements, qualifiedName, type TargetFacts } from "./merge.js";
 import {
-  enter,
-  LEAVE,
-  type Left,
-  leave,
-  type QuarantinedKeys,
-  quarantinedKeys,
-  type Wanted,
-} from "./quarantine.js";
+  advance,
+  advanceWritten,
+  isNarrow,
+  type PositionMove,
+  sendMoves,
+  type TableMove,
+} from "./narrow-window.js";
+import { enter, type Left, leave, type QuarantinedKeys, quarantinedKeys, type Wanted } from "./quarantine.js";
 import { type Written, writeRowByRow } from "./row-by-row.js";
 import { deleteStaged, mergeCsv, writeStaged } from "./staged-merge.js";
 import { Confirmed } from "./unique-rivals.js";
 
-const ADVANCE = "SELECT switchback.advance($1, $2, $3, $4, $5)";
-const ADVANCE_WRITTEN = "SELECT switchback.advance($1, $2, $3, $4, $5, $6)";
 const HOLD = "SELECT switchback.hold($1, $2, $3)";
 /** Joins of a few hundred thousand staged rows stay in memory; an index lookup beats reading a whole large table. */
 const WIDE_SETTINGS = "SET LOCAL work_mem = '64MB'; SET LOCAL random_page_cost = 1.1";
@@ -59,7 +59,7 @@ export class PostgresTarget implements HistoryTarget {
   private mappings = new Map<string, TableMapping>();
   private readonly idle: pg.Client[];
   /** The transaction that windows are part of, while a flip has one open. */
-  private joined: { readonly client: pg.Client; readonly tables: Set<string> } | null = null;
+  private joined: { readonly flip: FlipTransaction; readonly tables: Set<string> } | null = null;
   private stages = 0;
   private confirmed = new Confirmed(null);
 
@@ -142,8 +142,8 @@ export class PostgresTarget implements HistoryTarget {
   }
 
   /** From now on windows are applied within this transaction of somebody else's, who commits; `tables` gathers theirs. */
-  join(client: pg.Client, tables: Set<string>): void {
-    this.joined = { client, tables };
+  join(flip: FlipTransaction, tables: Set<string>): void {
+    this.joined = { flip, tables };
   }
 
   leave(): void {
@@ -159,15 +159,9 @@ export class PostgresTarget implements HistoryTarget {
   private async applyOnce(window: Window): Promise<Applied> {
     try {
       if (this.joined) {
-        for (const { table } of window.tables) this.joined.tables.add(table);
-        const applied = await this.move(this.joined.client, window, false);
-        const [row] = applied.refused;
-        if (row) throw new SwitchbackError("QUARANTINED", `${row.table} ${row.key}: ${row.reason}`);
-        return applied;
+        return await this.applyJoined(this.joined.flip, this.joined.tables, window);
       }
-      const narrow = window.tables.every(
-        ({ rows, gone, refused }) => rows.kind === "values" && gone.kind === "values" && refused.length === 0,
-      );
+      const narrow = isNarrow(window);
       try {
         return narrow ? await this.applyNarrow(window) : await this.applyWide(window, false);
       } catch (error) {
@@ -265,31 +259,44 @@ export class PostgresTarget implements HistoryTarget {
   /** Few changes: every statement is sent in one message, and PostgreSQL answers them in one go. */
   private async applyNarrow(window: Window): Promise<Applied> {
     const client = this.narrow;
-    const sent: Promise<unknown>[] = [];
-    const mends: { table: string; result: Promise<pg.QueryResult> }[] = [];
-    const commit = inOneMessage(client, () => {
-      sent.push(client.query("BEGIN"));
-      for (const table of window.tables) {
-        for (const statement of this.statements(table)) sent.push(client.query(statement));
-        if (table.touched.length > 0) {
-          const result = client.query(LEAVE, [this.source, table.table, table.touched]);
-          mends.push({ table: table.table, result });
-          sent.push(result);
-        }
-      }
-      sent.push(client.query(this.advanceWritten(window)));
-      return client.query("COMMIT");
-    });
-    const results = await Promise.allSettled([...sent, commit]);
-    const failed = results.find((result) => result.status === "rejected");
-    if (failed) throw failed.reason;
+    const moves = this.movesOf(window);
+    const [, mended, , { command }] = await allAnswered(
+      inOneMessage(client, () => [
+        client.query("BEGIN"),
+        sendMoves(client, this.source, moves),
+        client.query(this.advanceWritten(window)),
+        client.query("COMMIT"),
+      ]),
+    );
     // A COMMIT after a failed statement is answered with ROLLBACK and no error.
-    const { command } = await commit;
     if (command !== "COMMIT")
       throw new SwitchbackError("POSTGRES_TRANSIENT", `a window ended with ${command}`);
-    const mended = new Map<string, number>();
-    for (const { table, result } of mends) mended.set(table, (await result).rowCount ?? 0);
     return { refused: [], mended };
+  }
+
+  /** A window within a flip's transaction: nothing can be set aside any more, and its answers are a part of the pause. */
+  private async applyJoined(flip: FlipTransaction, tables: Set<string>, window: Window): Promise<Applied> {
+    // What a table showed once in this transaction stays so to its end: the lock keeps triggers, rules and keys away.
+    const unproven = window.tables.filter(({ table }) => !tables.has(table));
+    for (const { table } of unproven) tables.add(table);
+    if (!isNarrow(window)) {
+      const { refused, mended } = await flip.inTurn((client) => this.move(client, window, false));
+      const [row] = refused;
+      if (row) throw new SwitchbackError("QUARANTINED", `${row.table} ${row.key}: ${row.reason}`);
+      return { refused, mended };
+    }
+    const moves = this.movesOf(window);
+    const proof = unproven.length > 0 ? [this.undisturbed(unproven)] : [];
+    const [, mended] = await flip.together((client) => {
+      const first = [advance(this.moveOf(window)), ...proof].map((one) => client.query(one));
+      return allAnswered([allAnswered(first), sendMoves(client, this.source, moves)]);
+    });
+    return { refused: [], mended };
+  }
+
+  /** Made before anything is sent: a window is sent as a whole or not at all. */
+  private movesOf({ tables }: Window): readonly TableMove[] {
+    return tables.map((table) => ({ ...table, statements: this.statements(table) }));
   }
 
   /** Many changes, or a window with rows at fault: batches are staged and merged, one table after another. */
@@ -311,8 +318,8 @@ export class PostgresTarget implements HistoryTarget {
     const refused: RefusedRow[] = [];
     const mended = new Map<string, number>();
     const rivals = new Map<string, readonly EncodedRow[]>();
-    await client.query(this.advance(window));
-    await client.query(this.undisturbed(window));
+    await client.query(advance(this.moveOf(window)));
+    await client.query(this.undisturbed(window.tables));
     for (const table of window.tables) {
       const mapping = this.mapping(table.table);
       let left: Left = new Map();
@@ -356,25 +363,17 @@ export class PostgresTarget implements HistoryTarget {
     return isMiscount(error) ? miscount(error, this.source) : postgresError(error);
   }
 
-  private advance(window: Window): pg.QueryConfig {
-    return {
-      name: "switchback_advance",
-      text: ADVANCE,
-      values: [this.source, this.owner, window.from, window.to, window.mark],
-    };
+  /** Which position of whose window a transaction moves to. */
+  private moveOf(window: Window): PositionMove {
+    return { ...window, source: this.source, owner: this.owner };
   }
 
-  /** The same after the window's writes, whose locks keep what meets them out until the transaction ends. */
   private advanceWritten(window: Window): pg.QueryConfig {
     const written = window.tables.map(({ table }) => qualifiedName(this.mapping(table)));
-    return {
-      name: "switchback_advance_written",
-      text: ADVANCE_WRITTEN,
-      values: [this.source, this.owner, window.from, window.to, window.mark, written],
-    };
+    return advanceWritten(this.moveOf(window), written);
   }
 
-  private undisturbed({ tables }: Window): pg.QueryConfig {
+  private undisturbed(tables: readonly TableWindow[]): pg.QueryConfig {
     return undisturbed(tables.map(({ table }) => this.mapping(table)));
   }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-// argv → command → exit code. The only place that reads argv and the environment, handles signals and ends the
-// process. It makes a command's context (configuration, log, progress, output) and turns every error into one
-// line and an exit code; what commands do is their own affair.
+// argv → command → exit code. The only file that reads argv and the environment, handles signals and ends the
+// process. It makes a command's context (configuration, log, progress, output) and turns every error into one line
+// and an exit code. Commands do the rest.
 import { dirname, resolve } from "node:path";
 import { CommanderError, type OptionValues } from "commander";
 import type { Logger } from "pino";
@@ -9,6 +9,7 @@ import type { Context, ExitCode } from "./cli/command.js";
 import type { CommandEntry } from "./cli/commands.js";
 import { buildProgram } from "./cli/program.js";
 import { type Config, loadConfig, withPostgres } from "./config/config.js";
+import { NOTICES } from "./error-kind.js";
 import { SwitchbackError } from "./errors.js";
 import { explained } from "./sqlite/connection.js";
 import { createLog, type Level, stderrScreen } from "./telemetry/log.js";
@@ -31,7 +32,7 @@ function err(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-/** Runs one command from configuration to answer. */
+/** Runs one command: reads the configuration, runs its code, returns the exit code. */
 async function perform(entry: CommandEntry, options: OptionValues): Promise<ExitCode> {
   const json = options.json === true;
   const level: Level = options.logLevel ?? entry.level;
@@ -81,13 +82,13 @@ interface Asked {
   readonly stacks: boolean;
 }
 
-/** What argv asks of an error's report; read by hand, because argv itself may be what is wrong. */
+/** The options that an error's report needs, read by hand, because argv itself may be invalid. */
 function asked(argv: readonly string[]): Asked {
   const text = argv.join(" ");
   return { json: argv.includes("--json"), stacks: /--log-level[ =](debug|trace)/.test(text) };
 }
 
-/** Prints an error for people on stderr, with --json also one document on stdout, and returns its exit code. */
+/** Prints an error on stderr, with --json also as one document on stdout, and returns its exit code. */
 function report(error: unknown, { json, stacks }: Asked): ExitCode {
   if (stop.signal.aborted && error instanceof Error && error.name === "AbortError") return stopped(json);
   const found = explained(error);
@@ -111,13 +112,13 @@ function bugText(error: unknown): string {
   return text.replaceAll(/\s+/g, " ");
 }
 
-/** Interrupted before there was an answer: not done, unless nobody listens any more. */
+/** Interrupted before there was an answer: an error, unless stdout was closed. */
 function stopped(json: boolean): ExitCode {
   if (stdoutClosed) return 0;
   const message = stop.signal.reason instanceof Error ? stop.signal.reason.message : "stopped";
-  err(`switchback: ${message} before it was done; run it again to go on`);
+  err(`switchback: ${message} before the command was done; run it again to resume`);
   if (json)
-    out(JSON.stringify({ error: { code: "STOPPED", message, hint: "Run it again to go on.", where: {} } }));
+    out(JSON.stringify({ error: { code: "STOPPED", message, hint: NOTICES.STOPPED.hint, where: {} } }));
   return 1;
 }
 
@@ -136,7 +137,7 @@ async function main(argv: readonly string[]): Promise<ExitCode> {
     return code;
   } catch (error) {
     if (!(error instanceof CommanderError)) return report(error, asked(argv));
-    // `--help` and `--version` were asked for; help that nobody asked for answers a missing command.
+    // `--help` and `--version` were requested; commander also shows the help when the command is missing.
     if (
       error.code === "commander.helpDisplayed" ||
       error.code === "commander.version" ||
@@ -157,7 +158,7 @@ function listen(argv: readonly string[]): void {
     ["SIGTERM", 143],
   ] as const) {
     process.on(name, () => {
-      // The second one means now.
+      // The second signal ends the process immediately.
       if (stop.signal.aborted) process.exit(code);
       stop.abort(new Stopped(`stopped by ${name}`));
     });
@@ -165,7 +166,7 @@ function listen(argv: readonly string[]): void {
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code !== "EPIPE") return crash(error);
     stdoutClosed = true;
-    stop.abort(new Stopped("nobody reads stdout any more"));
+    stop.abort(new Stopped("stdout was closed"));
   });
   process.stderr.on("error", () => {});
   const crash = (error: unknown) => process.exit(report(error, asked(argv)));
@@ -176,5 +177,5 @@ function listen(argv: readonly string[]): void {
 const argv = process.argv.slice(2);
 listen(argv);
 const code = await main(argv);
-// What was written last is in the pipe before the process ends; what keeps it alive otherwise is not waited for.
+// The process ends once the last output is in the pipe; it does not wait for open handles.
 process.stdout.write("", () => process.exit(code));

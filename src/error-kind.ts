@@ -1,4 +1,4 @@
-// What is known of each kind of error, whatever its message: the columns of the table in errors.ts.
+// The properties of each error code, independent of its message: the columns of the table in errors.ts.
 
 type Side = "sqlite" | "postgres" | "configuration" | "switchback";
 type Retry = "retry" | "operator";
@@ -11,6 +11,12 @@ export interface ErrorKind {
   /** What to do next, in one sentence. */
   readonly hint: string;
 }
+
+/** Codes that commands report besides the errors: each with what to do next. */
+export const NOTICES = {
+  NOT_RUNNING: { hint: "Start `switchback run`." },
+  STOPPED: { hint: "Run the command again; it resumes where it stopped." },
+} as const;
 
 export const kind = (side: Side, retry: Retry, exit: ErrorKind["exit"], hint: string): ErrorKind => ({
   side,

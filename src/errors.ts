@@ -1,6 +1,6 @@
-// Every error that switchback reports, in one table: which side it is about, whether the sidecar tries again
-// by itself, what the operator can do, and the exit code. Anything that is not a SwitchbackError is a bug (70).
-// docs/errors.md is written from this table (`npm run docs`), and tested against it.
+// Every error that switchback reports, in one table: its side, whether the sidecar retries, the operator's next step,
+// and the exit code. Anything that is not a SwitchbackError is a bug (70). `npm run docs` writes docs/errors.md from
+// this table, and a test compares the two.
 
 import { type ErrorKind, kind } from "./error-kind.js";
 
@@ -32,13 +32,13 @@ export const ERRORS = {
     "sqlite",
     "operator",
     2,
-    "Point switchback at a plain SQLite 3 file; encrypted files must be decrypted by their application first.",
+    "Set the path of a plain SQLite 3 file. An encrypted file must be decrypted by its application first.",
   ),
   SQLITE_CORRUPT: kind(
     "sqlite",
     "operator",
     3,
-    "Run `PRAGMA integrity_check` and restore the file from a backup before moving it.",
+    "Run `PRAGMA integrity_check` on the file. Restore it from a backup before moving it.",
   ),
   SQLITE_UNREADABLE: kind(
     "sqlite",
@@ -50,7 +50,7 @@ export const ERRORS = {
     "sqlite",
     "operator",
     4,
-    "Mount the folder instead of the file; remove the other hard links; and let every process open the same name.",
+    "Mount the folder instead of the file, remove the other hard links, and let every process open the file under the same name.",
   ),
   SQLITE_READ_ONLY: kind(
     "sqlite",
@@ -62,20 +62,20 @@ export const ERRORS = {
     "sqlite",
     "retry",
     3,
-    "Another process holds the lock; the sidecar tries again. Look for a transaction that never ends.",
+    "Another process holds the lock, and the sidecar retries. If it persists, find and end the transaction that stays open.",
   ),
-  SQLITE_IO: kind("sqlite", "retry", 3, "Check the disk and its free space."),
+  SQLITE_IO: kind("sqlite", "retry", 3, "Check the disk for errors and free space. The sidecar retries."),
   SQLITE_FOREIGN: kind(
     "sqlite",
     "operator",
     4,
-    "The file uses a function or collation that only the application defines; exclude the table, or move its definition to built-in ones.",
+    "The file uses a function or collation that only the application defines. Exclude the table, or change its schema to built-in ones.",
   ),
   SQLITE_REPLACED: kind(
     "sqlite",
     "operator",
     4,
-    "Another file now stands at this path. Put the original back; or run `switchback teardown`, empty or drop the copied tables, and start a new backfill.",
+    "Another file is now at this path. Put the original back. To use the new file, run `switchback teardown`, empty or drop the copied tables, and start a new backfill.",
   ),
   SOURCE_FOREIGN: kind(
     "sqlite",
@@ -87,37 +87,37 @@ export const ERRORS = {
     "sqlite",
     "operator",
     4,
-    "Another sidecar follows this SQLite file; stop that process first.",
+    "Another sidecar follows this SQLite file: stop the process that the message names.",
   ),
   SQLITE_REWOUND: kind(
     "sqlite",
     "operator",
     4,
-    "The file is older than what was copied from it: a backup was put back, or a power cut took the last commits of an application with less than synchronous = FULL. Run `switchback teardown`, empty or drop the copied tables, and start a new backfill; until then the copy still has what the file lost.",
+    "The file is older than its copy: a backup was restored, or a power cut lost commits that were not made with synchronous = FULL. The copy still has what the file lost. Save it if needed, then run `switchback teardown`, empty or drop the copied tables, and start a new backfill.",
   ),
   LOG_TAMPERED: kind(
     "sqlite",
     "operator",
     4,
-    "Rows of _switchback_log are gone that were not yet applied. Run `switchback teardown`, empty or drop the copied tables, and start a new backfill.",
+    "Rows were deleted from _switchback_log before they were applied. Run `switchback teardown`, empty or drop the copied tables, and start a new backfill.",
   ),
   CAPTURE_LOST: kind(
     "sqlite",
     "retry",
     4,
-    "The table's triggers had vanished, as after a rebuild by an ORM; they are installed again and the table is copied again.",
+    "The table's triggers were missing, as after a rebuild by an ORM. The sidecar installs them and copies the table again; wait until it streams.",
   ),
   TABLE_DROPPED: kind(
     "sqlite",
     "operator",
     4,
-    "The table no longer exists in SQLite; drop its copy in PostgreSQL and restart the sidecar.",
+    "The table no longer exists in SQLite. Drop its copy in PostgreSQL and restart the sidecar.",
   ),
   SCHEMA_CHANGED: kind(
     "sqlite",
     "operator",
     4,
-    "The table changed its shape; migrate the adopted target table likewise and restart the sidecar.",
+    "The table's columns changed in SQLite. Make the same change to the adopted target table and restart the sidecar.",
   ),
 
   // PostgreSQL
@@ -125,7 +125,7 @@ export const ERRORS = {
     "postgres",
     "retry",
     3,
-    "Check the host, the port and that the server runs; a sidecar that is up tries again by itself.",
+    "Check that the server runs, and check the host and the port. A running sidecar retries.",
   ),
   POSTGRES_AUTHENTICATION: kind("postgres", "operator", 3, "Check the user, the password and pg_hba.conf."),
   POSTGRES_DATABASE_MISSING: kind(
@@ -144,26 +144,26 @@ export const ERRORS = {
     "postgres",
     "retry",
     3,
-    "Run `ALTER TABLE … NO FORCE ROW LEVEL SECURITY` as the table's owner, or give the sidecar's role BYPASSRLS; the sidecar goes on by itself.",
+    "Run `ALTER TABLE … NO FORCE ROW LEVEL SECURITY` as the table's owner, or give the sidecar's role BYPASSRLS; the sidecar then continues.",
   ),
   POSTGRES_VERSION: kind("postgres", "operator", 3, "Use PostgreSQL 14 or later."),
   POSTGRES_POOLED: kind(
     "postgres",
     "operator",
     3,
-    "Connect to the server itself, or through a pool in session mode; applications may use any mode but statement.",
+    "Connect the sidecar to the server directly, or through a pool in session mode. Applications may use any mode except statement.",
   ),
   POSTGRES_READ_ONLY: kind(
     "postgres",
     "retry",
     3,
-    "The server is read-only or a standby; connect to the primary.",
+    "The server is read-only or a standby. Connect to the primary; the sidecar retries.",
   ),
   POSTGRES_TRANSIENT: kind(
     "postgres",
     "retry",
     3,
-    "The server refused for the moment; the sidecar tries again.",
+    "The server refused temporarily, and the sidecar retries. If it persists, read the server's log.",
   ),
   TARGET_MISMATCH: kind(
     "postgres",
@@ -188,32 +188,32 @@ export const ERRORS = {
     "postgres",
     "retry",
     4,
-    "The fence is back; run `switchback verify`, because others could write to the copy meanwhile.",
+    "The fence was missing and is restored. Run `switchback verify`, because applications could write to the copy meanwhile.",
   ),
   SHAPE_DIFFERS: kind(
     "postgres",
     "retry",
     4,
-    "The copy's table is not what a fresh copy would be. The sidecar puts it right; for what it left alone, drop it in PostgreSQL or add it in SQLite.",
+    "The copy's table differs from a fresh copy. The sidecar corrects what it made itself. Drop the other objects that the message names in PostgreSQL, or add them in SQLite.",
   ),
   INDEX_FAILED: kind(
     "postgres",
     "operator",
     4,
-    "The copied rows forbid this key or index in PostgreSQL; correct the rows in SQLite and restart the sidecar.",
+    "The copied rows violate this key or index in PostgreSQL. Correct the rows in SQLite and restart the sidecar.",
   ),
   POSITION_CONFLICT: kind(
     "postgres",
     "operator",
     4,
-    "Something else moved the position; make sure that only one sidecar runs against this target, then restart it.",
+    "Another process moved the position. Make sure that only one sidecar runs against this target, then restart it.",
   ),
 
   COUNT_MISMATCH: kind(
     "postgres",
     "retry",
     4,
-    "A statement that disagrees is rolled back and tried again: look for a rule, a trigger or a policy on the table that changes how many rows it writes. A copy that disagrees is put right by `switchback verify --repair`; if neither helps, report a bug.",
+    "A statement wrote a different number of rows than expected, was rolled back, and is retried. Look for a rule, a trigger or a policy on the table. If only the copy's count is wrong, run `switchback verify --repair`. If neither helps, report a bug.",
   ),
 
   // answers and states
@@ -222,7 +222,7 @@ export const ERRORS = {
     "switchback",
     "operator",
     4,
-    "Restart the sidecar with this version of switchback: it upgrades the records at its start.",
+    "Restart the sidecar with this version of switchback: it upgrades the records when it starts.",
   ),
   RECORDS_NEWER: kind(
     "switchback",
@@ -234,56 +234,56 @@ export const ERRORS = {
     "switchback",
     "operator",
     1,
-    "Run `switchback verify --repair` to correct the differing rows, and find out what wrote them.",
+    "Run `switchback verify --repair` to correct the differing rows, and find the program that wrote them.",
   ),
   QUARANTINED: kind(
     "switchback",
     "operator",
     1,
-    "Correct the rows that `switchback verify` names, in the store that has the writes, or map the column to a wider type; they follow by themselves.",
+    "Correct the rows that `switchback verify` names, in the store that has the writes, or map the column to a wider type. The rows are then copied automatically.",
   ),
   BLOCKED: kind("switchback", "operator", 1, "Resolve the blockers listed above."),
   WOULD_LOSE: kind(
     "switchback",
     "operator",
     4,
-    "First move the writes to the store that is to stay, or name the one that has them: --keep postgres gives up the possibility to revert.",
+    "Move the writes to the store that you keep, then run `switchback teardown` again. With --keep postgres it removes switchback now and ends the possibility to revert.",
   ),
   FLIP_REFUSED: kind(
     "switchback",
     "operator",
     1,
-    "Resolve what the message names; while the flag stays, the flip is tried again by itself.",
+    "Resolve what the message names. While the flag is unchanged, the sidecar retries the flip.",
   ),
   FLIP_RETREATED: kind(
     "switchback",
     "operator",
     1,
-    "Nothing was lost and the store that had the writes has them again; look at the reason, then try again.",
+    "Nothing was lost, and the store that had the writes has them again. Resolve the reason in the message, then try again.",
   ),
   FLIP_IN_DOUBT: kind(
     "postgres",
     "retry",
     3,
-    "Both stores stay closed until PostgreSQL says whether it committed; bring it back.",
+    "Both stores stay closed until PostgreSQL reports whether the flip was committed. Make the server reachable again; the sidecar then continues.",
   ),
   FLAG_UNREADABLE: kind(
     "configuration",
     "operator",
     2,
-    "Let the sidecar's user read the flag file; it holds the word sqlite or postgres.",
+    "Give the sidecar's user read permission on the flag file, and make sure that it holds the word sqlite or postgres.",
   ),
   FLAG_READ_ONLY: kind(
     "configuration",
     "operator",
     4,
-    "Change the flag where it is managed, for example in its ConfigMap; the sidecar sees it there.",
+    "Change the flag where it is managed, for example in its ConfigMap. The sidecar reads it from there.",
   ),
   NO_SIDECAR: kind(
     "switchback",
     "operator",
     4,
-    "Start `switchback run` with the same configuration; it does the flips and keeps the copy.",
+    "Start `switchback run` with the same configuration, then run the command again: only a running sidecar moves the writes.",
   ),
   OTHER_SIDECAR: kind(
     "switchback",
@@ -296,13 +296,13 @@ export const ERRORS = {
     "switchback",
     "operator",
     4,
-    "PostgreSQL has the writes; run `switchback revert` first, or let `switchback run` keep SQLite warm.",
+    "PostgreSQL has the writes. Run `switchback revert` first, or use `switchback run`, which keeps the SQLite file up to date.",
   ),
   SPLIT: kind(
     "switchback",
     "operator",
     4,
-    "One of the stores is a backup. Put back the one that belongs here; what is closed stays closed until then. If both records say that SQLite has the writes, `switchback run --adopt-file` goes on from the SQLite file as it is; if PostgreSQL has them, `switchback teardown --keep postgres` gives up the possibility to revert.",
+    "One of the stores is a restored backup; closed stores stay closed. Restore the other store to match. If both records say that SQLite has the writes, `switchback run --adopt-file` continues with the SQLite file as it is. If PostgreSQL has them, `switchback teardown --keep postgres` keeps PostgreSQL and ends the possibility to revert.",
   ),
   ROUTE_AHEAD: kind(
     "switchback",
@@ -314,26 +314,26 @@ export const ERRORS = {
     "switchback",
     "retry",
     3,
-    "Let the sidecar's user write the route file's folder, and check its free space; until then no writes are moved.",
+    "Give the sidecar's user write permission on the route file's folder, and check its free space. Until then no writes are moved.",
   ),
   TARGET_CHANGED: kind(
     "postgres",
     "operator",
     1,
-    "Undo the change to the table in PostgreSQL, or stay there: SQLite cannot follow it.",
+    "Undo the change to the table in PostgreSQL, or stay on PostgreSQL: SQLite cannot follow the change.",
   ),
   COPY_UNKNOWN: kind(
     "switchback",
     "operator",
     1,
-    "Changes may be missing in SQLite. Run `switchback verify --repair`: once everything is equal, the revert is possible. A trigger that others made on a table there must go first.",
+    "Changes may be missing in SQLite. Drop any trigger that another program made on its tables, then run `switchback verify --repair`. The revert is possible once all tables are equal.",
   ),
   CHANGE_UNREADABLE: kind("postgres", "operator", 1, "Run `switchback verify --repair` to clear the record."),
   TARGET_DISTURBED: kind(
     "postgres",
     "retry",
     4,
-    "Triggers are disabled and foreign keys dropped until the cutover brings them back: run `switchback verify` once before it. Drop a rule, and create it after the cutover.",
+    "The sidecar disables triggers and drops foreign keys until the cutover restores them. Run `switchback verify` once before the cutover. Drop a rule yourself, and create it again after the cutover.",
   ),
   EMBEDDED_MISSING: kind(
     "configuration",
@@ -345,20 +345,25 @@ export const ERRORS = {
     "configuration",
     "operator",
     2,
-    "Another process listens there; choose another address with http.listen or SWITCHBACK_HTTP, or `off`.",
+    "Another process listens on this address. Set another address with http.listen or SWITCHBACK_HTTP, or set `off`.",
   ),
   TEMPORARY_FILES: kind(
     "switchback",
     "retry",
     3,
-    "Large windows are spooled to the temporary folder; check that TMPDIR exists and has free space.",
+    "Large windows are spooled to the temporary folder. Check that TMPDIR exists and has free space; the sidecar retries.",
   ),
-  BUG: kind("switchback", "operator", 70, "This is a bug in switchback; please report it with the log."),
+  BUG: kind(
+    "switchback",
+    "operator",
+    70,
+    "This is a bug in switchback. Report it with this message and the log, at the `bugs` address in package.json (a placeholder until the first public release).",
+  ),
 } as const satisfies Record<string, ErrorKind>;
 
 export type ErrorCode = keyof typeof ERRORS;
 
-/** Where a problem lies: whatever of these is known. */
+/** The place of a problem, as far as it is known. */
 export interface Where {
   readonly source?: string;
   readonly file?: string;
@@ -372,7 +377,7 @@ export class SwitchbackError extends Error {
   readonly code: ErrorCode;
   readonly where: Where;
 
-  /** `message` says what happened and why, in one line without secrets; the hint comes from the table. */
+  /** `message` says what happened and why, in one line without secrets. The hint comes from the table. */
   constructor(code: ErrorCode, message: string, where: Where = {}, options?: ErrorOptions) {
     super(message, options);
     this.code = code;
@@ -388,7 +393,7 @@ export class SwitchbackError extends Error {
   }
 }
 
-/** True for errors that the sidecar's loop may try again after a pause. */
+/** True for errors after which the sidecar's loop may retry. */
 export function isRetryable(error: unknown): boolean {
   return error instanceof SwitchbackError && error.retryable;
 }

@@ -1,6 +1,6 @@
-// What `check`, `plan` and the preconditions of a flip find, and how counts read in it.
+// The findings of `check`, `plan` and the preconditions of a flip, and the form of counts in them.
 
-/** One answer of `check`, `plan` and the preconditions. */
+/** One finding of `check`, `plan` or the preconditions. */
 export interface Finding {
   readonly severity: "blocker" | "warning" | "note";
   /** Stable, lower case with dashes, for scripts. */

@@ -1,6 +1,6 @@
 // The numbered migrations of switchback's own records, in both stores: sql/postgres/migrations and
 // sql/sqlite/migrations. Each runs once, in order, under the sidecar's lock at its start. The files are never edited
-// after a release; what changes the records is a new file. The stores' own migrate.ts run them.
+// after a release; a change of the records is a new file. The stores' own migrate.ts run them.
 import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { SwitchbackError } from "./errors.js";
@@ -38,7 +38,7 @@ function numbered(store: MigratedStore, file: string, expected: number): Migrati
   return { number: expected, name, sql: sql(`${store}/migrations/${digits}_${name}`) };
 }
 
-/** The migration that makes the log of migrations, and records itself and the ones before it there. */
+/** The migration that creates the log of migrations, and records itself and the previous ones there. */
 export const LOG_MIGRATION = 2;
 
 /** The number of the newest migration that this program knows. */
@@ -47,7 +47,7 @@ export function latestOf(store: MigratedStore): number {
 }
 
 /**
- * The migrations that records of this version lack.
+ * The migrations that are missing from records of this version.
  * @throws SwitchbackError RECORDS_NEWER
  */
 export function pendingOf(store: MigratedStore, version: number, where: string): readonly Migration[] {

@@ -1,6 +1,6 @@
-// What loops that try again are made of: pauses (back-off with full jitter and a cap; ended by a signal or a nudge),
-// tries for a lock that others hold, and a log that stays readable through a long outage: the first failure, one line
-// every half minute, one line of recovery. errors.ts says which errors may be tried again. Nothing here leaves a timer
+// The parts of retry loops. Pauses have back-off with full jitter and a cap, and end at a signal or a nudge. Locks
+// that others hold are tried repeatedly. The log stays readable through a long outage: the first failure, one line
+// every half minute, one line on recovery. errors.ts decides which errors may be retried. Nothing here leaves a timer
 // behind.
 import { setMaxListeners } from "node:events";
 import type { Logger } from "pino";
@@ -12,10 +12,10 @@ export interface Backoff {
   readonly mostMs: number;
 }
 
-/** Half a minute is short enough to notice a server that is back, and no load on one that is struggling. */
+/** Half a minute is soon enough to notice that a server is up again, and no load on a struggling one. */
 export const BACKOFF: Backoff = { firstMs: 100, mostMs: 30_000 };
 
-/** The pause before try number `tries + 1`: anywhere between nothing and a cap that doubles (full jitter). */
+/** The pause before try number `tries + 1`: random between zero and a cap that doubles (full jitter). */
 export function pauseMs(
   tries: number,
   backoff: Backoff = BACKOFF,
@@ -25,13 +25,13 @@ export function pauseMs(
   return random() * Math.min(backoff.mostMs, backoff.firstMs * 2 ** doublings);
 }
 
-/** A signal that every source listens to: more than ten listeners are no leak there, as Node would warn. */
+/** Every source listens to the signal: more than ten listeners are no leak here, although Node would warn. */
 export function shared(signal: AbortSignal): AbortSignal {
   setMaxListeners(0, signal);
   return signal;
 }
 
-/** Waits; rejects with the signal's reason as soon as it is aborted, and leaves no timer or listener behind. */
+/** Waits. Rejects with the signal's reason when it is aborted, and leaves no timer or listener behind. */
 export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason);
@@ -47,7 +47,7 @@ export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
-/** One line for the first failure, at most one every `everyMs` while it lasts, one when it is over. */
+/** One line for the first failure, at most one every `everyMs` while it lasts, one at the recovery. */
 export class Outage {
   #tries = 0;
   #sinceMs = 0;
@@ -71,7 +71,7 @@ export class Outage {
     this.log.warn(fields, `${this.what} failed; trying again`);
   }
 
-  /** Says so once if there was a failure; silent otherwise. */
+  /** Logs the recovery once after a failure; otherwise silent. */
   recovered(): void {
     if (this.#tries === 0) return;
     this.log.info(
@@ -86,23 +86,28 @@ export class Outage {
   }
 }
 
-/** How to wait for a lock that others hold: in tries, so that no session queues behind ours for long. */
+/**
+ * How to wait for a lock that others hold: in several tries, so that other sessions never queue behind ours for long.
+ */
 export interface LockWait {
-  /** Whether an error means that others hold what is needed; any other error is thrown. */
+  /** True for an error that means that others hold the lock; any other error is thrown. */
   readonly locked: (error: unknown) => boolean;
   /** The pause before the next try. */
   readonly pauseMs: () => number;
-  /** Gives up with the last error after so many tries, or when a try failed after so long; without either, never. */
+  /**
+   * Gives up with the last error after this many tries, or when a try failed after this time. Without either it never
+   * gives up.
+   */
   readonly triesMax?: number;
   readonly waitMaxMs?: number;
   readonly signal?: AbortSignal;
-  /** What is thrown for the signal's reason once a try has met the lock; the reason itself by default. */
+  /** The error thrown instead of the signal's reason once a try has met the lock; by default the reason itself. */
   readonly gaveUp?: (reason: unknown) => unknown;
-  /** Told after each try that met the lock. */
+  /** Called after each try that met the lock. */
   readonly met?: (tries: number) => void;
 }
 
-/** Does `work` until the lock that it needs is free. Work that is not asynchronous costs no turn of the event loop. */
+/** Runs `work` until its lock is free. Synchronous work takes no turn of the event loop. */
 export async function retryOnLock<T>(work: () => T | Promise<T>, wait: LockWait): Promise<T> {
   const { signal, triesMax = Number.POSITIVE_INFINITY, waitMaxMs = Number.POSITIVE_INFINITY } = wait;
   const beganMs = performance.now();
@@ -119,10 +124,10 @@ export async function retryOnLock<T>(work: () => T | Promise<T>, wait: LockWait)
   }
 }
 
-/** Work that notices the signal itself may say more than the signal does, if it says so soon. */
+/** After an abort, work has this long to reject with its own, more specific error. */
 const LAST_WORDS_MS = 50;
 
-/** Waits for the work, but not beyond the signal, whose reason is thrown: work that hangs is left to itself. */
+/** Waits for the work, but not beyond the signal, whose reason is thrown: hanging work is abandoned. */
 export function untilAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const stop = () => setTimeout(() => reject(signal.reason), LAST_WORDS_MS);
@@ -132,11 +137,11 @@ export function untilAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<
   });
 }
 
-/** A rest that others may end early: for loops that poll and are told now and then that it is worth it. */
+/** A sleep that others may end early: for loops that poll and are sometimes notified. */
 export class WakeableSleep {
   private waker: (() => void) | null = null;
 
-  /** Ends the rest under way, if there is one. */
+  /** Ends the current sleep, if there is one. */
   nudge(): void {
     this.waker?.();
   }

@@ -1,6 +1,6 @@
-// The shape of /status and of `status --json`: what operators, scripts and the page see of a sidecar. Only
-// types and the list of phases live here: the sidecar fills them in, the server and the commands print them.
-// Names are a contract; add to them, never change one.
+// The shape of /status and of `status --json`: a sidecar's state for operators, scripts and the page. Only types and
+// the list of phases are here: the sidecar fills them in, the server and the commands print them. The names are a
+// contract: add to them, never change one.
 
 export const PHASES = [
   "starting",
@@ -15,7 +15,7 @@ export const PHASES = [
 
 export type PhaseName = (typeof PHASES)[number];
 
-/** Where writes go now. */
+/** The route. */
 export const WRITES = ["sqlite", "paused", "postgres"] as const;
 export type Writes = (typeof WRITES)[number];
 
@@ -57,7 +57,7 @@ export interface Problem {
   readonly key?: string;
 }
 
-/** What a sidecar serves, so that nobody takes another application's for it. */
+/** The stores that a sidecar serves, so that it is not mistaken for another application's. */
 export interface Served {
   /** Files as real paths, and as device and inode. */
   readonly sources: readonly { readonly name: string; readonly file: string; readonly inode: string }[];

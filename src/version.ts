@@ -1,5 +1,4 @@
-// The package's own version, read once from package.json: what `--version`, /status and bug reports print.
-// It knows nothing else.
+// The package's version, read once from package.json: for `--version`, /status and bug reports.
 import { readFileSync } from "node:fs";
 
 function read(): string {

@@ -1,4 +1,4 @@
-// `backfill`: installs capture, copies history, ends once the target is exact at a position.
+// `backfill`: installs capture, copies history, and exits once the target is exact at a position.
 
 import { counted } from "../findings.js";
 import { Sidecar } from "../sidecar/sidecar.js";

@@ -1,6 +1,6 @@
-// check: can this file be moved, and what will not go smoothly? It opens everything read-only, installs nothing,
-// and gathers what the other parts find: the file's surroundings, its schema, every value that the mapping would
-// refuse, and the target. It owns the order, the layout and the exit code.
+// `check`: can this file be moved, and which problems are to be expected? It opens everything read-only, installs
+// nothing, and collects the findings of the other parts: the file's environment, its schema, every value that the
+// mapping would refuse, and the target. It owns the order, the layout and the exit code.
 import { constants, existsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import type Database from "better-sqlite3";
@@ -21,7 +21,7 @@ import { may, openSqlite, sqliteError } from "../sqlite/connection.js";
 import { readSchema } from "../sqlite/schema.js";
 import type { Context, ExitCode } from "./command.js";
 
-/** Exit code 1 when something blocks the move, else 0. */
+/** Exit code 1 when a finding blocks the move, else 0. */
 export async function check(context: Context): Promise<ExitCode> {
   const findings: Finding[] = routeFolder(context);
   const tables: Record<string, number> = {};
@@ -40,7 +40,7 @@ export async function check(context: Context): Promise<ExitCode> {
   return ok ? 0 : 1;
 }
 
-/** `run` makes the folder where it is missing. It is a matter of all sources, and stands with the first. */
+/** `run` creates the folder where it is missing. The finding concerns all sources and is listed with the first. */
 function routeFolder({ config: { routeFile, sources } }: Context): Finding[] {
   let place = dirname(routeFile);
   while (!existsSync(place) && place !== dirname(place)) place = dirname(place);
@@ -52,7 +52,8 @@ function routeFolder({ config: { routeFile, sources } }: Context): Finding[] {
       code: "route-folder",
       source,
       message: `the route file ${routeFile} cannot be written by this user, and without it no writes are moved`,
-      remedy: "Name another place with `route` or SWITCHBACK_ROUTE, or give the sidecar's user the right.",
+      remedy:
+        "Set another path with `route` or SWITCHBACK_ROUTE, or give the sidecar's user write permission.",
     },
   ];
 }
@@ -111,7 +112,7 @@ function fromOddity({ kind, table, name, why, remedy }: Oddity): Answer {
   };
 }
 
-/** Rows that would be quarantined: they stay behind, and so they stand in the way of every flip. */
+/** Rows that would be quarantined. They are not copied, and therefore block every flip. */
 function refusals(db: Database.Database, mapping: TableMapping): Answer[] {
   const { refused } = assess(db, mapping);
   return refused.map(({ column, rows, key, reason }): Answer => {
@@ -123,12 +124,15 @@ function refusals(db: Database.Database, mapping: TableMapping): Answer[] {
       column,
       key,
       message: `${rows} ${rows === 1 ? "row does" : "rows do"} not fit ${type} and would be quarantined: ${reason}`,
-      remedy: "Mend the values in SQLite, or map the column to a wider type such as numeric, text or any.",
+      remedy: "Correct the values in SQLite, or map the column to a wider type such as numeric, text or any.",
     };
   });
 }
 
-/** Rows of hundreds of columns that no page of PostgreSQL holds: an estimate, since PostgreSQL compresses some values. */
+/**
+ * Rows of hundreds of columns that do not fit into a page of PostgreSQL. An estimate: PostgreSQL compresses some
+ * values.
+ */
 function widths(db: Database.Database, mapping: TableMapping): Answer[] {
   const found = tooWideRows(db, mapping);
   if (!found) return [];
@@ -140,7 +144,7 @@ function widths(db: Database.Database, mapping: TableMapping): Answer[] {
       table: mapping.table.name,
       key,
       message: `has ${mapping.columns.length} columns, and ${rows} ${rows === 1 ? "row is" : "rows are"} wider than the ${ROW_BYTES_MAX} bytes of a page in PostgreSQL (${bytes} by estimate): they would be quarantined`,
-      remedy: "Split the table, or put the columns that are seldom used into one JSON document.",
+      remedy: "Split the table, or put rarely used columns into one JSON document.",
     },
   ];
 }
@@ -187,7 +191,7 @@ async function checkTarget(
   }
 }
 
-/** Tables that a sidecar follows already: their targets hold the copy, and need not be empty. */
+/** Tables that a sidecar follows already: their targets hold the copy and are expected to have rows. */
 async function followedTables(
   client: Awaited<ReturnType<typeof connectPostgres>>,
   source: SourceConfig,

@@ -1,5 +1,6 @@
-// The commands: name, options, help, what of the configuration each needs, and where its code is. cli.ts turns
-// this table into a command line. Code is loaded when its command runs, so that `--help` loads no engine.
+// The table of commands: name, options, help, the parts of the configuration that each needs, and the module with its
+// code. cli.ts turns it into a command line. A command's code is loaded when it runs, so that `--help` loads no
+// engine.
 import type { OptionValues } from "commander";
 import type { Needs } from "../config/config.js";
 import type { Level } from "../telemetry/log.js";
@@ -11,10 +12,10 @@ export interface CommandEntry {
   readonly name: string;
   /** One line for the list of commands. */
   readonly summary: string;
-  /** What it does and when to use it, for its own help. */
+  /** Its effect and its use, for its own help. */
   readonly description: string;
   readonly examples: readonly string[];
-  /** Flags as commander spells them, with their help and perhaps the values they take. */
+  /** Flags as commander spells them, with their help and, where limited, their values. */
   readonly options?: readonly {
     readonly flags: string;
     readonly help: string;
@@ -23,7 +24,7 @@ export interface CommandEntry {
   readonly needs: Needs;
   /** False when the command starts its own PostgreSQL. */
   readonly embedded: boolean;
-  /** A service tells what it does; a question is answered on stdout and logs only trouble. */
+  /** The log level. A service logs its progress; other commands answer on stdout and log only problems. */
   readonly level: Level;
   load(): Promise<Act>;
 }
@@ -41,7 +42,7 @@ export const COMMANDS: readonly CommandEntry[] = [
     name: "check",
     summary: "assess source and target before anything is installed",
     description:
-      "Lists blockers and warnings, each with table, column, an example key and the remedy. Installs nothing, writes nothing. Exit code 1 when something blocks.",
+      "Lists blockers and warnings, each with table, column, an example key and the remedy. Installs nothing, writes nothing. Exit code 1 when a blocker is found.",
     examples: [
       "switchback check --sqlite data/app.db --postgres postgres://app@db/app",
       "switchback check --json",
@@ -55,7 +56,7 @@ export const COMMANDS: readonly CommandEntry[] = [
     name: "plan",
     summary: "print the target's DDL and the column mapping, with the evidence",
     description:
-      "Reads the data and explains the type chosen for every column. With --write it leaves a configuration that spells out every choice, to be edited and passed with --config.",
+      "Reads the data and explains the type chosen for every column. With --write it writes a configuration with every choice spelled out, to be edited and passed with --config.",
     examples: [
       "switchback plan --sqlite data/app.db",
       "switchback plan --sqlite data/app.db --write switchback.yaml --suggest",
@@ -63,7 +64,7 @@ export const COMMANDS: readonly CommandEntry[] = [
     ],
     options: [
       { flags: "--write <file>", help: "write a configuration with every column's mapping spelled out" },
-      { flags: "--suggest", help: "take over the stronger types that the data suggests" },
+      { flags: "--suggest", help: "with --write: use the stronger types that the data supports" },
       { flags: "--sql", help: "print the DDL only" },
     ],
     needs: SOURCE_ONLY,
@@ -75,7 +76,7 @@ export const COMMANDS: readonly CommandEntry[] = [
     name: "backfill",
     summary: "install capture, copy history, exit once the target is exact",
     description:
-      "The application goes on writing. Interrupted, it resumes where it stopped when it is run again; nothing is copied twice.",
+      "The application continues to write. After an interruption, run it again: it resumes where it stopped and copies nothing twice.",
     examples: ["switchback backfill --sqlite data/app.db --postgres postgres://app@db/app"],
     options: [ADOPT_FILE],
     needs: BOTH,
@@ -87,7 +88,7 @@ export const COMMANDS: readonly CommandEntry[] = [
     name: "run",
     summary: "the sidecar: backfill if needed, then follow every change",
     description:
-      "Serves HTTP and keeps the copy exact at every commit, for as long as it runs; flips the writes when the flag says so. SIGTERM and SIGINT stop it cleanly (exit code 0); it resumes where it stopped.",
+      "Serves HTTP and keeps the copy exact at every commit, as long as it runs. Moves the writes when the flag changes. SIGTERM and SIGINT stop it cleanly (exit code 0); the next run resumes where it stopped.",
     examples: ["switchback run --config switchback.yaml", "SWITCHBACK_HTTP=off switchback run"],
     options: [ADOPT_FILE],
     needs: BOTH,
@@ -97,10 +98,11 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: "status",
-    summary: "phase, route, progress of each table, lag",
-    description: "Reads what the stores themselves record, whether or not a sidecar runs.",
+    summary: "show phase, route, lag, and the progress of each table",
+    description:
+      "Asks the running sidecar. Without one, reads the records in the stores and adds the problem NOT_RUNNING.",
     examples: ["switchback status", "switchback status --watch", "switchback status --json"],
-    options: [{ flags: "--watch", help: "show it again every second until interrupted" }],
+    options: [{ flags: "--watch", help: "refresh every second until interrupted" }],
     needs: BOTH,
     embedded: true,
     level: "warn",
@@ -108,13 +110,13 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: "verify",
-    summary: "prove both stores equal at one position, while writes go on",
+    summary: "prove both stores equal at one position, while writes continue",
     description:
-      "Compares every row and value. Exit code 0 when they are equal, 1 when not, with counts and example keys for each table.",
+      "Compares every row and value. Exit code 0 when they are equal, 1 when not, with counts and example keys per table.",
     examples: ["switchback verify", "switchback verify --table orders --repair"],
     options: [
       { flags: "--table <name>", help: "compare this table only" },
-      { flags: "--repair", help: "mend the differing rows in the target" },
+      { flags: "--repair", help: "correct the differing rows in the target" },
     ],
     needs: BOTH,
     embedded: true,
@@ -123,9 +125,9 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: "cutover",
-    summary: "move the writes to PostgreSQL, and say how long they paused",
+    summary: "move the writes to PostgreSQL, and report how long they paused",
     description:
-      "Sets the flag to postgres and waits for the running sidecar's answer. It flips when the copy is streaming, close behind, verified (`switchback verify`) and without quarantined rows; when it cannot in time, SQLite takes the writes again and nothing is lost (exit code 1, with the reason).",
+      "Sets the flag to postgres and waits for the running sidecar's answer. The copy must be streaming, within max_lag, verified (`switchback verify`) and without quarantined rows. If the flip is not done in time, SQLite keeps the writes and nothing is lost (exit code 1, with the reason).",
     examples: ["switchback cutover", "switchback cutover --timeout 2s --json"],
     options: [
       { flags: "--timeout <duration>", help: "give up after this long; default: cutover.timeout, 10s" },
@@ -139,7 +141,7 @@ export const COMMANDS: readonly CommandEntry[] = [
     name: "revert",
     summary: "move the writes back to SQLite, with everything written meanwhile",
     description:
-      "Sets the flag to sqlite and waits for the running sidecar's answer, like `cutover` in the other direction. Rows that SQLite cannot hold stand in the way, and are named.",
+      "Sets the flag to sqlite and waits for the running sidecar's answer, like `cutover` in the other direction. Rows that SQLite cannot hold block it and are named.",
     examples: ["switchback revert"],
     options: [
       { flags: "--timeout <duration>", help: "give up after this long; default: cutover.timeout, 10s" },
@@ -153,12 +155,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     name: "teardown",
     summary: "remove all that switchback installed from both stores, keeping the data",
     description:
-      "Refuses (exit code 4) while it would lose something; --keep says which store's state is the right one.",
+      "Refuses (exit code 4) while data would be lost. --keep names the store whose state is kept as the current one.",
     examples: ["switchback teardown", "switchback teardown --keep postgres"],
     options: [
       {
         flags: "--keep <store>",
-        help: "the store whose state counts from now on",
+        help: "the store whose state is current from now on",
         choices: ["sqlite", "postgres"],
       },
     ],
@@ -169,7 +171,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: "demo",
-    summary: "the main job, end to end, on a sample application",
+    summary: "run the whole migration on a sample application",
     description:
       "Starts its own PostgreSQL and a live writer, copies its history, follows its changes, and prints what it proved.",
     examples: ["switchback demo"],
@@ -205,8 +207,8 @@ Environment (an option has precedence, then these, then the configuration file):
                          POSTGRES_HOST POSTGRES_PORT POSTGRES_DB POSTGRES_USER POSTGRES_PASSWORD
                          POSTGRES_SSL POSTGRES_MAX_CONNECTIONS; or PGHOST PGPORT PGDATABASE PGUSER …
   SWITCHBACK_CONFIG      the configuration file (without it, ./switchback.yaml where it exists)
-  SWITCHBACK_FLAG        the flag file: where writes shall go
-  SWITCHBACK_ROUTE       the route file: where writes go now
+  SWITCHBACK_FLAG        the flag file: the store that should have the writes
+  SWITCHBACK_ROUTE       the route file: the store that has the writes now
   SWITCHBACK_HTTP        127.0.0.1:9464, or off
   SWITCHBACK_TOKEN       the bearer token of the HTTP actions
   NAME_FILE              of any of these: the value is read from that file

@@ -1,4 +1,4 @@
-// `cutover` and `revert`: ask the running sidecar to move the writes, and say what came of it.
+// `cutover` and `revert`: request the flip from the running sidecar, and print the result.
 
 import { DURATION, durationMs } from "../config/file.js";
 import { nameOf } from "../cutover/controller.js";

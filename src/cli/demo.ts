@@ -1,6 +1,6 @@
-// `switchback demo`: the main job end to end, there and back, on a sample application that never stops writing, with
-// the real command line in child processes. It says what it sees, counts what it claims, and fails when something
-// does not hold. It leaves nothing behind. What must hold stands in demo/proof.ts.
+// `switchback demo`: the whole migration, to PostgreSQL and back, on a sample application that never stops writing,
+// with the real command line in child processes. It prints its observations, counts what it claims, and fails when a
+// condition does not hold. It leaves nothing behind. The conditions are in src/demo/proof.ts.
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -19,7 +19,7 @@ import type { Context, ExitCode } from "./command.js";
 const TILLS = 2;
 const LAG_MS = 3_000;
 const BALANCE_MS = 3_000;
-const AT_HOME_AGAIN_MS = 1_500;
+const BACK_ON_SQLITE_MS = 1_500;
 const STREAMING_MS = 60_000;
 const DRAIN_MS = 20_000;
 const MOVED_MS = 10_000;
@@ -35,12 +35,12 @@ interface Stage {
   readonly say: (text: string) => void;
 }
 
-/** What the demo holds open, ended in the reverse order of starting. */
+/** Everything that the demo opens, closed in the reverse order. */
 type Closing = (() => Promise<unknown>)[];
 
 export async function demo(context: Context): Promise<ExitCode> {
   const folder = mkdtempSync(join(tmpdir(), "switchback-demo-"));
-  // The embedded server may run as another user, who has to pass through.
+  // The embedded server may run as another user, who must pass through the folder.
   chmodSync(folder, 0o711);
   const closing: Closing = [async () => rmSync(folder, { recursive: true, force: true })];
   const say = (text: string) => {
@@ -76,11 +76,13 @@ async function perform(
   say(`   switchback verify, while the tills write to SQLite: ${equalLive ? "equal" : "NOT EQUAL"}.\n`);
   const cutover = await turn(stage, 0);
   const back = await warmCopy(stage);
-  const equalAway = await verify(stage);
-  say(`   switchback verify, while the tills write to PostgreSQL: ${equalAway ? "equal" : "NOT EQUAL"}.\n`);
+  const equalAfterCutover = await verify(stage);
+  say(
+    `   switchback verify, while the tills write to PostgreSQL: ${equalAfterCutover ? "equal" : "NOT EQUAL"}.\n`,
+  );
   const revert = await turn(stage, 1);
   say("");
-  await sleep(AT_HOME_AGAIN_MS);
+  await sleep(BACK_ON_SQLITE_MS);
   const reports = await Promise.all(stage.tills.map((till) => till.stop()));
   await drained(stage);
   const equalAtRest = await verify(stage);
@@ -90,7 +92,7 @@ async function perform(
     postgres: count(reports, await readReceipts(stage.postgres)),
   };
   const stoppedCleanly = (await stage.sidecar.stop()) === 0;
-  const equal = { live: equalLive, away: equalAway, atRest: equalAtRest };
+  const equal = { live: equalLive, afterCutover: equalAfterCutover, atRest: equalAtRest };
   return { history, out, cutover, back, revert, equal, reports, receipts, stoppedCleanly };
 }
 
@@ -155,14 +157,14 @@ async function copied(stage: Stage & { readonly beganMs: number }): Promise<Proo
   stage.say(
     `2. switchback run: history copied under the open shop: ${whole(rows)} rows in ${seconds.toFixed(1)} s,`,
   );
-  stage.say(`   ${whole(rows / seconds)} rows/s from the start of the process to following along.\n`);
+  stage.say(`   ${whole(rows / seconds)} rows/s from the start of the process until it streams.\n`);
   return { rows, seconds };
 }
 
 async function follow(stage: Stage): Promise<Proof["out"]> {
   const { postgres, signal, say } = stage;
-  say("3. The shop goes on, and PostgreSQL follows.");
-  // What was written during the copy is caught up first: from here on the lag is that of following.
+  say("3. The shop continues, and PostgreSQL follows.");
+  // Changes from during the copy are applied first: after that, the measured lag is that of replication.
   await drained(stage);
   const lag = await watchLag(postgres, LAG_MS, signal);
   say(
@@ -178,7 +180,7 @@ async function follow(stage: Stage): Promise<Proof["out"]> {
 /** The tills write to PostgreSQL; SQLite follows. */
 async function warmCopy(stage: Stage): Promise<Proof["back"]> {
   const { sqlite, signal, say } = stage;
-  // What was written while the sidecar turned round is caught up first, as before.
+  // Changes from during the flip are applied first, as before.
   await drained(stage);
   const lag = await watchLag(sqlite, LAG_MS, signal);
   say(`   The tills write to PostgreSQL, and SQLite is kept a warm copy: ${whole(lag.orders)} orders`);
@@ -190,7 +192,10 @@ async function warmCopy(stage: Stage): Promise<Proof["back"]> {
   return { lag, balance };
 }
 
-/** Moves the writes with the real command, waits until every till has gone on, and tries the door they came from. */
+/**
+ * Moves the writes with the real command, waits until every till writes in the other store, and tries to write to the
+ * closed store.
+ */
 async function turn(stage: Stage, n: 0 | 1): Promise<Turn> {
   const { folder, config, tills, sqlite, postgres, signal, say } = stage;
   const [name, to, closed] =
@@ -210,7 +215,7 @@ async function turn(stage: Stage, n: 0 | 1): Promise<Turn> {
   );
   say("   acknowledged write there to the first one here, the worst of them.");
   say(
-    `   Somebody who missed it and writes to ${nameOf(n === 0 ? "sqlite" : "postgres")} ${refusal ? `is refused: "${refusal}".` : "is NOT REFUSED."}`,
+    `   A client that ignores the flip and writes to ${nameOf(n === 0 ? "sqlite" : "postgres")} ${refusal ? `is refused: "${refusal}".` : "is NOT REFUSED."}`,
   );
   return { epoch, pauseMs, waitMs, refusal };
 }
@@ -221,7 +226,7 @@ async function moved(till: TillProcess, n: number, signal: AbortSignal): Promise
     const move = till.move(n);
     if (move) return move;
   }
-  throw new NotHeld(`a till did not go on in the other store within ${MOVED_MS / 1000} s`);
+  throw new NotHeld(`a till did not continue in the other store within ${MOVED_MS / 1000} s`);
 }
 
 /** Waits until the sidecar streams; returns how many rows it copied. */
@@ -236,9 +241,12 @@ async function streaming({ sidecar, signal }: Stage): Promise<number> {
   throw new Error(`the sidecar did not stream within ${STREAMING_MS / 1000} s:\n${sidecar.log()}`);
 }
 
-/** Waits until what is written by now is applied. The tills may go on: their newest change is always on its way. */
+/**
+ * Waits until all changes written so far are applied. The tills may continue: their newest change is always in
+ * flight.
+ */
 async function drained({ sidecar, signal }: Stage): Promise<void> {
-  // Longer than the sidecar takes to notice a commit.
+  // Longer than the sidecar needs to notice a commit.
   await sleep(200);
   let written: readonly (number | null)[] | null = null;
   for (const giveUp = Date.now() + DRAIN_MS; Date.now() < giveUp; await sleep(20)) {

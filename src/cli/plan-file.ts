@@ -1,6 +1,6 @@
-// The configuration file that `plan --write` leaves: every column's mapping spelled out, ready to be edited and
-// read again. Where a configuration was read, everything else in it stays as it is, comments too. No secret is
-// ever resolved into it: where PostgreSQL is stays in the environment, or in the file as it was written there.
+// The configuration file of `plan --write`: every column's mapping spelled out, ready to be edited and read again. An
+// existing configuration keeps everything else, including comments. No secret is ever resolved into it: PostgreSQL's
+// address stays in the environment, or in the file as it was written there.
 import { readFileSync } from "node:fs";
 import { dirname, relative, sep } from "node:path";
 import { Document, parseDocument } from "yaml";
@@ -26,13 +26,13 @@ export function configurationText(config: Config, plans: readonly Planned[], fil
     ...(source.exclude.length === 0 ? {} : { exclude: source.exclude }),
     tables: Object.fromEntries(decisions.map((decision) => [decision.mapping.table.name, tableOf(decision)])),
   }));
-  // In another folder the file's relative paths would lead elsewhere.
+  // In another folder the file's relative paths would point to other files.
   const keeps = config.file !== null && dirname(config.file) === dirname(file);
   const document =
     keeps && config.file !== null ? parseDocument(readFileSync(config.file, "utf8")) : new Document({});
   document.set("sources", document.createNode(sources));
   document.commentBefore ??=
-    " Written by switchback plan. Every column's type in PostgreSQL stands here; change what you like.";
+    " Written by switchback plan. It has every column's type in PostgreSQL; edit it as needed.";
   return document.toString({ lineWidth: LINE_WIDTH });
 }
 

@@ -1,5 +1,5 @@
-// plan: what the target would look like and why. It prints every column's mapping with the evidence from the
-// data, then the DDL; `--write` turns the mapping into a configuration that spells it out. It changes nothing.
+// `plan`: the target's schema and the reasons for it. It prints every column's mapping with the evidence from the
+// data, then the DDL. `--write` writes the mapping into a configuration. It changes nothing in the stores.
 import { existsSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type Database from "better-sqlite3";
@@ -19,7 +19,7 @@ import { configurationText } from "./plan-file.js";
 interface PlanOptions {
   /** A configuration to write. */
   readonly write?: string;
-  /** Take over the suggested types. */
+  /** Use the suggested types. */
   readonly suggest?: boolean;
   /** DDL only. */
   readonly sql?: boolean;
@@ -88,7 +88,7 @@ function odditiesOf(schema: Schema, { mappings }: Decided): Oddity[] {
   return schema.oddities.filter((oddity) => !excluded.has(oddity.table));
 }
 
-/** A type that was taken over from the data has the data for its reason, not a configuration that nobody wrote. */
+/** A suggested type has the data as its reason, not the configuration that `--write` is about to make. */
 function explained(
   decision: TableDecision,
   suggestions: ReadonlyMap<string, readonly Suggestion[]>,

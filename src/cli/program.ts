@@ -1,5 +1,5 @@
-// The command line's grammar: the table of commands (cli-commands.ts) as a commander program. It reads nothing and
-// ends nothing; what a parsed command does is given to it.
+// The command line's grammar: the table in commands.ts as a commander program. It reads nothing and exits nothing;
+// the caller provides the action of a parsed command.
 import { Command, Option, type OptionValues } from "commander";
 import { LEVELS } from "../telemetry/log.js";
 import { VERSION } from "../version.js";
@@ -20,7 +20,7 @@ export function buildProgram(act: (entry: CommandEntry, options: OptionValues) =
     .addOption(new Option("--log-level <level>", "how much to log on stderr").choices(LEVELS))
     .addHelpText("after", HELP_EXAMPLES + HELP_REFERENCE)
     .configureHelp({ showGlobalOptions: true })
-    // Errors are printed by report(), once and in one form.
+    // report() prints errors, once and in one form.
     .configureOutput({ outputError: () => {} })
     .exitOverride();
   for (const entry of COMMANDS) {

@@ -1,4 +1,4 @@
-// `run`: the sidecar. Follows every change until it is told to stop, and answers over HTTP meanwhile.
+// `run`: the sidecar. Follows every change until it is stopped, and serves HTTP meanwhile.
 
 import type { Logger } from "pino";
 import type { PostgresConfig } from "../config/config.js";
@@ -13,7 +13,7 @@ import { type Context, type ExitCode, requirePostgres } from "./command.js";
 import { documentOf } from "./cutover.js";
 import { verdictDocument } from "./verify.js";
 
-/** Stopping cleanly takes a second at most, unless a store hangs. */
+/** A clean stop takes a second at most, unless a store hangs. */
 const STOP_MS = 8_000;
 const CLOSE_MS = 2_000;
 
@@ -53,7 +53,7 @@ export async function run(
           },
         })
       : null;
-    if (server) log.info({ url: server.url }, `answering at ${server.url}`);
+    if (server) log.info({ url: server.url }, "serving HTTP");
     try {
       signal.addEventListener("abort", () => sidecar.stopping(), { once: true });
       await Promise.race([sidecar.run(signal), patience(signal, log)]);
@@ -67,7 +67,7 @@ export async function run(
   }
 }
 
-/** A server that does not answer keeps nobody from stopping: whatever is cut short, the next start goes on from. */
+/** A server that does not answer must not delay the stop: the next start resumes the interrupted work. */
 async function patience(signal: AbortSignal, log: Logger): Promise<void> {
   if (!signal.aborted)
     await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
@@ -75,7 +75,7 @@ async function patience(signal: AbortSignal, log: Logger): Promise<void> {
   log.warn("PostgreSQL does not answer; stopping without it");
 }
 
-/** Listens; an address that is taken is most often taken by another sidecar, which is then what matters. */
+/** Listens. An address in use usually belongs to another sidecar; in that case report that sidecar instead. */
 async function listen(postgres: PostgresConfig, options: ServerOptions): Promise<HttpServer> {
   try {
     return await startServer(options);

@@ -1,8 +1,9 @@
-// `status`: what the stores themselves record, whether or not a sidecar runs; a running sidecar is asked first.
+// `status`: asks a running sidecar first; without one it prints the records in the stores.
 import type pg from "pg";
 import type { Config, SourceConfig } from "../config/config.js";
 import { assertPairs } from "../cutover/pair.js";
 import { described, sameDatabase, servedBy, within } from "../cutover/served.js";
+import { NOTICES } from "../error-kind.js";
 import { ERRORS, SwitchbackError } from "../errors.js";
 import { changesBeyond } from "../postgres/change-log.js";
 import { connectPostgres } from "../postgres/connection.js";
@@ -19,7 +20,7 @@ import { type Context, type ExitCode, requirePostgres } from "./command.js";
 
 const ASK_MS = 1_000;
 const WATCH_MS = 1_000;
-/** Home, and clear what is below: on a terminal the picture stays where it is. */
+/** Moves the cursor to the top left and clears the screen below it, so that the display stays in place. */
 const REDRAW = "\x1b[H\x1b[J";
 
 export async function status(context: Context, options: { readonly watch?: boolean }): Promise<ExitCode> {
@@ -35,7 +36,7 @@ export async function status(context: Context, options: { readonly watch?: boole
   }
 }
 
-/** The problem of a sidecar that answers at the configured address and serves something else. */
+/** The problem when the sidecar at the configured address serves another configuration. */
 async function otherThan({ config }: Context, { serves, sources }: Status): Promise<Problem | null> {
   const postgres = requirePostgres(config);
   const own = servedBy(config.sources, postgres);
@@ -50,7 +51,7 @@ async function otherThan({ config }: Context, { serves, sources }: Status): Prom
   return { code: "OTHER_SIDECAR", message, hint };
 }
 
-/** The sidecar that answers at the configured address, if one does. */
+/** The sidecar that answers at the configured address, or null. */
 async function askSidecar(config: Config): Promise<Status | null> {
   if (!config.http) return null;
   try {
@@ -77,9 +78,9 @@ async function readStores({ config }: Context, other: Problem | null): Promise<S
     const sources: SourceStatus[] = [];
     const problems: Problem[] = other ? [other] : [];
     const route = await records.route();
-    const away = route.writes !== "sqlite";
+    const onPostgres = route.writes !== "sqlite";
     for (const source of config.sources) {
-      const read = await readSource(records, source, away ? client : null);
+      const read = await readSource(records, source, onPostgres ? client : null);
       sources.push(read.status);
       problems.push(...read.problems);
     }
@@ -87,7 +88,7 @@ async function readStores({ config }: Context, other: Problem | null): Promise<S
       problems.push({
         code: "NOT_RUNNING",
         message: "no sidecar is running",
-        hint: "Start `switchback run`.",
+        hint: NOTICES.NOT_RUNNING.hint,
       });
     }
     const checked = await Promise.all(config.sources.map(({ name }) => records.verification(name)));
@@ -95,7 +96,7 @@ async function readStores({ config }: Context, other: Problem | null): Promise<S
       ? { at: checked[0].at, equal: checked.every((check) => check?.equal === true) }
       : null;
     const tables = sources.flatMap((source) => source.tables);
-    const phase: PhaseName = away
+    const phase: PhaseName = onPostgres
       ? "reverse_streaming"
       : tables.length === 0
         ? "starting"
@@ -112,14 +113,14 @@ async function readSource(
   records: Records,
   source: SourceConfig,
   /** A session, while PostgreSQL has the writes. */
-  away: pg.Client | null,
+  onPostgres: pg.Client | null,
 ): Promise<{ status: SourceStatus; problems: Problem[] }> {
   const record = await records.source(source.name);
   const followed = await records.followed(source.name);
-  const log = away ? await changesBeyond(away, source.name) : null;
+  const log = onPostgres ? await changesBeyond(onPostgres, source.name) : null;
   const position = log ? log.consumed + log.pending : newestPosition(source);
   const applied = log ? log.consumed : (record?.position ?? null);
-  const kept = away ? keptOut(source, followed) : null;
+  const kept = onPostgres ? keptOut(source, followed) : null;
   const tables = followed.map((table) => {
     const copied = table.ranges.filter(({ rows }) => rows !== null);
     return tableStatus(table.name, table, {
@@ -132,7 +133,7 @@ async function readSource(
   const problems = quarantineProblems(
     tables.map(({ name, quarantined }) => [name, quarantined]),
     source.name,
-    away ? "SQLite" : "PostgreSQL",
+    onPostgres ? "SQLite" : "PostgreSQL",
   );
   return { status: { name: source.name, position, applied, lag: { changes, seconds: 0 }, tables }, problems };
 }

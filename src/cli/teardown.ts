@@ -1,6 +1,6 @@
-// `teardown`: removes everything of switchback's from both stores and keeps the data. While writes go to SQLite
-// nothing can be lost by it: PostgreSQL keeps its copy as ordinary tables. While they go to PostgreSQL it gives up
-// the way back, and asks to be told that this is meant.
+// `teardown`: removes everything that switchback installed from both stores and keeps the data. While writes go to
+// SQLite it loses nothing: PostgreSQL keeps its copy as ordinary tables. While writes go to PostgreSQL it ends the
+// possibility to revert, and requires `--keep postgres`.
 import type { Config } from "../config/config.js";
 import { assertPairs } from "../cutover/pair.js";
 import { SwitchbackError } from "../errors.js";
@@ -24,20 +24,20 @@ export async function teardown(context: Context, options: { readonly keep?: stri
       await assertPairs(client, postgres, config.sources);
       const installed = (await records.recordsVersion()) > 0;
       if (installed) await records.install();
-      const away = installed && (await refuseToLose(records, options.keep));
+      const keepsPostgres = installed && (await refuseToLose(records, options.keep));
       const files = config.sources.map((source) => removeFrom(source.sqlite, source.name));
-      // What the background would still have done for the foreign keys.
-      if (away)
+      // The work on foreign keys that the sidecar would still have done in the background.
+      if (keepsPostgres)
         await validateForeignKeys(postgres, await followedBy(records, config), context.log, context.signal);
-      const tables = installed ? await removeFromTarget(records, config, away) : 0;
+      const tables = installed ? await removeFromTarget(records, config, keepsPostgres) : 0;
       const removed = { sqlite: files.filter(Boolean).length, tables };
       if (context.json) context.out(JSON.stringify(removed));
-      else if (!installed && removed.sqlite === 0) context.out("nothing of switchback's was installed");
+      else if (!installed && removed.sqlite === 0) context.out("switchback was not installed");
       else
         context.out(
           `removed from ${counted(removed.sqlite, "SQLite file")} and ${counted(tables, "PostgreSQL table")}; all rows stay where they are` +
-            (away
-              ? "\nThe way back is given up: the SQLite file is no longer kept up to date, and no longer refuses writes. Let no application open it."
+            (keepsPostgres
+              ? "\nA revert is no longer possible: the SQLite file is no longer kept up to date, and no longer refuses writes. Let no application open it."
               : ""),
         );
       return 0;
@@ -49,13 +49,13 @@ export async function teardown(context: Context, options: { readonly keep?: stri
   }
 }
 
-/** True when PostgreSQL has the writes, and they may be left there for good. */
+/** True when PostgreSQL has the writes and keeps them for good. */
 async function refuseToLose(records: Records, keep: string | undefined): Promise<boolean> {
   const { writes, epoch } = await records.route();
   if (writes === "paused") {
     throw new SwitchbackError(
       "WOULD_LOSE",
-      `a revert is under way or was cut short (epoch ${epoch}): \`switchback run\` finishes it or takes it back`,
+      `a revert is in progress or was interrupted (epoch ${epoch}): \`switchback run\` completes it or retreats`,
     );
   }
   if (writes === "sqlite" && keep !== "postgres") return false;
@@ -63,12 +63,12 @@ async function refuseToLose(records: Records, keep: string | undefined): Promise
   throw new SwitchbackError(
     "WOULD_LOSE",
     writes === "postgres"
-      ? `PostgreSQL has the writes (epoch ${epoch}): without switchback there is no way back, and SQLite stays as it is now`
-      : "SQLite has the writes: PostgreSQL is only a copy, and would fall behind with the next of them",
+      ? `PostgreSQL has the writes (epoch ${epoch}): without switchback there is no revert, and SQLite stays as it is now`
+      : "SQLite has the writes: PostgreSQL is only a copy, and would miss the next write",
   );
 }
 
-/** One file; true when something was there. */
+/** One file; true when switchback was installed in it. */
 function removeFrom(file: string, source: string): boolean {
   const db = openSqlite(file, { readonly: false });
   try {
@@ -88,15 +88,15 @@ async function followedBy(records: Records, config: Config): Promise<FollowedTab
   return tables;
 }
 
-/** This configuration's sources; the control schema goes with the last source in it. */
-async function removeFromTarget(records: Records, config: Config, away: boolean): Promise<number> {
+/** This configuration's sources; the control schema is dropped with the last source in it. */
+async function removeFromTarget(records: Records, config: Config, keepsPostgres: boolean): Promise<number> {
   let tables = 0;
   const mine = config.sources.map(({ name }) => name);
   const others = (await records.sourceNames()).filter((name) => !mine.includes(name));
   await records.transaction(async () => {
     for (const name of mine) {
       for (const table of await records.followed(name)) {
-        await records.release(name, table, away);
+        await records.release(name, table, keepsPostgres);
         tables++;
       }
       await records.query("DELETE FROM switchback.source WHERE name = $1", [name]);

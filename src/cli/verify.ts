@@ -1,4 +1,4 @@
-// `verify`: proves the stores equal at one position while writes go on; with --repair mends what differs.
+// `verify`: proves the stores equal at one position while writes continue; with --repair corrects the differences.
 
 import { readHeartbeat } from "../cutover/heartbeat-file.js";
 import { haltedError } from "../cutover/request.js";
@@ -42,7 +42,7 @@ export async function verify(context: Context, options: VerifyCommandOptions): P
   return verdicts.every((verdict) => verdict.equal) ? 0 : 1;
 }
 
-/** Applies what is logged: no sidecar does. */
+/** Applies the logged changes, because no sidecar does. */
 async function catchUp({ config, log, signal }: Context): Promise<void> {
   const silent = { table() {}, phase() {}, done() {} };
   const sidecar = new Sidecar(config, requirePostgres(config), log, silent);
@@ -53,7 +53,7 @@ async function catchUp({ config, log, signal }: Context): Promise<void> {
   }
 }
 
-/** One source's verdict is the document; several stand side by side under the common answer. */
+/** With one source its verdict is the document; several verdicts stand under the common answer. */
 export function verdictDocument(verdicts: readonly VerificationResult[]): unknown {
   const equal = verdicts.every((verdict) => verdict.equal);
   const [first] = verdicts;
@@ -93,14 +93,14 @@ function print(context: Context, verdicts: readonly VerificationResult[]): void 
     for (const difference of shape) context.out(`  ${describeDifference(difference)}`);
     if (shape.length > 0)
       context.out(
-        "  Restart the sidecar: it gives its tables the shape of a fresh copy. What it leaves is not its own: drop it in PostgreSQL, or add it in SQLite.",
+        "  Restart the sidecar: it gives its tables the shape of a fresh copy. It leaves objects that it did not make: drop them in PostgreSQL, or add them in SQLite.",
       );
     if (inFlight > 0) continue;
     if (tables.some(({ missing, extra, different }) => missing + extra + different > 0))
-      context.out("  Run `switchback verify --repair` to mend the rows that differ.");
+      context.out("  Run `switchback verify --repair` to correct the rows that differ.");
     if (tables.some(({ quarantined }) => quarantined > 0))
       context.out(
-        `  Mend quarantined rows in ${ours}${ours === "SQLite" ? ", or map the column to a wider type" : ""}.`,
+        `  Correct quarantined rows in ${ours}${ours === "SQLite" ? ", or map the column to a wider type" : ""}.`,
       );
   }
 }

@@ -28,7 +28,7 @@ export interface Proof {
   readonly back: Followed;
   readonly revert: Turn;
   /** `verify` while the tills wrote to SQLite, while they wrote to PostgreSQL, and after they stopped. */
-  readonly equal: { readonly live: boolean; readonly away: boolean; readonly atRest: boolean };
+  readonly equal: { readonly live: boolean; readonly afterCutover: boolean; readonly atRest: boolean };
   readonly reports: readonly TillReport[];
   /** Each store's receipts at the end, compared with the acknowledged writes. */
   readonly receipts: { readonly sqlite: Count; readonly postgres: Count };
@@ -62,7 +62,8 @@ export function failuresOf(proof: Proof): string[] {
   }
   if (cutover.refusal === null) failures.push("SQLite took a write after the cutover");
   if (revert.refusal === null) failures.push("PostgreSQL took a write after the revert");
-  if (!equal.live || !equal.away || !equal.atRest) failures.push("verify says that the stores are not equal");
+  if (!equal.live || !equal.afterCutover || !equal.atRest)
+    failures.push("verify says that the stores are not equal");
   const legs = acknowledged(reports);
   if (legs.length !== 3 || legs.some(({ writes }) => writes === 0))
     failures.push("the tills did not write in SQLite, then in PostgreSQL, then in SQLite");

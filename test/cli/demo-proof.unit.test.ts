@@ -32,7 +32,7 @@ const held: Proof = {
   back: { lag: { orders: 5, p50Ms: 3, p99Ms: 9 }, balance: { looks: 4, states: 4, wrong: 0 } },
   cutover: { epoch: 1, pauseMs: 5, waitMs: 9, refusal: "moved" },
   revert: { epoch: 2, pauseMs: 5, waitMs: 9, refusal: "moved" },
-  equal: { live: true, away: true, atRest: true },
+  equal: { live: true, afterCutover: true, atRest: true },
   reports,
   receipts: { sqlite: count(reports, receipts()), postgres: count(reports, receipts()) },
   stoppedCleanly: true,
@@ -68,7 +68,7 @@ test("anything that does not hold is named, and nothing is called proved", () =>
     ...held,
     out: { lag: { orders: 0, p50Ms: 0, p99Ms: 0 }, balance: { looks: 4, states: 1, wrong: 2 } },
     cutover: { ...held.cutover, refusal: null },
-    equal: { live: true, away: false, atRest: true },
+    equal: { live: true, afterCutover: false, atRest: true },
     receipts: { sqlite: lost, postgres: doubled },
     stoppedCleanly: false,
   };

@@ -1,6 +1,7 @@
 // docs/errors.md, made from the table in src/errors.ts. `npm run docs` writes it; a test compares the two.
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { NOTICES } from "#switchback/error-kind.js";
 import { ERRORS } from "#switchback/errors.js";
 
 /** @type {[side: string, title: string][]} */
@@ -21,7 +22,7 @@ An error is one line on stderr, \`switchback: CODE what happened\`, and one line
 { "error": { "code": "SQLITE_BUSY", "message": "…", "hint": "…", "where": { "source": "app", "table": "orders" } } }
 \`\`\`
 
-The running sidecar tries errors marked \`retry\` again by itself, with back-off. The others wait for the operator. The exit code is that of a command that ends with the error; all are listed in [cli](cli.md#exit-codes).
+The running sidecar retries after errors marked \`retry\`, with back-off. The others need the operator. The exit code is that of a command that ends with the error; all are listed in [cli](cli.md#exit-codes).
 `;
 
 const REST = `
@@ -29,8 +30,8 @@ const REST = `
 
 | code | where | what to do |
 |---|---|---|
-| \`NOT_RUNNING\` | a problem in \`status\`: no sidecar runs | Start \`switchback run\`. |
-| \`STOPPED\` | in \`--json\`, when a signal ended the command before it was done | Run it again to go on. |
+| \`NOT_RUNNING\` | a problem in \`status\`: no sidecar runs | ${NOTICES.NOT_RUNNING.hint} |
+| \`STOPPED\` | in \`--json\`, when a signal ended the command before it was done | ${NOTICES.STOPPED.hint} |
 
 The application's library has error classes of its own; see [client](client.md#errors).
 `;

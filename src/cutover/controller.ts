@@ -23,7 +23,7 @@ import {
 import { Heartbeat } from "./heartbeat-file.js";
 
 /** Everything a flip in one direction needs of the sidecar. */
-interface FlipDirection<T> {
+export interface FlipDirection<T> {
   readonly to: Desired;
   /** True for the moment after a start or a flip in which the links are being set up. */
   starting(): boolean;

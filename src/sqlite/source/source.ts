@@ -4,7 +4,6 @@
 import { statSync } from "node:fs";
 import type Database from "better-sqlite3";
 import type { SqliteValue } from "../../codec/codec.js";
-import { StoredText } from "../../codec/stored-text.js";
 import { type ErrorCode, SwitchbackError } from "../../errors.js";
 import { mappingToJson, type TableMapping } from "../../mapping/mapping.js";
 import {
@@ -25,14 +24,13 @@ import {
   readCapture,
   schemaVersion,
 } from "../capture/install.js";
-import { logKeyColumns } from "../capture/triggers.js";
 import { ChangePoller } from "../change-poller.js";
 import { openSqlite, sqliteError } from "../connection.js";
 import { FileIdentity } from "../file-identity.js";
 import type { RecordedPair } from "../pair.js";
 import { readSchema } from "../schema.js";
-import { preparedValue } from "../statements.js";
-import { durableCommits, relaxedCommits, waitFor } from "../transaction.js";
+import { durableCommits, waitFor } from "../transaction.js";
+import { type AppliedMark, ChangeLog, logFault } from "./change-log.js";
 import { cutRanges, estimateRows } from "./ranges.js";
 import { begin } from "./reader-worker.js";
 import { pin, Reader } from "./snapshot.js";
@@ -44,16 +42,11 @@ const RANGE_ROWS = 50_000;
 const BRIEF_RANGE_ROWS = 4_000;
 /** A snapshot is released when it has made the application's WAL grow to this size. */
 const WAL_BYTES = 256 * 1024 * 1024;
-/** Deleting this many log rows holds the write lock for about a millisecond. */
-const PRUNE_ROWS = 2_000;
 /** Examining the path costs microseconds; twice a second is soon enough to notice another file there. */
 const STAT_MS = 500;
 const PATIENCE_MS = 250;
 /** The full check and the installation of capture run once; without a lock both would start again. */
 const START_PATIENCE_MS = 10_000;
-
-/** Two lookups at the ends of the log: one query with both aggregates would read every row of it. */
-const LOG_ROWS = `SELECT coalesce((SELECT max(seq) FROM _switchback_log) - (SELECT min(seq) FROM _switchback_log) + 1, 0)`;
 
 export class SqliteSource implements HistorySource {
   readonly briefReads: boolean;
@@ -69,7 +62,8 @@ export class SqliteSource implements HistorySource {
   private accepted = new Set<number>();
   private statedAtMs = 0;
   private captured: Captured | null = null;
-  private marked: { readonly position: Position; readonly mark: string } | null = null;
+  private readonly log: ChangeLog;
+  private marked: AppliedMark | null = null;
 
   constructor(
     readonly name: string,
@@ -79,6 +73,7 @@ export class SqliteSource implements HistorySource {
     this.place = new FileIdentity({ source: name, file });
     this.writer = openSqlite(file, { readonly: false });
     this.reader = openSqlite(file, { readonly: false });
+    this.log = new ChangeLog(this.writer);
     // PostgreSQL's records depend on what is installed and touched here.
     durableCommits(this.writer);
     this.briefReads = this.guard(() => this.writer.pragma("journal_mode", { simple: true }) !== "wal");
@@ -200,23 +195,12 @@ export class SqliteSource implements HistorySource {
     return this.guard(() => {
       const followed = this.followed.find(({ mapping }) => mapping.table.name === table);
       if (!followed) throw new Error(`table ${table} is not followed`);
-      const width = keys[0]?.length ?? 1;
-      const columns = logKeyColumns(width);
-      const text = StoredText.of(this.writer);
-      const insert = this.writer.prepare(
-        `INSERT INTO _switchback_log (t, ${columns.join(", ")}) VALUES (?, ${columns.map(() => text.slot).join(", ")})`,
-      );
-      this.writer.transaction(() => {
-        for (const key of keys) insert.run(BigInt(followed.id), ...text.bind(key));
-      })();
-      return this.position();
+      return this.log.touch(followed.id, keys);
     });
   }
 
   position(): Position {
-    return this.guard(() =>
-      Number(preparedValue(this.writer, "SELECT coalesce(max(seq), 0) FROM _switchback_log").get()),
-    );
+    return this.guard(() => this.log.position());
   }
 
   async newest(): Promise<Position> {
@@ -272,9 +256,9 @@ export class SqliteSource implements HistorySource {
     return statSync(`${this.file}-wal`, { throwIfNoEntry: false })?.size ?? 0;
   }
 
-  /** Rows in the change log, whether applied or not. The log has no gaps, so its two ends give the number. */
+  /** Rows in the change log, whether applied or not. */
   logRows(): number {
-    return this.guard(() => Number(preparedValue(this.writer, LOG_ROWS).get()));
+    return this.guard(() => this.log.rows());
   }
 
   async wait(ms: number, signal: AbortSignal): Promise<void> {
@@ -285,18 +269,9 @@ export class SqliteSource implements HistorySource {
     return this.watch.quietMs;
   }
 
+  /** Forgets some of the oldest rows of the change log, up to `to`; how many. */
   prune(to: Position): number {
-    return this.guard(() => {
-      // The newest row always stays: an emptied log would start again at 1.
-      const oldest = Number(
-        this.writer.prepare("SELECT coalesce(min(seq), 0) FROM _switchback_log").pluck().get(),
-      );
-      const end = Math.min(to, oldest + PRUNE_ROWS - 1);
-      const forget = this.writer.prepare(
-        "DELETE FROM _switchback_log WHERE seq <= ? AND seq < (SELECT max(seq) FROM _switchback_log)",
-      );
-      return relaxedCommits(this.writer, () => forget.run(end).changes);
-    });
+    return this.guard(() => this.log.prune(to));
   }
 
   async close(): Promise<void> {
@@ -337,7 +312,7 @@ export class SqliteSource implements HistorySource {
     return readWindow(this.reader, this.followed, scope, after, to, breathe);
   }
 
-  /** Within a read transaction: checks that the file and its shape are still those that were captured. */
+  /** Within a read transaction: checks that the file, its shape and its log are still those that were captured. */
   private checkShape(after: Position, to: Position): void {
     if (!this.accepted.has(schemaVersion(this.reader))) {
       const found = readCapture(this.reader)?.identity;
@@ -345,24 +320,8 @@ export class SqliteSource implements HistorySource {
         throw this.unlike("SQLITE_REPLACED", "it is not the file that was captured: its identity is another");
       throw new SourceChanged();
     }
-    if (to < after)
-      throw this.unlike("SQLITE_REWOUND", `the change log ends at ${to}, but ${after} was already applied`);
-    if (after > 0 && this.marked?.position === after && markAt(this.reader, after) !== this.marked.mark) {
-      throw this.unlike(
-        "SQLITE_REWOUND",
-        `the change log at ${after} is not the one that was applied, as after a restored backup or a power cut`,
-      );
-    }
-    const logged = preparedValue(
-      this.reader,
-      "SELECT count(*) FROM _switchback_log WHERE seq > ? AND seq <= ?",
-    ).get(after, to);
-    if (after > 0 && Number(logged) !== to - after) {
-      throw this.unlike(
-        "LOG_TAMPERED",
-        `the change log has ${logged} rows between ${after} and ${to}, not ${to - after}`,
-      );
-    }
+    const fault = logFault(this.reader, after, to, this.marked);
+    if (fault) throw this.unlike(fault.code, fault.what);
   }
 
   private checkFile(): void {

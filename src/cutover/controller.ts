@@ -3,9 +3,8 @@
 // stands is one value with a table of transitions, flip-state.ts; this file feeds it events and does what it says.
 import type { Logger } from "pino";
 import { SwitchbackError } from "../errors.js";
-import type { Barrier } from "../protocol/barrier.js";
 import type { Gate } from "../protocol/contract.js";
-import { type FlipResult, flip } from "../protocol/flip.js";
+import { type Drainable, type FlipResult, flip } from "../protocol/flip.js";
 import { pause, shared, untilAborted } from "../retry.js";
 import type { Problem, Route, Served } from "../status.js";
 import type { FlipOutcome } from "../telemetry/metrics.js";
@@ -23,18 +22,25 @@ import {
 import { Heartbeat } from "./heartbeat-file.js";
 
 /** Everything a flip in one direction needs of the sidecar. */
-export interface FlipDirection<T> {
+export interface FlipDirection {
   readonly to: Desired;
   /** True for the moment after a start or a flip in which the links are being set up. */
   starting(): boolean;
   /** Why the flip may not be now, or null. */
   obstacle(): Promise<string | null>;
-  /** The gates, ready for a flip; called while the links run. */
+  /** The flip begins: makes the gates ready while the links still run. */
   gates(): Promise<{ from: Gate; to: Gate }>;
-  readonly barrier: Barrier<T>;
-  link(held: T): { approach(signal: AbortSignal): Promise<void>; drain(signal: AbortSignal): Promise<void> };
-  /** Told when the flip begins, for the phase. */
-  begin(): void;
+  /** Stops the links; resolves to them once each stands between two windows. @throws the signal's reason */
+  stopLinks(signal: AbortSignal): Promise<readonly Drainable[]>;
+  /** The flip is over, or there will be none: links that were stopped end. */
+  release(): void;
+}
+
+/** What a flip works with, once its gates are ready and its links stand still. */
+interface FlipReady {
+  readonly from: Gate;
+  readonly to: Gate;
+  readonly links: readonly Drainable[];
 }
 
 interface SwitchingOptions {
@@ -108,14 +114,14 @@ export class FlipController {
    * Waits until the flag asks for this direction, and flips; returns once a flip was tried, when the followers go
    * home. @throws SwitchbackError FLIP_IN_DOUBT and whatever keeps the store that had the writes from reopening
    */
-  async serve<T>(direction: FlipDirection<T>, signal: AbortSignal): Promise<void> {
+  async serve(direction: FlipDirection, signal: AbortSignal): Promise<void> {
     try {
       while (!signal.aborted) {
         if (!(await this.wanted(direction.to, signal))) continue;
         if (await this.attempt(direction, signal)) return;
       }
     } finally {
-      direction.barrier.release();
+      direction.release();
     }
   }
 
@@ -140,7 +146,7 @@ export class FlipController {
   }
 
   /** True when the links were stopped for it. */
-  private async attempt<T>(direction: FlipDirection<T>, signal: AbortSignal): Promise<boolean> {
+  private async attempt(direction: FlipDirection, signal: AbortSignal): Promise<boolean> {
     const { to } = direction;
     const stop = this.stopSignal(to, signal);
     this.on(to, { kind: "began" });
@@ -168,10 +174,10 @@ export class FlipController {
   }
 
   /** Everything before the pause: null when a precondition does not hold, a result when it failed. */
-  private async approach<T>(
-    direction: FlipDirection<T>,
+  private async approach(
+    direction: FlipDirection,
     signal: AbortSignal,
-  ): Promise<{ from: Gate; to: Gate; held: readonly T[] } | (FlipResult & { flipped: false }) | null> {
+  ): Promise<FlipReady | (FlipResult & { flipped: false }) | null> {
     const { to } = direction;
     let doing = "waiting for the links to be set up";
     try {
@@ -183,11 +189,10 @@ export class FlipController {
         return null;
       }
       this.options.log.info({ to }, `moving the writes to ${nameOf(to)}`);
-      direction.begin();
       doing = `making ${nameOf(to)} ready`;
       const gates = await untilAborted(signal, direction.gates());
       doing = "stopping the links";
-      return { ...gates, held: await direction.barrier.take(signal) };
+      return { ...gates, links: await direction.stopLinks(signal) };
     } catch (error) {
       // Nothing was closed yet: whatever failed is the reason.
       return { flipped: false, reason: `${(error as Error).message}, while ${doing}`, pauseMs: 0 };
@@ -195,17 +200,16 @@ export class FlipController {
   }
 
   /** The flip. What it throws leaves a store closed: only the stores' records can tell how to go on. */
-  private async flipped<T>(
-    direction: FlipDirection<T>,
-    { from, to, held }: { from: Gate; to: Gate; held: readonly T[] },
+  private async flipped(
+    direction: FlipDirection,
+    { from, to, links }: FlipReady,
     signal: AbortSignal,
   ): Promise<FlipResult> {
     const { epoch } = this.options.route();
     this.on(direction.to, { kind: "closing" });
     try {
       const result = await flip({
-        ...{ from, to, epoch, signal },
-        links: held.map((one) => direction.link(one)),
+        ...{ from, to, epoch, signal, links },
         publish: (state) => this.publish(direction.to, epoch, state),
         moved: (pauseMs) => this.on(direction.to, { kind: "moved", pauseMs }),
       });

@@ -28,24 +28,24 @@ export interface EpochOptions {
 }
 
 /** A direction for the time of one epoch: its links, and everything that the flip at its end needs. */
-export interface EpochDirection<T> extends FlipDirection<T> {
+export interface EpochDirection extends FlipDirection {
   /** What must be so before a link starts. */
   start(signal: AbortSignal): Promise<void>;
-  /** One for each source. Each runs until aborted or until the flip is over. */
-  links(): readonly ((signal: AbortSignal) => Promise<void>)[];
+  /** One link for each source. Each runs until aborted or until the flip is over. */
+  replications(): readonly ((signal: AbortSignal) => Promise<void>)[];
   /** Closes what was opened for a flip. */
   dispose(): Promise<void>;
 }
 
 /** Runs the links until a flip was tried. @throws what the links, the flip or the start throw */
-export async function runEpoch<T>(
-  direction: EpochDirection<T>,
+export async function runEpoch(
+  direction: EpochDirection,
   controller: FlipController,
   signal: AbortSignal,
 ): Promise<void> {
   await direction.start(signal);
   try {
-    await allOrThrow(signal, [...direction.links(), (stop) => controller.serve(direction, stop)]);
+    await allOrThrow(signal, [...direction.replications(), (stop) => controller.serve(direction, stop)]);
   } finally {
     await direction.dispose();
   }

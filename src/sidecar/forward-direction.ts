@@ -9,9 +9,9 @@ import type { EpochDirection, EpochOptions } from "./epoch.js";
 import type { InHand } from "./forward.js";
 import { restTarget } from "./target-tables.js";
 
-export class ForwardDirection implements EpochDirection<InHand> {
+export class ForwardDirection implements EpochDirection {
   readonly to = "postgres";
-  readonly barrier: Barrier<InHand>;
+  private readonly barrier: Barrier<InHand>;
   private from: SqliteGate | undefined;
   private target: PostgresGate | undefined;
 
@@ -24,7 +24,7 @@ export class ForwardDirection implements EpochDirection<InHand> {
     await restTarget(this.options, signal);
   }
 
-  links(): readonly ((signal: AbortSignal) => Promise<void>)[] {
+  replications(): readonly ((signal: AbortSignal) => Promise<void>)[] {
     const { forwards, owner, ready } = this.options;
     return forwards.map((forward) => (signal) => forward.follow(owner, signal, ready, this.barrier));
   }
@@ -38,12 +38,9 @@ export class ForwardDirection implements EpochDirection<InHand> {
     return cutoverObstacle(status(), config, postgres);
   }
 
-  begin(): void {
-    this.options.on({ kind: "flipping" });
-  }
-
   async gates(): Promise<{ from: SqliteGate; to: PostgresGate }> {
-    const { forwards, postgres, owner, route } = this.options;
+    const { forwards, postgres, owner, route, on } = this.options;
+    on({ kind: "flipping" });
     const files = forwards.map(({ source }) => source);
     const from = new SqliteGate(files, owner);
     this.from = from;
@@ -55,11 +52,17 @@ export class ForwardDirection implements EpochDirection<InHand> {
     return { from, to };
   }
 
-  /** The link that was in hand; from the flip's reservation on, its windows are part of the flip's transaction. */
-  link({ name, link, target }: InHand): Drainable {
-    if (!this.target) throw new Error("a link was taken before the gates were opened");
-    this.target.feed(name, target);
-    return link;
+  /** From the flip's reservation on, the links' windows are part of the flip's transaction. */
+  async stopLinks(signal: AbortSignal): Promise<readonly Drainable[]> {
+    const gate = this.target;
+    if (!gate) throw new Error("the links were stopped before the gates were opened");
+    const held = await this.barrier.take(signal);
+    for (const { name, target } of held) gate.feed(name, target);
+    return held.map(({ link }) => link);
+  }
+
+  release(): void {
+    this.barrier.release();
   }
 
   async dispose(): Promise<void> {

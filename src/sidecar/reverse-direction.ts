@@ -10,9 +10,9 @@ import { SqliteGate } from "../sqlite/gate.js";
 import type { EpochDirection, EpochOptions } from "./epoch.js";
 import { readTables, tablesOf } from "./target-tables.js";
 
-export class ReverseDirection implements EpochDirection<Drainable> {
+export class ReverseDirection implements EpochDirection {
   readonly to = "sqlite";
-  readonly barrier: Barrier<Drainable>;
+  private readonly barrier: Barrier<Drainable>;
   private tables: ReadonlyMap<string, readonly FollowedTable[]> = new Map();
   /** Sources whose link is not set up yet. */
   private waiting: number;
@@ -36,7 +36,7 @@ export class ReverseDirection implements EpochDirection<Drainable> {
     this.validating = validateForeignKeys(postgres, [...this.tables.values()].flat(), log, signal);
   }
 
-  links(): readonly ((signal: AbortSignal) => Promise<void>)[] {
+  replications(): readonly ((signal: AbortSignal) => Promise<void>)[] {
     const { reverses, owner } = this.options;
     const ready = () => {
       this.waiting -= 1;
@@ -57,12 +57,9 @@ export class ReverseDirection implements EpochDirection<Drainable> {
     return revertObstacle(status(), config, postgres);
   }
 
-  begin(): void {
-    this.options.on({ kind: "flipping" });
-  }
-
   async gates(): Promise<{ from: PostgresGate; to: SqliteGate }> {
-    const { forwards, postgres, owner } = this.options;
+    const { forwards, postgres, owner, on } = this.options;
+    on({ kind: "flipping" });
     const files = forwards.map(({ source }) => source);
     const to = new SqliteGate(files, owner);
     this.target = to;
@@ -72,8 +69,12 @@ export class ReverseDirection implements EpochDirection<Drainable> {
     return { from, to };
   }
 
-  link(held: Drainable): Drainable {
-    return held;
+  stopLinks(signal: AbortSignal): Promise<readonly Drainable[]> {
+    return this.barrier.take(signal);
+  }
+
+  release(): void {
+    this.barrier.release();
   }
 
   async dispose(): Promise<void> {

@@ -58,15 +58,15 @@ test("a flip with thirty sources warns of no leak", async () => {
         switching.serve(
           {
             to: "postgres",
-            barrier,
             starting: () => false,
             obstacle: async () => null,
-            begin: () => {},
             gates: async () => ({ from: gate(false), to: gate(true) }),
-            link: (source) => ({
-              approach: (stop) => pause(5, stop),
-              drain: async () => void moved.push(source),
-            }),
+            stopLinks: async (deadline) =>
+              (await barrier.take(deadline)).map((source) => ({
+                approach: (stop) => pause(5, stop),
+                drain: async () => void moved.push(source),
+              })),
+            release: () => barrier.release(),
           },
           signal,
         ),

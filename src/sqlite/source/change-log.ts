@@ -1,6 +1,5 @@
-// The change log in the file, on the source's own connections: its ends, its length, its fingerprint at a position,
-// rows added by hand, rows forgotten, and whether it still is the log whose changes were applied. window.ts reads the
-// changes themselves.
+// The change log in the file: its newest position, its length, keys that are added by hand, and rows that are
+// forgotten. It also tells whether the log is still the one whose changes were applied. window.ts reads the changes.
 import type Database from "better-sqlite3";
 import type { SqliteValue } from "../../codec/codec.js";
 import { StoredText } from "../../codec/stored-text.js";

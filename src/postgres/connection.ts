@@ -80,6 +80,29 @@ export async function connectPostgres(config: PostgresConfig, options: SessionOp
   }
 }
 
+/**
+ * The same on a session that otherwise sends a statement when the one before was answered, as COPY needs it to. The session
+ * must be idle; `send` gives what settles when every statement was answered.
+ */
+export async function pipelined<T>(client: pg.Client, send: () => Promise<T>): Promise<T> {
+  const session = client as Pipelining;
+  session.pipeline = true;
+  try {
+    return await inOneMessage(client, send);
+  } finally {
+    session.pipeline = false;
+  }
+}
+
+/** Ends a session; one that waits for an answer is cut off, because the server may never give it. */
+export async function endNow(client: pg.Client): Promise<void> {
+  // A session that pipelines would wait for the answers.
+  (client as Pipelining).pipeline = false;
+  await client.end().catch(() => {});
+}
+
+type Pipelining = pg.Client & { pipeline: boolean };
+
 /** Waits for the answers to all statements that were sent together. @throws the first failure, in their order */
 export async function allAnswered<T extends readonly unknown[]>(
   sent: readonly [...T],

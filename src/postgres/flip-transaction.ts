@@ -2,7 +2,7 @@
 // itself while it works: one sends its statements without waiting in between, another fills a table with COPY, and the
 // driver can do only one of them at a time.
 import type pg from "pg";
-import { inOneMessage } from "./connection.js";
+import { pipelined } from "./connection.js";
 
 export class FlipTransaction {
   private last: Promise<unknown> = Promise.resolve();
@@ -21,15 +21,7 @@ export class FlipTransaction {
    * of them was answered.
    */
   together<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
-    return this.inTurn(async (client) => {
-      const session = client as pg.Client & { pipeline: boolean };
-      session.pipeline = true;
-      try {
-        return await inOneMessage(client, () => work(client));
-      } finally {
-        session.pipeline = false;
-      }
-    });
+    return this.inTurn((client) => pipelined(client, () => work(client)));
   }
 
   /** Cuts the session off, without a word to a server that may not answer: what was not committed never will be. */

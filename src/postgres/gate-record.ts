@@ -56,7 +56,7 @@ export async function assertOwner(
 
 /**
  * Changes the record from one state to the next. It matches nothing outside of a transaction of that kind: sent behind a
- * BEGIN whose answer nobody waited for, and which failed, it would commit by itself.
+ * BEGIN that failed unseen, it would commit by itself.
  */
 export async function setRoute(
   client: pg.Client,

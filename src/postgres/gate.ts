@@ -13,7 +13,7 @@ import type { Gate, IdCeilings } from "../protocol/contract.js";
 import { pause, untilAborted } from "../retry.js";
 import { sql } from "../sql-files.js";
 import { installPostgresCapture, restCapture } from "./capture.js";
-import { allAnswered, connectPostgres, inOneMessage, postgresError } from "./connection.js";
+import { allAnswered, connectPostgres, endNow, pipelined, postgresError } from "./connection.js";
 import { keepForeignKeys, suspendAll, suspendedStatements } from "./ddl/constraints.js";
 import { FlipTransaction } from "./flip-transaction.js";
 import { assertOwner, beginDurable, commitOrDoubt, setRoute } from "./gate-record.js";
@@ -67,7 +67,7 @@ export class PostgresGate implements Gate {
       config,
       owner,
       sources,
-      await connectPostgres(config, { name: "switchback gate", pipeline: true }),
+      await connectPostgres(config, { name: "switchback gate" }),
     );
   }
 
@@ -167,8 +167,8 @@ export class PostgresGate implements Gate {
         await setRoute(this.client, "relaxed", { writes: "paused", epoch: epoch - 1 }, from);
         const since = performance.now();
         // The look is sent behind the commit, and so sees every writer that the closed fence let pass.
-        const [, left] = await allAnswered(
-          inOneMessage(this.client, () => [this.client.query("COMMIT"), this.writers()]),
+        const [, left] = await pipelined(this.client, () =>
+          allAnswered([this.client.query("COMMIT"), this.writers()]),
         );
         if (await this.outlast(signal, 0, left)) return since;
         await this.openAgain(epoch - 1);
@@ -250,8 +250,8 @@ export class PostgresGate implements Gate {
   async left(epoch: number, signal?: AbortSignal): Promise<void> {
     const from = { writes: "paused", epoch: epoch - 1 } as const;
     const statements = this.guard(() =>
-      allAnswered(
-        inOneMessage(this.client, () => [
+      pipelined(this.client, () =>
+        allAnswered([
           beginDurable(this.client),
           assertOwner(this.client, this.names, this.owner),
           setRoute(this.client, "durable", { writes: "sqlite", epoch }, from),
@@ -294,7 +294,7 @@ export class PostgresGate implements Gate {
 
   async dispose(): Promise<void> {
     this.abandon();
-    await this.client.end().catch(() => {});
+    await endNow(this.client);
   }
 
   private get names(): string[] {

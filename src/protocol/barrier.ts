@@ -1,7 +1,7 @@
-// Where links stop for a flip: every follower of a period parks what it holds here, at a point between two
-// windows, and waits until the flip is over. A period is the time between two flips, in one direction.
+// Where links stop for a flip: every link of an epoch parks what it holds here, at a point between two windows, and
+// waits until the flip is over. An epoch is the time between two flips, in one direction.
 
-/** What a follower has in hand while it is parked. */
+/** What a link has in hand while it is parked. */
 export class Barrier<T> {
   private readonly stop = new AbortController();
   private readonly parked: T[] = [];
@@ -19,19 +19,19 @@ export class Barrier<T> {
     });
   }
 
-  /** Aborted when followers are to stop and park. */
+  /** Aborted when links must stop and park. */
   get stopping(): AbortSignal {
     return this.stop.signal;
   }
 
-  /** The follower's side: resolves once the flip is over, whatever came of it. */
+  /** The link's side: resolves once the flip is over, whatever came of it. */
   async park(held: T, signal: AbortSignal): Promise<void> {
     this.parked.push(held);
     if (this.parked.length === this.count) this.allParked();
     await orAborted(this.over, signal);
   }
 
-  /** Stops the followers; resolves to what they hold. @throws the signal's reason */
+  /** Stops the links; resolves to what they hold. @throws the signal's reason */
   async take(signal: AbortSignal): Promise<readonly T[]> {
     this.stop.abort();
     await orAborted(this.all, signal);
@@ -39,7 +39,7 @@ export class Barrier<T> {
     return this.parked;
   }
 
-  /** Ends the period: parked followers go home. */
+  /** Ends the epoch: parked links end. */
   release(): void {
     this.stop.abort();
     this.end();

@@ -28,32 +28,32 @@ interface Adoption {
  */
 export async function adoptFiles({ records, here, sources, strange, owner, log }: Adoption): Promise<void> {
   const found = await records.route();
-  // Files that switchback never met have no door, and nothing to give up.
+  // Files that switchback never met have no state, and nothing to give up.
   const met = sources.filter((source) => source.recordedIdentity() !== null);
   const gate = new SqliteGate(met, owner);
   try {
     const pair = pairOf(here);
     const moved = (source: SqliteSource) => strange.some((one) => one.source.name === source.name);
-    const doors = gate.doors();
+    const states = gate.states();
     if (met.every((source) => !moved(source) || source.look(readIdentityRecord).pair?.id === pair.id)) {
       // The same database at another place, as after an upgrade of the server: its records still tell the rest.
       const fits =
-        found.writes !== "sqlite" || doors.every(({ closed, epoch }) => closed || epoch === found.epoch);
+        found.writes !== "sqlite" || states.every(({ closed, epoch }) => closed || epoch === found.epoch);
       if (fits) {
         await gate.upgrade();
         return await gate.belong(pair);
       }
     }
-    const away = met.find((_, i) => doors[i]?.closed);
-    if (found.writes !== "sqlite" || away) {
-      const which = away ? `${away.file} has moved its writes` : `${here.address} has the writes`;
+    const elsewhere = met.find((_, i) => states[i]?.closed);
+    if (found.writes !== "sqlite" || elsewhere) {
+      const which = elsewhere ? `${elsewhere.file} has moved its writes` : `${here.address} has the writes`;
       throw new SwitchbackError(
         "WRITES_AWAY",
         `${which}: a file is adopted only while writes go to SQLite, by both records`,
-        { ...(away ? { source: away.name, file: away.file } : {}) },
+        { ...(elsewhere ? { source: elsewhere.name, file: elsewhere.file } : {}) },
       );
     }
-    const epoch = Math.max(found.epoch, ...doors.map((door) => door.epoch));
+    const epoch = Math.max(found.epoch, ...states.map((state) => state.epoch));
     await gate.upgrade();
     await gate.leaveCopies();
     await forgetCopies(

@@ -21,7 +21,7 @@ import { SwitchbackError } from "../errors.js";
 import type { Problem } from "../status.js";
 
 /** What the flag is looked at in, with what came of the last try. */
-type Resting =
+type BetweenTries =
   | { readonly kind: "idle" }
   | { readonly kind: "refused"; readonly problem: Problem; readonly retreats: number }
   | {
@@ -34,15 +34,15 @@ type Resting =
     };
 
 export type FlipState =
-  | Resting
+  | BetweenTries
   | { readonly kind: "unreadable"; readonly problem: Problem }
   /** Nothing is closed yet. */
-  | { readonly kind: "approaching"; readonly before: Resting }
-  | { readonly kind: "moving"; readonly before: Resting }
+  | { readonly kind: "approaching"; readonly before: BetweenTries }
+  | { readonly kind: "moving"; readonly before: BetweenTries }
   /** The writes have moved, and the store that they left is to record it. */
   | { readonly kind: "recording" }
   /** The flip ended in an error. */
-  | { readonly kind: "doubtful"; readonly before: Resting };
+  | { readonly kind: "doubtful"; readonly before: BetweenTries };
 
 export type FlipEvent =
   /** The flag asks for this flip. */
@@ -84,7 +84,7 @@ interface FlipStep {
 /** After a retreat the application gets some peace before the next try. */
 const AFTER_RETREAT_MS: readonly number[] = [2_000, 5_000, 15_000, 60_000];
 
-export const IDLE: Resting = { kind: "idle" };
+export const IDLE: BetweenTries = { kind: "idle" };
 
 export function nextFlip(state: FlipState, event: FlipEvent): FlipStep {
   switch (event.kind) {
@@ -95,7 +95,7 @@ export function nextFlip(state: FlipState, event: FlipEvent): FlipStep {
     case "unreadable":
       return isLooking(state) ? unreadable(state, event.message) : to(state);
     case "began":
-      return to(isResting(state) ? { kind: "approaching", before: state } : state);
+      return to(isIdle(state) ? { kind: "approaching", before: state } : state);
     case "refused":
       return state.kind === "approaching" ? refused(state.before, event.reason) : to(state);
     case "closing":
@@ -117,7 +117,7 @@ export function nextFlip(state: FlipState, event: FlipEvent): FlipStep {
 
 /** True when a try may begin, where the flag asks for it. */
 export function isDue(state: FlipState, nowMs: number): boolean {
-  return isResting(state) && (state.kind !== "retreated" || nowMs >= state.notBeforeMs);
+  return isIdle(state) && (state.kind !== "retreated" || nowMs >= state.notBeforeMs);
 }
 
 /** True from the moment in which a store may be closed until the records have told. */
@@ -140,7 +140,7 @@ function unreadable(state: FlipState, message: string): FlipStep {
   );
 }
 
-function refused(before: Resting, reason: string): FlipStep {
+function refused(before: BetweenTries, reason: string): FlipStep {
   const problem = describe("FLIP_REFUSED", reason);
   const news = problemOf(before)?.message !== reason;
   return to(
@@ -151,7 +151,7 @@ function refused(before: Resting, reason: string): FlipStep {
 }
 
 function retreated(
-  before: Resting,
+  before: BetweenTries,
   { reason, pauseMs, nowMs }: Extract<FlipEvent, { kind: "retreated" }>,
 ): FlipStep {
   const retreats = retreatsOf(before);
@@ -174,20 +174,20 @@ function settled(state: FlipState): FlipState {
   return state.kind === "moving" || state.kind === "doubtful" ? state.before : state;
 }
 
-function isResting(state: FlipState): state is Resting {
+function isIdle(state: FlipState): state is BetweenTries {
   return state.kind === "idle" || state.kind === "refused" || state.kind === "retreated";
 }
 
 /** The flag is looked at between two tries only. */
 function isLooking(state: FlipState): boolean {
-  return isResting(state) || state.kind === "unreadable";
+  return isIdle(state) || state.kind === "unreadable";
 }
 
 function isTrying(state: FlipState): state is Extract<FlipState, { kind: "approaching" | "moving" }> {
   return state.kind === "approaching" || state.kind === "moving";
 }
 
-function retreatsOf(state: Resting): number {
+function retreatsOf(state: BetweenTries): number {
   return state.kind === "idle" ? 0 : state.retreats;
 }
 

@@ -27,10 +27,11 @@ interface Known {
   readonly tables: readonly FollowedTable[];
 }
 
-const AWAY = { sqlite: "home", paused: "leaving", postgres: "away" } as const;
+/** PostgreSQL stores the words of the route; recovery.ts names no engine. No other file translates them. */
+const RECORDED = { sqlite: "file", paused: "paused", postgres: "database" } as const;
 
 /**
- * Sets both stores' doors right. Resolves to the route, which is never `paused`.
+ * Sets both stores' states right. Resolves to the route, which is never `paused`.
  * @throws SwitchbackError SPLIT, TARGET_FOREIGN, SOURCE_FOREIGN; both stores stay closed then
  */
 export async function resume(
@@ -49,36 +50,37 @@ export async function resume(
     const { here, strange } = await strangers(client, postgres, files);
     if (adopt) await adoptFiles({ records, here, sources, strange, owner, log });
     else if (strange[0]) throw foreign(strange[0]);
-    // The doors first: whoever claims them later has also read PostgreSQL's record later.
+    // The states first: whoever claims them later has also read PostgreSQL's record later.
     const mine = await readKnown(records, sources);
     await upgradeFiles(mine, owner);
     await withGate(mine, owner, (gate) => gate.belong(pairOf(here)));
     for (const source of sources) source.pair = pairOf(here);
-    await claimDoors(mine, owner);
+    await claimFiles(mine, owner);
     const found = await claimRecord(client, names, owner);
     const known = await readKnown(records, sources);
     refuseStrangers(sources, known, found, owner);
     const gates = known.map(({ source }) => new SqliteGate([source], owner));
     try {
-      const homes = gates.flatMap((gate) => gate.doors());
-      const plan = recover({ writes: AWAY[found.writes], epoch: found.epoch }, homes);
+      const files = gates.flatMap((gate) => gate.states());
+      const plan = recover({ writes: RECORDED[found.writes], epoch: found.epoch }, files);
       if (plan.writes === null) {
         for (const i of plan.close) await gates[i]?.shut(0, found.epoch);
-        if (plan.closeAway) await records.query(closedFence(Math.max(...homes.map(({ epoch }) => epoch))));
-        throw split(known[plan.home], homes[plan.home], found);
+        if (plan.closeDatabase)
+          await records.query(closedFence(Math.max(...files.map(({ epoch }) => epoch))));
+        throw split(known[plan.file], files[plan.file], found);
       }
       // A file that is about to be opened as the newest must be the copy that was kept.
-      for (const [i, step] of plan.homes.entries()) {
+      for (const [i, step] of plan.files.entries()) {
         const one = known[i];
-        if (one && step === "open") checkCopy(one, homes[i]?.position ?? 0);
+        if (one && step === "open") checkCopy(one, files[i]?.position ?? 0);
       }
       await carryOutAll(plan, known, gates, postgres, owner, log);
-      if (plan.writes === "away") {
-        for (const [i, one] of known.entries()) checkCopy(one, homes[i]?.position ?? 0);
+      if (plan.writes === "database") {
+        for (const [i, one] of known.entries()) checkCopy(one, files[i]?.position ?? 0);
       }
       const route = await records.route();
       return {
-        writes: plan.writes === "home" ? "sqlite" : "postgres",
+        writes: plan.writes === "file" ? "sqlite" : "postgres",
         epoch: plan.epoch,
         changedAt: route.changedAt,
       };
@@ -99,23 +101,23 @@ async function carryOutAll(
   log: Logger,
 ): Promise<void> {
   const sources = known.map(({ source, tables }) => ({ name: source.name, tables }));
-  const away = await PostgresGate.open(postgres, owner, sources);
+  const postgresGate = await PostgresGate.open(postgres, owner, sources);
   try {
     // It may have been closed by a start that found stores which did not fit.
-    if (plan.writes === "away" && plan.away === "none") await away.assertOpen();
-    if (plan.away === "reopen") {
+    if (plan.writes === "database" && plan.database === "none") await postgresGate.assertOpen();
+    if (plan.database === "reopen") {
       log.warn(
         { epoch: plan.epoch },
         "a revert was cut short before it was decided; PostgreSQL takes the writes again",
       );
-      await away.reopen(plan.epoch);
+      await postgresGate.reopen(plan.epoch);
     }
-    for (const [i, step] of plan.homes.entries()) {
+    for (const [i, step] of plan.files.entries()) {
       const [one, gate] = [known[i], gates[i]];
-      if (one && gate) await carryOut(step, one, gate, away, plan.epoch, log);
+      if (one && gate) await carryOut(step, one, gate, postgresGate, plan.epoch, log);
     }
   } finally {
-    await away.dispose();
+    await postgresGate.dispose();
   }
 }
 
@@ -123,7 +125,7 @@ async function carryOut(
   step: FileStep,
   { source, tables }: Known,
   gate: SqliteGate,
-  away: PostgresGate,
+  postgresGate: PostgresGate,
   epoch: number,
   log: Logger,
 ): Promise<void> {
@@ -141,7 +143,7 @@ async function carryOut(
     case "open":
       note("a revert was cut short after it was decided; SQLite takes the writes");
       source.know(tables.map(({ mapping }) => mapping));
-      return gate.open(epoch, await away.marks());
+      return gate.open(epoch, await postgresGate.marks());
   }
 }
 
@@ -154,7 +156,7 @@ async function upgradeFiles(known: readonly Known[], owner: string): Promise<voi
 }
 
 /** Only those that belong to this database: another's sidecar may be at work with the rest. */
-async function claimDoors(known: readonly Known[], owner: string): Promise<void> {
+async function claimFiles(known: readonly Known[], owner: string): Promise<void> {
   await withGate(known, owner, (gate) => gate.claim());
 }
 
@@ -206,12 +208,12 @@ function refuseStrangers(
     }
     if (source.recordedIdentity() === null) continue;
     const gate = new SqliteGate([source], owner);
-    const [door] = gate.doors();
+    const [state] = gate.states();
     gate.dispose();
-    if (door?.closed) {
+    if (state?.closed) {
       throw new SwitchbackError(
         "SPLIT",
-        `${source.file} has moved its writes to a PostgreSQL database (epoch ${door.epoch}), but not to this one`,
+        `${source.file} has moved its writes to a PostgreSQL database (epoch ${state.epoch}), but not to this one`,
         where,
       );
     }
@@ -241,18 +243,18 @@ function checkCopy({ source, record, tables }: Known, reached: number): void {
 
 function split(
   known: Known | undefined,
-  home: FileRecord | undefined,
+  record: FileRecord | undefined,
   found: { writes: string; epoch: number },
 ): Error {
   const file = known?.source.file ?? "";
-  const both = found.writes === "sqlite" && home?.closed === false;
+  const both = found.writes === "sqlite" && record?.closed === false;
   return new SwitchbackError(
     "SPLIT",
     `PostgreSQL records that writes go to ${found.writes} (epoch ${found.epoch}), but ${file} is ` +
-      `${home?.closed ? "closed" : "open"} under epoch ${home?.epoch}${both ? BOTH_HOME : ""}`,
+      `${record?.closed ? "closed" : "open"} under epoch ${record?.epoch}${both ? BOTH_ON_SQLITE : ""}`,
     { source: known?.source.name ?? "", file },
   );
 }
 
-const BOTH_HOME =
-  ". Both say that SQLite has the writes: `switchback run --adopt-file` goes on from the SQLite file as it is";
+const BOTH_ON_SQLITE =
+  ". Both say that SQLite has the writes: `switchback run --adopt-file` continues from the SQLite file as it is";

@@ -195,7 +195,7 @@ export interface Applied {
   /** Rows that went to quarantine. */
   readonly refused: readonly RefusedRow[];
   /** How many rows of each table left it. */
-  readonly mended: ReadonlyMap<string, number>;
+  readonly released: ReadonlyMap<string, number>;
 }
 
 export interface CopiedRange {

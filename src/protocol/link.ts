@@ -187,10 +187,10 @@ export class Link {
     const started = performance.now();
     let applied = false;
     try {
-      const { refused, mended } = await this.target.apply(window);
+      const { refused, released } = await this.target.apply(window);
       applied = true;
       this.held.position = window.to;
-      for (const [table, rows] of mended) {
+      for (const [table, rows] of released) {
         const held = this.held.tables.get(table);
         if (held) held.quarantined -= rows;
       }

@@ -28,7 +28,7 @@ export type PhaseEvent =
   | { readonly kind: "copying" }
   | { readonly kind: "copied" }
   | { readonly kind: "flipping" }
-  | { readonly kind: "away" }
+  | { readonly kind: "reversed" }
   | { readonly kind: "failed"; readonly problem: Problem }
   | { readonly kind: "stop" };
 
@@ -47,7 +47,7 @@ export function next(phase: Phase, event: PhaseEvent): Phase {
       return { name: "backfilling" };
     case "copied":
       return { name: "streaming" };
-    case "away":
+    case "reversed":
       return { name: "reverse_streaming" };
     case "flipping":
       if (phase.name === "streaming") return { name: "cutting_over" };

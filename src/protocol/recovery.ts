@@ -1,20 +1,20 @@
 // What a sidecar does at its start, from what the stores themselves record and from nothing else. Pure: it is
 // checked against every state that a crash can leave (test/recovery/protocol.test.ts), and knows no engine.
 //
-// The home stores are where the application comes from, one a source; the away store is where it moves to, and
-// decides. Under an even epoch the writes are at home, under an odd one away.
+// The file stores are where the application comes from, one a source; the database store is where it moves to, and
+// decides. Under an even epoch the writes are at file, under an odd one database.
 //
-//   away says            a home says            then
-//   home E               open E                 nothing to do
-//   home E               closed E               closed for a flip that was not decided: open it again
-//   home E               closed E-1             the way home was decided, not finished: open it under E
-//   away E               closed E               nothing to do
-//   away E               closed E-1             the way out was decided, not finished: record it
-//   leaving E            closed E               the way home was not decided: open the away store again
+//   database says            a file says            then
+//   file E               open E                 nothing to do
+//   file E               closed E               closed for a flip that was not decided: open it again
+//   file E               closed E-1             the way file was decided, not finished: open it under E
+//   database E               closed E               nothing to do
+//   database E               closed E-1             the way out was decided, not finished: record it
+//   leaving E            closed E               the way file was not decided: open the database store again
 //   any other pair                              refused: a backup, or another pair of stores. Nothing is opened, and
 //                                               where both are open the one with the older record is closed.
-export interface AwayRecord {
-  readonly writes: "home" | "leaving" | "away";
+export interface DatabaseRecord {
+  readonly writes: "file" | "paused" | "database";
   readonly epoch: number;
 }
 
@@ -27,51 +27,51 @@ export type FileStep = "none" | "reopen" | "open" | "left";
 
 export type Recovery =
   | {
-      readonly writes: "home" | "away";
+      readonly writes: "file" | "database";
       readonly epoch: number;
-      /** What the away store needs before anything else. */
-      readonly away: "none" | "reopen";
-      readonly homes: readonly FileStep[];
+      /** What the database store needs before anything else. */
+      readonly database: "none" | "reopen";
+      readonly files: readonly FileStep[];
     }
   | {
       readonly writes: null;
-      /** Which home does not fit. */
-      readonly home: number;
+      /** Which file does not fit. */
+      readonly file: number;
       /** Homes that must be closed before anything else. */
       readonly close: readonly number[];
-      /** The same of the away store. */
-      readonly closeAway: boolean;
+      /** The same of the database store. */
+      readonly closeDatabase: boolean;
     };
 
-export function recover(away: AwayRecord, homes: readonly FileRecord[]): Recovery {
-  const steps = homes.map((home) => stepFor(away, home));
+export function recover(database: DatabaseRecord, files: readonly FileRecord[]): Recovery {
+  const steps = files.map((file) => stepFor(database, file));
   const misfit = steps.indexOf(null);
-  if (misfit >= 0 || !plausible(away)) {
-    const closeAway = away.writes !== "home" && homes.some(({ epoch }) => epoch > away.epoch);
-    const open = homes.flatMap(({ closed, epoch }, i) => (closed || epoch > away.epoch ? [] : [i]));
-    const close = away.writes === "home" ? [] : open;
-    return { writes: null, home: Math.max(0, misfit), close, closeAway };
+  if (misfit >= 0 || !plausible(database)) {
+    const closeDatabase = database.writes !== "file" && files.some(({ epoch }) => epoch > database.epoch);
+    const open = files.flatMap(({ closed, epoch }, i) => (closed || epoch > database.epoch ? [] : [i]));
+    const close = database.writes === "file" ? [] : open;
+    return { writes: null, file: Math.max(0, misfit), close, closeDatabase };
   }
   return {
-    writes: away.writes === "home" ? "home" : "away",
-    epoch: away.epoch,
-    away: away.writes === "leaving" ? "reopen" : "none",
-    homes: steps as FileStep[],
+    writes: database.writes === "file" ? "file" : "database",
+    epoch: database.epoch,
+    database: database.writes === "paused" ? "reopen" : "none",
+    files: steps as FileStep[],
   };
 }
 
-function plausible({ writes, epoch }: AwayRecord): boolean {
-  return (epoch % 2 === 0) === (writes === "home");
+function plausible({ writes, epoch }: DatabaseRecord): boolean {
+  return (epoch % 2 === 0) === (writes === "file");
 }
 
 /** Null when the pair cannot have come from one history. */
-function stepFor(away: AwayRecord, home: FileRecord): FileStep | null {
-  const behind = away.epoch - home.epoch;
-  if (away.writes === "home") {
-    if (behind === 0) return home.closed ? "reopen" : "none";
-    return behind === 1 && home.closed ? "open" : null;
+function stepFor(database: DatabaseRecord, file: FileRecord): FileStep | null {
+  const behind = database.epoch - file.epoch;
+  if (database.writes === "file") {
+    if (behind === 0) return file.closed ? "reopen" : "none";
+    return behind === 1 && file.closed ? "open" : null;
   }
-  if (!home.closed) return null;
+  if (!file.closed) return null;
   if (behind === 0) return "none";
-  return behind === 1 && away.writes === "away" ? "left" : null;
+  return behind === 1 && database.writes === "database" ? "left" : null;
 }

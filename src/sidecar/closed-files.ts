@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import { SwitchbackError } from "../errors.js";
 import { problemFrom } from "../problem.js";
-import { DoorWatch, type Look } from "../sqlite/close/watch.js";
+import { ClosedFileWatch, type Look } from "../sqlite/close/watch.js";
 import type { Problem } from "../status.js";
 import type { ForwardReplication } from "./forward.js";
 
@@ -22,7 +22,7 @@ export function guarded({ name, source }: ForwardReplication): GuardedFile {
   return { name, file, tables: captures.map((table) => table.name), pair: pair?.id ?? null };
 }
 
-interface ClosedDoorsOptions {
+interface ClosedFilesOptions {
   readonly files: () => readonly GuardedFile[];
   /** The epoch under which PostgreSQL has the writes; null while it does not have them for certain. */
   readonly epoch: () => number | null;
@@ -35,13 +35,13 @@ const LOOK_MS = 500;
 /** A file that another one was moved over is looked at by another process. */
 const REPLACED_MS = 5_000;
 
-export class ClosedDoors {
-  private readonly watches = new Map<string, DoorWatch>();
+export class ClosedFiles {
+  private readonly watches = new Map<string, ClosedFileWatch>();
   private readonly replacedMs = new Map<string, number>();
   private broken: SwitchbackError | null = null;
   private tell: (error: SwitchbackError) => void = () => {};
 
-  constructor(private readonly options: ClosedDoorsOptions) {}
+  constructor(private readonly options: ClosedFilesOptions) {}
 
   /** Never rejects. */
   async watch(signal: AbortSignal): Promise<void> {
@@ -73,16 +73,16 @@ export class ClosedDoors {
 
   private async look(guarded: GuardedFile): Promise<void> {
     const { epoch, ours } = this.options;
-    const away = epoch();
-    if (away === null) {
+    const current = epoch();
+    if (current === null) {
       this.watches.get(guarded.name)?.close();
       this.watches.delete(guarded.name);
       return;
     }
-    const watch = this.watches.get(guarded.name) ?? new DoorWatch(guarded.file);
+    const watch = this.watches.get(guarded.name) ?? new ClosedFileWatch(guarded.file);
     this.watches.set(guarded.name, watch);
     const { file, tables, pair } = guarded;
-    const order = { file, epoch: away, pair, tables, bare: false };
+    const order = { file, epoch: current, pair, tables, bare: false };
     const found = watch.look(order);
     if (found === "closed") return;
     if (found === "gone") return this.report(guarded, found, "");
@@ -90,7 +90,7 @@ export class ClosedDoors {
     try {
       let was = await watch.shut(order, found);
       // A file without records may be one that a teardown has let go.
-      const asked = was === "bare" && (await ours()) && epoch() === away;
+      const asked = was === "bare" && (await ours()) && epoch() === current;
       if (asked) was = await watch.shut({ ...order, bare: true }, found);
       const shut = was === "open" || asked;
       if (shut) this.options.log.warn({ source: guarded.name }, `${file} was open; it is closed`);

@@ -72,7 +72,7 @@ export class ForwardReplication {
   /** The followed tables by name, in the order of the file; their states move on with the link. */
   private monitored: ReadonlyMap<string, MonitoredTable> = new Map();
   /** While the writes are in the other store there is nothing to see here. */
-  private resting = false;
+  private suspended = false;
   /** Said at the start and after each copy: flips and outages speak for themselves. */
   private saidFollowing = false;
 
@@ -100,13 +100,13 @@ export class ForwardReplication {
     ready: () => void,
     barrier: Barrier<InHand>,
   ): Promise<void> {
-    const home = this.resting;
-    this.resting = false;
+    const returned = this.suspended;
+    this.suspended = false;
     await this.cycle(owner, signal, ready, async (link, target) => {
       this.options.event({ kind: "copied" });
       if (!this.saidFollowing) this.options.log.info(`${this.name}: following every change`);
       this.saidFollowing = true;
-      if (home) noteStale(this.source.schema().schema.oddities, this.name, this.options.log);
+      if (returned) noteStale(this.source.schema().schema.oddities, this.name, this.options.log);
       // Tables that have just come to be followed were copied: they are counted, and analyzed afterwards.
       if (this.unanalyzed.length > 0) await this.counter.begin(() => link.count(this.source, target));
       await link.run(AbortSignal.any([signal, barrier.stopping]), () => this.idle());
@@ -119,7 +119,7 @@ export class ForwardReplication {
 
   /** The writes are in the other store: what is known of the tables stays, their lag says nothing. */
   rest(): void {
-    this.resting = true;
+    this.suspended = true;
   }
 
   /** What is recorded of the followed tables. */
@@ -318,7 +318,7 @@ export class ForwardReplication {
   }
 
   private sample(): void {
-    if (this.link === null || this.resting) return;
+    if (this.link === null || this.suspended) return;
     try {
       this.monitor.saw(this.source.position());
     } catch {

@@ -32,7 +32,7 @@ export class ReverseDirection implements EpochDirection {
     for (const { source, name } of forwards) {
       source.attach(this.tablesOf(name).map(({ mapping }) => mapping));
     }
-    this.options.on({ kind: "away" });
+    this.options.on({ kind: "reversed" });
     this.validating = validateForeignKeys(postgres, [...this.tables.values()].flat(), log, signal);
   }
 

@@ -183,7 +183,7 @@ export class ReverseReplication {
       client,
       this.tables.map(({ mapping }) => mapping),
     );
-    await this.mendCapture(client);
+    await this.repairCapture(client);
     for (const mapping of await records.unfenced(this.tables.map(({ mapping }) => mapping))) {
       await records.transaction(() => records.fence(mapping));
       this.options.log.warn(
@@ -209,7 +209,7 @@ export class ReverseReplication {
     this.options.verified(await records.verification(this.name));
   }
 
-  private async mendCapture(client: pg.Client): Promise<void> {
+  private async repairCapture(client: pg.Client): Promise<void> {
     const lost = (await lostCapture(client, this.tables)).map((table) => ({
       table,
       code: "COPY_UNKNOWN" as const,

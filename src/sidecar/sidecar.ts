@@ -81,7 +81,7 @@ export class Sidecar {
         }),
     );
     this.routeFile = new RouteFile(config.routeFile, log);
-    this.doors = new ClosedDoors({
+    this.closedFiles = new ClosedFiles({
       files: () => this.forwards.map(guarded),
       epoch: () => (this.state.route.writes === "postgres" ? this.state.route.epoch : null),
       ours: () => isOwner(postgres, config.sources, this.owner),
@@ -137,7 +137,7 @@ export class Sidecar {
   async run(signal: AbortSignal): Promise<void> {
     const outage = new Outage(this.log, "following the source");
     const startedMs = performance.now();
-    void this.doors.watch(signal);
+    void this.closedFiles.watch(signal);
     let [connected, started] = [false, false];
     /** What halts the sidecar once the doors are right. */
     let halting: { readonly error: unknown } | null = null;
@@ -160,7 +160,7 @@ export class Sidecar {
             async (stop) => {
               while (!stop.aborted) await this.epoch(owner, stop, ready);
             },
-            (stop) => this.doors.breach(stop),
+            (stop) => this.closedFiles.breach(stop),
           ]);
         });
         return;

@@ -36,11 +36,11 @@ export function suspendTriggers(db: Database.Database, tables: readonly string[]
  * Capture's triggers stay above them.
  */
 export function restoreTriggers(db: Database.Database): void {
-  const resting = db.prepare("SELECT name, ddl FROM _switchback_resting ORDER BY n").all() as {
+  const removed = db.prepare("SELECT name, ddl FROM _switchback_resting ORDER BY n").all() as {
     name: string;
     ddl: string;
   }[];
-  for (const { name, ddl } of resting) {
+  for (const { name, ddl } of removed) {
     const there = db
       .prepare("SELECT 1 FROM sqlite_schema WHERE type = 'trigger' AND name = ? COLLATE NOCASE")
       .get(name);

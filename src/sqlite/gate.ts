@@ -35,7 +35,7 @@ import { durableCommits, withWriteLock } from "./transaction.js";
 /** Opening again and recording are never given up; this long they may wait for a lock before they say so. */
 const PATIENCE_MS = 30_000;
 
-/** What a file records about its door. */
+/** What a file records about its state. */
 interface FileGate {
   readonly closed: boolean;
   readonly epoch: number;
@@ -64,7 +64,7 @@ export class SqliteGate implements Gate {
     });
   }
 
-  doors(): FileGate[] {
+  states(): FileGate[] {
     return this.files.map((file) => guard(file, () => readGate(file.db)));
   }
 
@@ -155,8 +155,8 @@ export class SqliteGate implements Gate {
     await this.each(signal, ({ db, source }) => {
       since = Math.min(since, performance.now());
       if (!source.accepts(schemaVersion(db))) throw new SourceChanged();
-      const door = readGate(db);
-      if (door.closed || door.epoch !== epoch - 1) throw lostDoor(source);
+      const state = readGate(db);
+      if (state.closed || state.epoch !== epoch - 1) throw gateTaken(source);
       db.exec("INSERT INTO _switchback_fenced VALUES (1)");
       db.prepare("UPDATE _switchback_position SET owner = ?").run(this.owner);
       db.exec("UPDATE _switchback_route SET writes = 'paused'");
@@ -173,10 +173,10 @@ export class SqliteGate implements Gate {
 
   async reopen(epoch: number): Promise<void> {
     await this.each(patience(), ({ db, source }) => {
-      const door = readGate(db);
-      if (!door.closed) return;
+      const state = readGate(db);
+      if (!state.closed) return;
       this.assertOwner(db, source);
-      if (door.epoch !== epoch) throw lostDoor(source);
+      if (state.epoch !== epoch) throw gateTaken(source);
       db.exec("DELETE FROM _switchback_fenced");
       setRoute(db, "sqlite", epoch);
     });
@@ -235,11 +235,11 @@ export class SqliteGate implements Gate {
 
   private assertOwner(db: Database.Database, source: SqliteSource): void {
     const mine = db.prepare("SELECT 1 FROM _switchback_position WHERE owner = ?").get(this.owner);
-    if (mine === undefined || !readGate(db).closed) throw lostDoor(source);
+    if (mine === undefined || !readGate(db).closed) throw gateTaken(source);
   }
 }
 
-function lostDoor({ name, file }: SqliteSource): SwitchbackError {
+function gateTaken({ name, file }: SqliteSource): SwitchbackError {
   return new SwitchbackError("POSITION_CONFLICT", `another sidecar has taken over ${file}`, {
     source: name,
     file,

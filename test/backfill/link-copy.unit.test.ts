@@ -59,7 +59,7 @@ function stores(options: { strained?: boolean; failing?: number } = {}) {
   };
   const target: HistoryTarget = {
     writers: 2,
-    apply: async () => ({ refused: [], mended: new Map() }),
+    apply: async () => ({ refused: [], released: new Map() }),
     async copy(range, position) {
       seen.atOnce += 1;
       seen.most = Math.max(seen.most, seen.atOnce);

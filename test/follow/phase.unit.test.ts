@@ -22,7 +22,7 @@ const EVENTS: Record<Kind, PhaseEvent> = {
   copying: { kind: "copying" },
   copied: { kind: "copied" },
   flipping: { kind: "flipping" },
-  away: { kind: "away" },
+  reversed: { kind: "reversed" },
   failed: { kind: "failed", problem },
   stop: { kind: "stop" },
 };
@@ -31,12 +31,12 @@ const ANYWHERE = {
   changed: "starting",
   copying: "backfilling",
   copied: "streaming",
-  away: "reverse_streaming",
+  reversed: "reverse_streaming",
   failed: "halted",
   stop: "stopping",
 } as const;
 const everywhere = <N extends Name>(name: N) => ({
-  ...{ changed: name, copying: name, copied: name, flipping: name, away: name, failed: name },
+  ...{ changed: name, copying: name, copied: name, flipping: name, reversed: name, failed: name },
   stop: "stopping" as const,
 });
 const TABLE: Record<Name, Record<Kind, Name>> = {

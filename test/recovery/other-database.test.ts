@@ -136,7 +136,7 @@ test("both records say SQLite under different epochs: SPLIT names the command th
   // What an earlier version left after a run against another database.
   alter("UPDATE _switchback_route SET epoch = 0; DELETE FROM _switchback_pair");
   const split = await sidecar.cli(["run"], { timeoutMs: 20_000 });
-  expectRefused(split, /SPLIT .*`switchback run --adopt-file` goes on from the SQLite file as it is/);
+  expectRefused(split, /SPLIT .*`switchback run --adopt-file` continues from the SQLite file as it is/);
   write("since");
   expect((await sidecar.cli(["backfill", "--adopt-file"])).code).toBe(0);
   sidecar.start();

@@ -79,7 +79,7 @@ async function explore({ sources, epochMax, faultsMax, freezing, tampering }: Li
       after("what is frozen takes a step", thaw);
     }
     if (!world.running) await played("recovery", playRecovery);
-    else if (world.away.epoch < epochMax) await played("flip", playFlip);
+    else if (world.database.epoch < epochMax) await played("flip", playFlip);
     if (world.running) after("kill", (copy) => end(copy, false));
     if (tampering && world.frozen.length === 0) tamper(world, sources, after);
   }
@@ -98,13 +98,13 @@ function tamper(
   after: (how: string, change: (copy: World) => void) => void,
 ): void {
   if (!world.backup && !world.tampered) {
-    after("back up away", (copy) => {
-      copy.backup = { away: structuredClone(copy.away) };
+    after("back up database", (copy) => {
+      copy.backup = { database: structuredClone(copy.database) };
     });
     for (let i = 0; i < sources; i++) {
-      after(`back up home ${i}`, (copy) => {
-        const home = copy.homes[i];
-        if (home) copy.backup = { home: structuredClone(home), i };
+      after(`back up file ${i}`, (copy) => {
+        const file = copy.files[i];
+        if (file) copy.backup = { file: structuredClone(file), i };
       });
     }
   }
@@ -117,10 +117,10 @@ function putBack(world: World): void {
   end(world, false);
   world.tampered = true;
   world.backup = null;
-  if ("away" in backup) world.away = backup.away;
-  else world.homes[backup.i] = backup.home;
+  if ("database" in backup) world.database = backup.database;
+  else world.files[backup.i] = backup.file;
   // What only the replaced store held is the operator's loss; what any store still holds must not be lost unnoticed.
-  world.acked = world.homes.map(({ data }, i) => Math.max(data, world.away.data[i] ?? 0));
+  world.acked = world.files.map(({ data }, i) => Math.max(data, world.database.data[i] ?? 0));
 }
 
 const CASES: readonly Limits[] = [

@@ -252,7 +252,7 @@ describe("unique values that move", () => {
         ],
       },
     });
-    expect([second.refused, [...second.mended]]).toEqual([[], [["t", 2]]]);
+    expect([second.refused, [...second.released]]).toEqual([[], [["t", 2]]]);
     expect(h.all("SELECT * FROM t ORDER BY id")).toEqual([
       [1, "z", 9],
       [2, "a", 2],
@@ -426,7 +426,7 @@ test("columns that SQLite computes are not written, and must come out as Postgre
 });
 
 describe("quarantine", () => {
-  test("each kind of row that SQLite cannot hold is named, the others pass, and it mends by itself", async () => {
+  test("each kind of row that SQLite cannot hold is named, the others pass, and it releases by itself", async () => {
     const h = home(
       `
       CREATE TABLE q(id INTEGER PRIMARY KEY, n INTEGER NOT NULL, c INTEGER CONSTRAINT small CHECK (c < 10), m NUMERIC, at DATETIME);
@@ -482,7 +482,7 @@ describe("quarantine", () => {
       },
       i: { part: { touched: ['["word"]'] } },
     });
-    expect([...second.mended]).toEqual([
+    expect([...second.released]).toEqual([
       ["q", 4],
       ["i", 1],
     ]);
@@ -498,7 +498,7 @@ describe("quarantine", () => {
     const refused = { table: "t", key: "[1]", column: "v", reason: "too large for one value" };
     await h.apply({ t: { part: { refused: [refused] } } });
     const again = await h.apply({ t: { part: { refused: [refused] } } });
-    expect([again.refused, [...again.mended]]).toEqual([[refused], [["t", 1]]]);
+    expect([again.refused, [...again.released]]).toEqual([[refused], [["t", 1]]]);
     expect(h.all("SELECT * FROM _switchback_quarantine")).toEqual([["t", "[1]", "v", refused.reason]]);
   });
 });

@@ -1,15 +1,20 @@
-// A model of the stores around src/protocol/flip.ts and src/protocol/recovery.ts: what each door records, how far each store's data
+// A model of the stores around src/protocol/flip.ts and src/protocol/recovery.ts: what each store records, how far each store's data
 // has come, and every durable step that the gates take, one by one. The real flip() is run over it, and a script
-// decides at each step what goes wrong. Who owns a door and what a step checks mirrors the gates and resume.ts.
+// decides at each step what goes wrong. Who owns a store and what a step checks mirrors the gates and recover-stores.ts.
 
 import { type Gate, type IdCeilings, InDoubt } from "#switchback/protocol/contract.js";
 import { type Drainable, flip } from "#switchback/protocol/flip.js";
-import { type AwayRecord, type FileRecord, type Recovery, recover } from "#switchback/protocol/recovery.js";
+import {
+  type DatabaseRecord,
+  type FileRecord,
+  type Recovery,
+  recover,
+} from "#switchback/protocol/recovery.js";
 
-/** Who may use a door: the sidecar that runs, one that is frozen and may wake up, or nobody who lives. */
+/** Who may use a store: the sidecar that runs, one that is frozen and may wake up, or nobody who lives. */
 type Owner = "live" | "frozen" | "dead";
 
-export interface Home extends FileRecord {
+export interface FileState extends FileRecord {
   closed: boolean;
   epoch: number;
   owner: Owner;
@@ -17,37 +22,42 @@ export interface Home extends FileRecord {
   data: number;
 }
 
-export interface Away extends AwayRecord {
-  writes: AwayRecord["writes"];
+export interface DatabaseState extends DatabaseRecord {
+  writes: DatabaseRecord["writes"];
   epoch: number;
   /** Closed by a recovery that refused, whatever its record says. */
   barred: boolean;
   owner: Owner;
   data: number[];
-  /** How far it knows each home to have come: what was read from it, or carried to it. */
+  /** How far it knows each file to have come: what was read from it, or carried to it. */
   known: number[];
 }
 
 type Step =
   | {
-      readonly at: "home";
+      readonly at: "file";
       readonly i: number;
       readonly act: "close" | "reopen" | "open" | "left";
       readonly epoch: number;
     }
-  | { readonly at: "away"; readonly act: "reopen" | "close" | "left"; readonly epoch: number }
-  | { readonly at: "away"; readonly act: "open"; readonly epoch: number; readonly data: readonly number[] };
+  | { readonly at: "database"; readonly act: "reopen" | "close" | "left"; readonly epoch: number }
+  | {
+      readonly at: "database";
+      readonly act: "open";
+      readonly epoch: number;
+      readonly data: readonly number[];
+    };
 
 export interface World {
-  homes: Home[];
-  away: Away;
+  files: FileState[];
+  database: DatabaseState;
   /** How many writes of each source were acknowledged. */
   acked: number[];
   /** A sidecar runs and has recovered. */
   running: boolean;
   /** What a sidecar that froze, or a session of one that died, may still do, in this order. */
   frozen: Step[];
-  backup: { readonly home: Home; readonly i: number } | { readonly away: Away } | null;
+  backup: { readonly file: FileState; readonly i: number } | { readonly database: DatabaseState } | null;
   tampered: boolean;
   /** Recovery has refused; only the operator goes on from here. */
   refused: boolean;
@@ -56,8 +66,8 @@ export interface World {
 export function start(sources: number): World {
   const zeros = () => Array.from({ length: sources }, () => 0);
   return {
-    homes: zeros().map(() => ({ closed: false, epoch: 0, owner: "dead", data: 0 })),
-    away: { writes: "home", epoch: 0, barred: false, owner: "dead", data: zeros(), known: zeros() },
+    files: zeros().map(() => ({ closed: false, epoch: 0, owner: "dead", data: 0 })),
+    database: { writes: "file", epoch: 0, barred: false, owner: "dead", data: zeros(), known: zeros() },
     acked: zeros(),
     running: false,
     frozen: [],
@@ -70,7 +80,7 @@ export function start(sources: number): World {
 /** Only the order of the counts matters, so equal orders are one state. */
 export function normal(world: World): World {
   const copy = structuredClone(world);
-  for (const i of copy.homes.keys()) {
+  for (const i of copy.files.keys()) {
     const places = placesOf(copy, i);
     const order = [...new Set(places.map(([get]) => get()))].sort((a, b) => a - b);
     for (const [get, set] of places) set(order.indexOf(get()));
@@ -87,19 +97,19 @@ function placesOf(world: World, i: number): FileIdentity[] {
       list[i] = to;
     },
   ];
-  const homeData = (home: Home): FileIdentity => [
-    () => home.data,
+  const fileData = (file: FileState): FileIdentity => [
+    () => file.data,
     (to) => {
-      home.data = to;
+      file.data = to;
     },
   ];
   const { backup } = world;
   return [
-    ...[world.acked, world.away.data, world.away.known].map(element),
-    ...(world.homes[i] ? [homeData(world.homes[i])] : []),
+    ...[world.acked, world.database.data, world.database.known].map(element),
+    ...(world.files[i] ? [fileData(world.files[i])] : []),
     ...world.frozen.flatMap((step) => ("data" in step ? [element(step.data as number[])] : [])),
-    ...(backup && "away" in backup ? [backup.away.data, backup.away.known].map(element) : []),
-    ...(backup && "home" in backup && backup.i === i ? [homeData(backup.home)] : []),
+    ...(backup && "database" in backup ? [backup.database.data, backup.database.known].map(element) : []),
+    ...(backup && "file" in backup && backup.i === i ? [fileData(backup.file)] : []),
   ];
 }
 
@@ -108,22 +118,22 @@ export class Violation extends Error {}
 /** What must hold whenever nobody from outside has tampered with the stores. */
 export function check(world: World): void {
   if (world.tampered) return;
-  for (const [i, home] of world.homes.entries()) {
-    const away = takesWrites(world.away);
-    if (!home.closed && away) throw new Violation(`source ${i} has two open stores`);
-    if (!home.closed && home.data !== world.acked[i])
-      throw new Violation(`home ${i} is open and lacks writes`);
-    if (away && world.away.data[i] !== world.acked[i])
-      throw new Violation(`away is open and lacks writes of ${i}`);
+  for (const [i, file] of world.files.entries()) {
+    const database = takesWrites(world.database);
+    if (!file.closed && database) throw new Violation(`source ${i} has two open stores`);
+    if (!file.closed && file.data !== world.acked[i])
+      throw new Violation(`file ${i} is open and lacks writes`);
+    if (database && world.database.data[i] !== world.acked[i])
+      throw new Violation(`database is open and lacks writes of ${i}`);
   }
 }
 
 /** An application's write of source `i` is acknowledged by whichever store takes it; false when none does. */
 export function write(world: World, i: number): boolean {
-  const home = world.homes[i];
+  const file = world.files[i];
   const count = (world.acked[i] ?? 0) + 1;
-  if (home && !home.closed) home.data = count;
-  else if (takesWrites(world.away)) world.away.data[i] = count;
+  if (file && !file.closed) file.data = count;
+  else if (takesWrites(world.database)) world.database.data[i] = count;
   else return false;
   world.acked[i] = count;
   return true;
@@ -133,61 +143,62 @@ export function write(world: World, i: number): boolean {
 
 /** Takes a step as the store does, in one transaction with what it checks. @throws when the store refuses */
 export function take(world: World, step: Step, by: Owner): void {
-  const epochs = [world.away.epoch, ...world.homes.map(({ epoch }) => epoch)];
-  if (step.at === "home") takeHome(world, step, by);
-  else takeAway(world.away, step, by);
-  const now = [world.away.epoch, ...world.homes.map(({ epoch }) => epoch)];
+  const epochs = [world.database.epoch, ...world.files.map(({ epoch }) => epoch)];
+  if (step.at === "file") takeFile(world, step, by);
+  else takeDatabase(world.database, step, by);
+  const now = [world.database.epoch, ...world.files.map(({ epoch }) => epoch)];
   if (now.some((epoch, n) => epoch < (epochs[n] ?? 0))) throw new Violation("an epoch went back");
   check(world);
 }
 
-function takeHome(world: World, step: Extract<Step, { at: "home" }>, by: Owner): void {
-  const home = world.homes[step.i];
-  if (!home) throw new Error("no such home");
+function takeFile(world: World, step: Extract<Step, { at: "file" }>, by: Owner): void {
+  const file = world.files[step.i];
+  if (!file) throw new Error("no such file");
   const { act, epoch } = step;
   if (act === "close") {
-    if (home.closed || home.epoch !== epoch - 1) throw new Error("the door is another's");
-    home.closed = true;
-    home.owner = by;
+    if (file.closed || file.epoch !== epoch - 1) throw new Error("the store is another's");
+    file.closed = true;
+    file.owner = by;
     return;
   }
-  if (act === "reopen" && !home.closed) return;
-  if (!home.closed || home.owner !== by) throw new Error("the door is another's");
-  if (act === "reopen" && home.epoch !== epoch) throw new Error("the door is another's");
-  home.epoch = epoch;
-  if (act !== "left") home.closed = false;
+  if (act === "reopen" && !file.closed) return;
+  if (!file.closed || file.owner !== by) throw new Error("the store is another's");
+  if (act === "reopen" && file.epoch !== epoch) throw new Error("the store is another's");
+  file.epoch = epoch;
+  if (act !== "left") file.closed = false;
 }
 
-function takesWrites(away: Away): boolean {
-  return away.writes === "away" && !away.barred;
+function takesWrites(database: DatabaseState): boolean {
+  return database.writes === "database" && !database.barred;
 }
 
-function takeAway(away: Away, step: Extract<Step, { at: "away" }>, by: Owner): void {
-  if (away.owner !== by) throw new Error("the record is another's");
+function takeDatabase(database: DatabaseState, step: Extract<Step, { at: "database" }>, by: Owner): void {
+  if (database.owner !== by) throw new Error("the record is another's");
   const { act, epoch } = step;
-  const from = (writes: Away["writes"], before: number) => {
-    if (away.writes !== writes || away.epoch !== before) throw new Error(`not ${writes} under ${before}`);
+  const from = (writes: DatabaseState["writes"], before: number) => {
+    if (database.writes !== writes || database.epoch !== before)
+      throw new Error(`not ${writes} under ${before}`);
   };
   switch (act) {
     case "close":
-      from("away", epoch - 1);
-      away.writes = "leaving";
+      from("database", epoch - 1);
+      database.writes = "paused";
       return;
     case "reopen":
-      if (away.writes === "leaving") from("leaving", epoch);
-      if (away.writes === "leaving") away.writes = "away";
+      if (database.writes === "paused") from("paused", epoch);
+      if (database.writes === "paused") database.writes = "database";
       return;
     case "left":
-      from("leaving", epoch - 1);
-      away.writes = "home";
-      away.epoch = epoch;
+      from("paused", epoch - 1);
+      database.writes = "file";
+      database.epoch = epoch;
       return;
     case "open":
-      from("home", epoch - 1);
-      away.writes = "away";
-      away.epoch = epoch;
-      away.data = [...step.data];
-      away.known = [...step.data];
+      from("file", epoch - 1);
+      database.writes = "database";
+      database.epoch = epoch;
+      database.data = [...step.data];
+      database.known = [...step.data];
   }
 }
 
@@ -269,7 +280,7 @@ export class Script {
       case "fail":
         throw new Error("the store failed");
       case "write":
-        for (const i of world.homes.keys()) write(world, i);
+        for (const i of world.files.keys()) write(world, i);
         break;
       case "crash before":
         return this.vanishing();
@@ -303,26 +314,26 @@ export class Script {
 
 /** What a flip would do after this step, whatever became of it: go on, or take back. */
 function following(world: World, { at, act, epoch }: Step): Step[] {
-  const homes = (act: "reopen" | "open" | "left", under: number): Step[] =>
-    world.homes.map((_, i) => ({ at: "home", i, act, epoch: under }));
-  if (at === "home") return act === "close" ? homes("reopen", epoch - 1) : homes(act, epoch);
-  if (act === "open") return [...homes("left", epoch), ...homes("reopen", epoch - 1)];
+  const files = (act: "reopen" | "open" | "left", under: number): Step[] =>
+    world.files.map((_, i) => ({ at: "file", i, act, epoch: under }));
+  if (at === "file") return act === "close" ? files("reopen", epoch - 1) : files(act, epoch);
+  if (act === "open") return [...files("left", epoch), ...files("reopen", epoch - 1)];
   if (act === "reopen") return [];
-  const reopen: Step = { at: "away", act: "reopen", epoch: epoch - 1 };
-  return act === "close" ? [reopen] : [...homes("open", epoch), reopen];
+  const reopen: Step = { at: "database", act: "reopen", epoch: epoch - 1 };
+  return act === "close" ? [reopen] : [...files("open", epoch), reopen];
 }
 
 /** What is frozen never wakes up. */
 export function forget(world: World): void {
   world.frozen = [];
-  for (const door of [world.away, ...world.homes]) if (door.owner === "frozen") door.owner = "dead";
+  for (const store of [world.database, ...world.files]) if (store.owner === "frozen") store.owner = "dead";
 }
 
 /** What is frozen wakes up and takes its next step; the store may refuse it. */
 export function thaw(world: World): void {
   const [step, ...rest] = world.frozen;
   if (!step) return;
-  const decides = step.at === "away" && (step.act === "open" || step.act === "left");
+  const decides = step.at === "database" && (step.act === "open" || step.act === "left");
   world.frozen = rest;
   try {
     take(world, step, "frozen");
@@ -349,9 +360,9 @@ class HomeGate implements Gate {
     return new Map();
   }
   async close(epoch: number, signal: AbortSignal): Promise<number> {
-    for (const i of this.world.homes.keys()) {
+    for (const i of this.world.files.keys()) {
       signal.throwIfAborted();
-      await this.script.step(this.world, { at: "home", i, act: "close", epoch });
+      await this.script.step(this.world, { at: "file", i, act: "close", epoch });
     }
     return 0;
   }
@@ -360,8 +371,8 @@ class HomeGate implements Gate {
   left = (epoch: number) => this.each("left", epoch);
 
   private async each(act: "reopen" | "open" | "left", epoch: number): Promise<void> {
-    for (const i of this.world.homes.keys())
-      await this.script.step(this.world, { at: "home", i, act, epoch });
+    for (const i of this.world.files.keys())
+      await this.script.step(this.world, { at: "file", i, act, epoch });
   }
 }
 
@@ -376,8 +387,8 @@ class AwayGate implements Gate {
   ) {}
   async prepare(): Promise<void> {}
   async reserve(): Promise<void> {
-    if (this.world.away.owner !== "live") throw new Error("the record is another's");
-    this.held = [...this.world.away.data];
+    if (this.world.database.owner !== "live") throw new Error("the record is another's");
+    this.held = [...this.world.database.data];
   }
   abandon(): void {
     this.held = null;
@@ -387,59 +398,59 @@ class AwayGate implements Gate {
   }
   async open(epoch: number): Promise<void> {
     if (!this.held) throw new Error("open before reserve");
-    await this.script.step(this.world, { at: "away", act: "open", epoch, data: this.held }, true);
+    await this.script.step(this.world, { at: "database", act: "open", epoch, data: this.held }, true);
   }
   close(epoch: number): Promise<number> {
-    const closed = this.script.step(this.world, { at: "away", act: "close", epoch }).then(() => 0);
+    const closed = this.script.step(this.world, { at: "database", act: "close", epoch }).then(() => 0);
     this.begun = closed.catch(() => {});
     return closed;
   }
   async reopen(epoch: number): Promise<void> {
     await this.begun;
-    await this.script.step(this.world, { at: "away", act: "reopen", epoch });
+    await this.script.step(this.world, { at: "database", act: "reopen", epoch });
   }
   left(epoch: number): Promise<void> {
-    return this.script.step(this.world, { at: "away", act: "left", epoch }, true);
+    return this.script.step(this.world, { at: "database", act: "left", epoch }, true);
   }
 }
 
-/** To the away store within its transaction when there is one, to a home in two commits. */
+/** To the database store within its transaction when there is one, to a file in two commits. */
 function linkOf(world: World, gate: AwayGate, i: number, out: boolean): Drainable {
   const move = async (signal: AbortSignal) => {
     await null;
     signal.throwIfAborted();
-    const home = world.homes[i];
-    if (!home) return;
+    const file = world.files[i];
+    if (!file) return;
     if (out) {
-      const held = gate.held ?? world.away.data;
-      held[i] = home.data;
-      if (!gate.held) world.away.known[i] = home.data;
+      const held = gate.held ?? world.database.data;
+      held[i] = file.data;
+      if (!gate.held) world.database.known[i] = file.data;
       return;
     }
-    home.data = Math.max(home.data, world.away.data[i] ?? 0);
+    file.data = Math.max(file.data, world.database.data[i] ?? 0);
     await null;
-    world.away.known[i] = home.data;
+    world.database.known[i] = file.data;
   };
   return { approach: move, drain: move };
 }
 
 /** Runs the real flip() in the direction that is due; the world is as its end, or its crash, left it. */
 export async function playFlip(world: World, script: Script): Promise<void> {
-  const [home, away] = [new HomeGate(world, script), new AwayGate(world, script)];
-  const out = world.away.writes === "home";
-  const { epoch } = world.away;
-  const decided = () => world.away.epoch === epoch + 1;
+  const [file, database] = [new HomeGate(world, script), new AwayGate(world, script)];
+  const out = world.database.writes === "file";
+  const { epoch } = world.database;
+  const decided = () => world.database.epoch === epoch + 1;
   const ending = flip({
-    ...(out ? { from: home, to: away } : { from: away, to: home }),
+    ...(out ? { from: file, to: database } : { from: database, to: file }),
     epoch,
-    links: world.homes.map((_, i) => linkOf(world, away, i, out)),
+    links: world.files.map((_, i) => linkOf(world, database, i, out)),
     signal: script.stop.signal,
     publish: (state) => {
       if ((state === "flipped") !== decided())
         throw new Violation(`published ${state}, decided ${decided()}`);
-      if (state === "paused" && openDoors(world) > 0) throw new Violation("paused is said of an open door");
-      if (state !== "paused" && openDoors(world) !== world.homes.length) {
-        throw new Violation(`${state} is said while doors are closed`);
+      if (state === "paused" && openStores(world) > 0) throw new Violation("paused is said of an open store");
+      if (state !== "paused" && openStores(world) !== world.files.length) {
+        throw new Violation(`${state} is said while stores are closed`);
       }
     },
   });
@@ -452,20 +463,20 @@ export async function playFlip(world: World, script: Script): Promise<void> {
   }
   if (result === "gone" || result === "threw") return end(world, script.froze);
   if (result.flipped !== decided()) throw new Violation(`it says flipped: ${result.flipped}`);
-  if (openDoors(world) !== world.homes.length) throw new Violation("a flip ended with closed doors");
+  if (openStores(world) !== world.files.length) throw new Violation("a flip ended with closed stores");
 }
 
 /** Sources that some store takes writes for. */
-function openDoors(world: World): number {
-  const away = takesWrites(world.away);
-  return world.homes.filter(({ closed }) => away || !closed).length;
+function openStores(world: World): number {
+  const database = takesWrites(world.database);
+  return world.files.filter(({ closed }) => database || !closed).length;
 }
 
 /** The sidecar is gone: what it owned is nobody's, or that of its frozen rest. */
 export function end(world: World, froze: boolean): void {
   world.running = false;
   const heir: Owner = froze ? "frozen" : "dead";
-  for (const door of [world.away, ...world.homes]) if (door.owner === "live") door.owner = heir;
+  for (const store of [world.database, ...world.files]) if (store.owner === "live") store.owner = heir;
 }
 
 /** What src/cutover/recover-stores.ts does, step by step. */
@@ -484,33 +495,33 @@ export async function playRecovery(world: World, script: Script): Promise<void> 
 }
 
 async function carryOut(world: World, script: Script): Promise<void> {
-  for (const home of world.homes) {
+  for (const file of world.files) {
     await null;
-    if (home.closed) home.owner = "live";
+    if (file.closed) file.owner = "live";
   }
   await null;
-  world.away.owner = "live";
-  const plan: Recovery = recover(world.away, world.homes);
+  world.database.owner = "live";
+  const plan: Recovery = recover(world.database, world.files);
   if (plan.writes === null) {
     for (const i of plan.close) {
-      const home = world.homes[i];
-      if (home) home.closed = true;
+      const file = world.files[i];
+      if (file) file.closed = true;
     }
-    world.away.barred = plan.closeAway;
+    world.database.barred = plan.closeDatabase;
     return refuse(world, "a record does not fit");
   }
-  if (plan.writes === "away") world.away.barred = false;
-  const behind = (i: number) => (world.homes[i]?.data ?? 0) < (world.away.known[i] ?? 0);
-  if (plan.homes.some((step, i) => step === "open" && behind(i))) return refuse(world, "a home is too old");
-  const { away: ours, epoch } = plan;
-  if (ours === "reopen") await script.step(world, { at: "away", act: "reopen", epoch });
-  for (const [i, act] of plan.homes.entries()) {
-    if (act !== "none") await script.step(world, { at: "home", i, act, epoch });
+  if (plan.writes === "database") world.database.barred = false;
+  const behind = (i: number) => (world.files[i]?.data ?? 0) < (world.database.known[i] ?? 0);
+  if (plan.files.some((step, i) => step === "open" && behind(i))) return refuse(world, "a file is too old");
+  const { database: ours, epoch } = plan;
+  if (ours === "reopen") await script.step(world, { at: "database", act: "reopen", epoch });
+  for (const [i, act] of plan.files.entries()) {
+    if (act !== "none") await script.step(world, { at: "file", i, act, epoch });
   }
   // The links look at both stores before they move anything.
-  if (world.homes.some((_, i) => behind(i))) return refuse(world, "a home is too old");
-  const ahead = world.homes.some(({ data }, i) => data > (world.away.data[i] ?? 0));
-  if (world.away.writes !== "home" && ahead) return refuse(world, "the away store is too old");
+  if (world.files.some((_, i) => behind(i))) return refuse(world, "a file is too old");
+  const ahead = world.files.some(({ data }, i) => data > (world.database.data[i] ?? 0));
+  if (world.database.writes !== "file" && ahead) return refuse(world, "the database store is too old");
 }
 
 function refuse(world: World, why: string): void {
@@ -520,11 +531,11 @@ function refuse(world: World, why: string): void {
 
 /** What must hold after every recovery, whatever was done to the stores before. */
 function finished(world: World): void {
-  const away = takesWrites(world.away);
-  if (away && world.homes.some(({ closed }) => !closed))
+  const database = takesWrites(world.database);
+  if (database && world.files.some(({ closed }) => !closed))
     throw new Violation("two open stores after recovery");
   if (world.refused) return;
-  if (openDoors(world) !== world.homes.length) throw new Violation("no open store after recovery");
+  if (openStores(world) !== world.files.length) throw new Violation("no open store after recovery");
   world.tampered = false;
   check(world);
 }

@@ -29,18 +29,18 @@ export async function sendMoves(
   moves: readonly TableMove[],
 ): Promise<Map<string, number>> {
   const sent: Promise<unknown>[] = [];
-  const mends: { table: string; result: Promise<pg.QueryResult> }[] = [];
+  const releases: { table: string; result: Promise<pg.QueryResult> }[] = [];
   for (const { table, touched, statements } of moves) {
     for (const statement of statements) sent.push(client.query(statement));
     if (touched.length === 0) continue;
     const result = client.query(LEAVE, [source, table, touched]);
-    mends.push({ table, result });
+    releases.push({ table, result });
     sent.push(result);
   }
   await allAnswered(sent);
-  const mended = new Map<string, number>();
-  for (const { table, result } of mends) mended.set(table, (await result).rowCount ?? 0);
-  return mended;
+  const released = new Map<string, number>();
+  for (const { table, result } of releases) released.set(table, (await result).rowCount ?? 0);
+  return released;
 }
 
 export function advance({ source, owner, from, to, mark }: PositionMove): pg.QueryConfig {

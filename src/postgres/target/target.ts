@@ -260,7 +260,7 @@ export class PostgresTarget implements HistoryTarget {
   private async applyNarrow(window: Window): Promise<Applied> {
     const client = this.narrow;
     const moves = this.movesOf(window);
-    const [, mended, , { command }] = await allAnswered(
+    const [, released, , { command }] = await allAnswered(
       inOneMessage(client, () => [
         client.query("BEGIN"),
         sendMoves(client, this.source, moves),
@@ -271,7 +271,7 @@ export class PostgresTarget implements HistoryTarget {
     // A COMMIT after a failed statement is answered with ROLLBACK and no error.
     if (command !== "COMMIT")
       throw new SwitchbackError("POSTGRES_TRANSIENT", `a window ended with ${command}`);
-    return { refused: [], mended };
+    return { refused: [], released };
   }
 
   /** A window within a flip's transaction: nothing can be set aside any more, and its answers are a part of the pause. */
@@ -280,18 +280,18 @@ export class PostgresTarget implements HistoryTarget {
     const unproven = window.tables.filter(({ table }) => !tables.has(table));
     for (const { table } of unproven) tables.add(table);
     if (!isNarrow(window)) {
-      const { refused, mended } = await flip.inTurn((client) => this.move(client, window, false));
+      const { refused, released } = await flip.inTurn((client) => this.move(client, window, false));
       const [row] = refused;
       if (row) throw new SwitchbackError("QUARANTINED", `${row.table} ${row.key}: ${row.reason}`);
-      return { refused, mended };
+      return { refused, released };
     }
     const moves = this.movesOf(window);
     const proof = unproven.length > 0 ? [this.undisturbed(unproven)] : [];
-    const [, mended] = await flip.together((client) => {
+    const [, released] = await flip.together((client) => {
       const first = [advance(this.moveOf(window)), ...proof].map((one) => client.query(one));
       return allAnswered([allAnswered(first), sendMoves(client, this.source, moves)]);
     });
-    return { refused: [], mended };
+    return { refused: [], released };
   }
 
   /** Made before anything is sent: a window is sent as a whole or not at all. */
@@ -316,7 +316,7 @@ export class PostgresTarget implements HistoryTarget {
   /** Moves the position and every table within a transaction that is open; with `each`, rows at fault are set aside. */
   private async move(client: pg.Client, window: Window, each: boolean): Promise<Applied> {
     const refused: RefusedRow[] = [];
-    const mended = new Map<string, number>();
+    const released = new Map<string, number>();
     const rivals = new Map<string, readonly EncodedRow[]>();
     await client.query(advance(this.moveOf(window)));
     await client.query(this.undisturbed(window.tables));
@@ -325,7 +325,7 @@ export class PostgresTarget implements HistoryTarget {
       let left: Left = new Map();
       if (table.touched.length > 0) {
         const touched = await leave(client, this.source, table.table, table.touched);
-        mended.set(table.table, touched.count);
+        released.set(table.table, touched.count);
         left = touched.left;
       }
       refused.push(...(await enter(client, this.source, mapping, table.refused, left)));
@@ -343,7 +343,7 @@ export class PostgresTarget implements HistoryTarget {
       }
     }
     new Confirmed(window).assertNoOther(rivals, window.to);
-    return { refused, mended };
+    return { refused, released };
   }
 
   private writeEach(

@@ -9,7 +9,7 @@ import { readIdentityRecord } from "../pair.js";
 import { readSchema } from "../schema.js";
 import { durableCommits, withWriteLock } from "../transaction.js";
 
-interface DoorFound {
+interface FenceState {
   readonly closed: boolean;
   /** Null where switchback has no records. */
   readonly epoch: number | null;
@@ -17,7 +17,7 @@ interface DoorFound {
   readonly pair: string | null;
 }
 
-export function findDoor(db: Database.Database): DoorFound {
+export function readFenceState(db: Database.Database): FenceState {
   if (sqliteRecordsVersion(db) === 0) return { closed: false, epoch: null, pair: null };
   const { closed, epoch } = db
     .prepare(
@@ -47,10 +47,10 @@ export type Judged = "closed" | "open" | "bare";
  * `open` must be closed. Other files were opened under a later epoch or by another database: they are closed
  * as far as this epoch is newer. `bare` is a file without records.
  */
-export function judgeFile(door: DoorFound, { epoch, pair }: Pick<ShutOrder, "epoch" | "pair">): Judged {
-  if (door.epoch === null) return "bare";
-  if (door.closed || door.epoch > epoch) return "closed";
-  return door.pair === null || pair === null || door.pair === pair ? "open" : "closed";
+export function judgeFile(state: FenceState, { epoch, pair }: Pick<ShutOrder, "epoch" | "pair">): Judged {
+  if (state.epoch === null) return "bare";
+  if (state.closed || state.epoch > epoch) return "closed";
+  return state.pair === null || pair === null || state.pair === pair ? "open" : "closed";
 }
 
 /** Closes the file if it is open, or bare where the order says so. Resolves to its state before. */
@@ -59,7 +59,7 @@ export async function shutFile(order: ShutOrder, signal: AbortSignal): Promise<J
   try {
     durableCommits(db);
     return await withWriteLock(db, signal, () => {
-      const found = judgeFile(findDoor(db), order);
+      const found = judgeFile(readFenceState(db), order);
       if (found === "open" || (found === "bare" && order.bare)) shut(db, order.epoch, order.tables);
       return found;
     });

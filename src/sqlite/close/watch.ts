@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type Database from "better-sqlite3";
 import { openSqlite } from "../connection.js";
-import { findDoor, type Judged, judgeFile, type ShutOrder, shutFile } from "./close.js";
+import { type Judged, judgeFile, readFenceState, type ShutOrder, shutFile } from "./close.js";
 
 export type Look = Judged | "replaced" | "gone";
 
@@ -15,7 +15,7 @@ const SHUT_MS = 5_000;
 const PROCESS = fileURLToPath(new URL("./process.js", import.meta.url));
 const run = promisify(execFile);
 
-export class DoorWatch {
+export class ClosedFileWatch {
   private readonly db: Database.Database;
   private readonly version: Database.Statement<unknown[]>;
   private readonly inode: string;
@@ -35,7 +35,7 @@ export class DoorWatch {
     if (seen === this.seen) return "closed";
     const db = openSqlite(this.file, { readonly: true });
     try {
-      const found = judgeFile(findDoor(db), order);
+      const found = judgeFile(readFenceState(db), order);
       if (found !== "closed") return found;
     } finally {
       db.close();

@@ -118,7 +118,7 @@ export class SqliteTarget implements Target {
       this.db.exec("DELETE FROM _switchback_applying");
       await retryOnLock(this.commit, LOCK_WAIT);
       this.reached = window.to;
-      return { refused: quarantine.refused, mended: quarantine.mended };
+      return { refused: quarantine.refused, released: quarantine.released };
     } catch (error) {
       if (this.db.inTransaction) this.db.exec("ROLLBACK");
       throw this.explained(error);
@@ -272,7 +272,7 @@ export class SqliteTarget implements Target {
 /** The rows that enter and leave quarantine during a window, in the file and for the caller. */
 class Quarantine {
   readonly refused: RefusedRow[] = [];
-  readonly mended = new Map<string, number>();
+  readonly released = new Map<string, number>();
   private readonly leaving: Database.Statement<unknown[]>;
   private readonly entering: Database.Statement<unknown[]>;
   private readonly looking: Database.Statement<unknown[]>;
@@ -302,7 +302,7 @@ class Quarantine {
 
   leave(table: string, key: string): void {
     const { changes } = this.leaving.run(table, key);
-    if (changes > 0) this.mended.set(table, (this.mended.get(table) ?? 0) + changes);
+    if (changes > 0) this.released.set(table, (this.released.get(table) ?? 0) + changes);
   }
 
   leaveAll(table: string, names: readonly string[]): void {

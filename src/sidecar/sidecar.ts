@@ -19,7 +19,7 @@ import { explained } from "../sqlite/connection.js";
 import type { Route, Status } from "../status.js";
 import { createMetrics, type MetricsRegistry } from "../telemetry/metrics.js";
 import { type Progress, withPrefix } from "../telemetry/progress.js";
-import { ClosedDoors, guarded } from "./closed-files.js";
+import { ClosedFiles, guarded } from "./closed-files.js";
 import { allOrThrow, type EpochOptions, runEpoch } from "./epoch.js";
 import { DECIDED, PASSING, START_PATIENCE_MS } from "./failures.js";
 import { FileLocks } from "./file-locks.js";
@@ -41,7 +41,7 @@ export class Sidecar {
   private readonly reverses: readonly ReverseReplication[];
   private readonly controller: FlipController;
   private readonly fileLocks = new FileLocks();
-  private readonly doors: ClosedDoors;
+  private readonly closedFiles: ClosedFiles;
   private readonly state: SidecarState;
   private owner = "";
 
@@ -54,8 +54,8 @@ export class Sidecar {
     private readonly adopt = false,
   ) {
     this.state = new SidecarState(config, this.metrics, progress, () => {
-      const { forwards, reverses, doors, controller, routeFile } = this;
-      return { forwards, reverses, doors, controller, routeFile };
+      const { forwards, reverses, closedFiles, controller, routeFile } = this;
+      return { forwards, reverses, closedFiles, controller, routeFile };
     });
     this.forwards = config.sources.map(
       (source, i) =>

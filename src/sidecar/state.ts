@@ -11,7 +11,7 @@ import type { Problem, Route, SourceStatus, Status } from "../status.js";
 import type { FlipOutcome, MetricsRegistry } from "../telemetry/metrics.js";
 import type { Progress } from "../telemetry/progress.js";
 import { VERSION } from "../version.js";
-import type { ClosedDoors } from "./closed-files.js";
+import type { ClosedFiles } from "./closed-files.js";
 
 /** Whoever asks for the status is not kept waiting by a store that hangs. */
 const LOOK_MS = 200;
@@ -27,7 +27,7 @@ interface Side {
 interface Parts {
   readonly forwards: readonly Side[];
   readonly reverses: readonly Side[];
-  readonly doors: ClosedDoors;
+  readonly closedFiles: ClosedFiles;
   readonly controller: FlipController;
   readonly routeFile: RouteFile;
 }
@@ -116,7 +116,7 @@ export class SidecarState {
 
   status(): Status {
     const { phase } = this;
-    const { doors, controller, routeFile } = this.parts();
+    const { closedFiles, controller, routeFile } = this.parts();
     const sides = this.sides();
     const halted = phase.name === "halted" ? phase.problem : null;
     const problems = sides.flatMap((side) => side.problems());
@@ -129,7 +129,7 @@ export class SidecarState {
       serves: controller.serves,
       problems: [
         ...[halted].filter((one) => one !== null),
-        ...doors.problems(halted),
+        ...closedFiles.problems(halted),
         ...[this.outage, this.hindrance, routeFile.problem].filter((one) => one !== null),
         ...controller.problems(),
         ...problems,

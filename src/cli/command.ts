@@ -1,4 +1,4 @@
-// The input and output of every command. cli.ts makes the context; commands never touch process.
+// The input and output of every command. main.ts makes the context; commands never touch process.
 import type { Logger } from "pino";
 import type { Config, PostgresConfig } from "../config/config.js";
 import { SwitchbackError } from "../errors.js";
@@ -18,7 +18,7 @@ export interface Context {
 
 export type ExitCode = 0 | 1 | 2 | 3 | 4 | 70;
 
-/** The target's address; cli.ts makes sure that commands that need one have one. */
+/** The target's address; main.ts makes sure that commands that need one have one. */
 export function requirePostgres(config: Config): PostgresConfig {
   if (config.postgres) return config.postgres;
   throw new SwitchbackError("USAGE", "no PostgreSQL is configured: pass --postgres URL or --embedded");

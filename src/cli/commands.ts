@@ -1,5 +1,5 @@
 // The table of commands: name, options, help, the parts of the configuration that each needs, and the module with its
-// code. cli.ts turns it into a command line. A command's code is loaded when it runs, so that `--help` loads no
+// code. program.ts turns it into a command line. A command's code is loaded when it runs, so that `--help` loads no
 // engine.
 import type { OptionValues } from "commander";
 import type { Needs } from "../config/config.js";

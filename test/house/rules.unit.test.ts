@@ -54,7 +54,7 @@ function lines(paths: readonly string[], pattern: RegExp, text: (path: string) =
 test("the rules look at something", () => {
   expect(sources.length).toBeGreaterThan(20);
   expect(tests.length).toBeGreaterThan(8);
-  expect(imports("src/cli.ts")).toContain("src/cli/program.js");
+  expect(imports("src/cli.ts")).toContain("src/cli/main.js");
   expect(imports("src/cli/commands.ts")).toContain("src/cli/run.js");
 });
 

@@ -1,10 +1,12 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
+import { SlowestFirst } from "./test/support/slowest-first.js";
 
 const SOURCES = fileURLToPath(new URL("src/", import.meta.url));
 
 export default defineConfig({
   test: {
+    sequence: { sequencer: SlowestFirst },
     projects: [
       {
         // No server, no build: the sources as they stand. `npm run test:unit`, or `npm run test:watch`.
@@ -13,6 +15,7 @@ export default defineConfig({
           name: "unit",
           include: ["test/**/*.unit.test.ts"],
           pool: "threads",
+          testTimeout: 20_000,
           isolate: false,
           // Groups run one after the other. Projects with different numbers of workers cannot share one.
           sequence: { groupOrder: 0 },

@@ -3,11 +3,12 @@
 import { randomInt } from "node:crypto";
 import { afterEach, describe, expect, test } from "vitest";
 import { type Copying, prepareCopy } from "../support/copying.js";
+import { effort } from "../support/effort.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";
 import { type TestFile, testFile } from "../support/sqlite.js";
 import { generator } from "../support/values.js";
 
-const RUNS = Number(process.env.SWITCHBACK_SEEDS ?? 2);
+const RUNS = Number(process.env.SWITCHBACK_SEEDS ?? effort(1, 4));
 const first = Number(process.env.SWITCHBACK_SEED ?? randomInt(1_000_000));
 
 /** A table's DDL in PostgreSQL, and a value of `n` that it refuses. */

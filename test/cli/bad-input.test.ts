@@ -4,7 +4,8 @@ import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { cli, type Result, temporaryFolder } from "../support/cli.js";
+import { cli, command, type Result } from "../support/cli.js";
+import { temporaryFolder } from "../support/scratch.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";
 import { type TestFile, testFile } from "../support/sqlite.js";
 
@@ -38,7 +39,7 @@ function refused(result: Result, code: number, says: RegExp): void {
 }
 
 const backfill = (sqlite: string, url = database.url) =>
-  cli(["backfill", "--sqlite", sqlite, "--postgres", url]);
+  command(["backfill", "--sqlite", sqlite, "--postgres", url]);
 
 /** A copy of the database's bytes, changed. */
 function damaged(name: string, change: (bytes: Buffer) => Buffer): string {
@@ -118,7 +119,7 @@ describe("the SQLite file", () => {
     const own = testFile("CREATE TABLE t(id INTEGER PRIMARY KEY)");
     own.writer().exec("BEGIN IMMEDIATE");
     refused(
-      await cli(["backfill", "--sqlite", own.path, "--postgres", database.url], { timeoutMs: 59_000 }),
+      await command(["backfill", "--sqlite", own.path, "--postgres", database.url], { timeoutMs: 59_000 }),
       3,
       /lock|busy/i,
     );
@@ -203,17 +204,17 @@ describe("the target's tables", () => {
 });
 
 describe("the configuration", () => {
-  async function withConfig(configuration: unknown, command = "check"): Promise<Result> {
+  async function withConfig(configuration: unknown, name = "check"): Promise<Result> {
     const path = join(folder, "switchback.yaml");
     writeFileSync(path, typeof configuration === "string" ? configuration : JSON.stringify(configuration));
-    const result = await cli([command, "--config", path]);
+    const result = await command([name, "--config", path]);
     rmSync(path);
     return result;
   }
   const good = () => ({ sources: [{ name: "app", sqlite: file.path }], postgres: { url: database.url } });
 
   test("a file that does not exist", async () => {
-    refused(await cli(["check", "--config", join(folder, "absent.yaml")]), 2, /absent\.yaml/);
+    refused(await command(["check", "--config", join(folder, "absent.yaml")]), 2, /absent\.yaml/);
   });
 
   test("not YAML", async () => {
@@ -249,7 +250,7 @@ describe("the configuration", () => {
   });
 
   test("no SQLite file at all", async () => {
-    refused(await cli(["check", "--postgres", database.url]), 2, /sqlite/i);
+    refused(await command(["check", "--postgres", database.url]), 2, /sqlite/i);
   });
 });
 
@@ -259,10 +260,11 @@ describe("usage", () => {
     [["check", "--no-such-option"], /no-such-option/],
     [["check", "--sqlite"], /sqlite/],
   ] as const)("%j", async (args, says) => {
-    refused(await cli(args), 2, says);
+    refused(await command(args), 2, says);
   });
 
   test("--help and --version answer with 0", async () => {
+    // Help is printed by the process, past everything that a command is given.
     expect((await cli(["--help"])).code).toBe(0);
     expect((await cli(["--version"])).stdout).toMatch(/\d+\.\d+\.\d+/);
   });

@@ -5,7 +5,8 @@ import { copyFileSync, existsSync, readFileSync, statSync, writeFileSync } from 
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
-import { cli, temporaryFolder } from "../support/cli.js";
+import { command } from "../support/cli.js";
+import { temporaryFolder } from "../support/scratch.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";
 
 const { folder, remove } = temporaryFolder();
@@ -56,7 +57,7 @@ interface Found {
 async function checked(
   ...args: string[]
 ): Promise<{ code: number | null; findings: Found[]; of: (code: string) => Found[] }> {
-  const { code, stdout, stderr } = await cli(["check", "--json", ...args]);
+  const { code, stdout, stderr } = await command(["check", "--json", ...args]);
   expect(stdout, stderr).not.toBe("");
   const findings = (JSON.parse(stdout) as { findings: Found[] }).findings;
   return { code, findings, of: (wanted) => findings.filter((finding) => finding.code === wanted) };
@@ -68,7 +69,7 @@ describe("check", () => {
     const { code, findings } = await checked("--sqlite", file, "--postgres", database.url);
     expect(findings).toEqual([]);
     expect(code).toBe(0);
-    const text = await cli(["check", "--sqlite", file, "--postgres", database.url]);
+    const text = await command(["check", "--sqlite", file, "--postgres", database.url]);
     expect(text.stdout).toContain("sound: 2 tables, 0 blockers, 0 warnings");
     expect(
       await database.query("SELECT 1 FROM pg_tables WHERE schemaname IN ('public', 'switchback')"),
@@ -142,7 +143,7 @@ describe("check", () => {
     const copy = join(folder, "untouched-copy.db");
     copyFileSync(file, copy);
     await checked("--sqlite", file);
-    await cli(["plan", "--sqlite", file]);
+    await command(["plan", "--sqlite", file]);
     expect(readFileSync(file).equals(readFileSync(copy))).toBe(true);
     expect(existsSync(`${file}-journal`)).toBe(false);
   });
@@ -160,7 +161,7 @@ describe("check", () => {
     const file = join(folder, name);
     if (content === "folder") execFileSync("mkdir", [file]);
     else if (content !== null) writeFileSync(file, content);
-    const result = await cli(["check", "--sqlite", file]);
+    const result = await command(["check", "--sqlite", file]);
     expect(result.stderr).toMatch(says);
     expect(result.code).toBe(code);
   });
@@ -169,7 +170,7 @@ describe("check", () => {
     const file = made("cut.db", `${ODD} CREATE TABLE wide (v); INSERT INTO wide SELECT zeroblob(100000);`);
     const bytes = readFileSync(file);
     writeFileSync(file, bytes.subarray(0, 4096));
-    const result = await cli(["check", "--sqlite", file]);
+    const result = await command(["check", "--sqlite", file]);
     expect(result.stderr).toMatch(/malformed|corrupt/i);
     expect(result.code).toBe(3);
   });
@@ -177,7 +178,7 @@ describe("check", () => {
 
 describe("plan", () => {
   test("prints the mapping with its evidence, the suggestions and the DDL", async () => {
-    const { code, stdout } = await cli(["plan", "--sqlite", made("plan.db", SOUND)]);
+    const { code, stdout } = await command(["plan", "--sqlite", made("plan.db", SOUND)]);
     expect(code).toBe(0);
     expect(stdout).toMatch(/users → users {3}2 rows, key \(id\)/);
     expect(stdout).toMatch(
@@ -189,7 +190,7 @@ describe("plan", () => {
   });
 
   test("--sql runs as it is", async () => {
-    const { stdout } = await cli(["plan", "--sql", "--suggest", "--sqlite", made("sql.db", SOUND)]);
+    const { stdout } = await command(["plan", "--sql", "--suggest", "--sqlite", made("sql.db", SOUND)]);
     const scratch = await testDatabase(15);
     await scratch.query(stdout);
     const rows = await scratch.query(
@@ -210,12 +211,12 @@ describe("plan", () => {
     async (extra) => {
       const file = made(`write${extra.length}.db`, SOUND);
       const config = join(folder, `switchback${extra.length}.yaml`);
-      const first = await cli(["plan", "--json", "--write", config, ...extra, "--sqlite", file]);
+      const first = await command(["plan", "--json", "--write", config, ...extra, "--sqlite", file]);
       expect(first.code, first.stderr).toBe(0);
       // It may hold the password of the database.
       expect(statSync(config).mode & 0o777).toBe(0o600);
       if (extra.length > 0) expect(first.stdout).toContain('"why":"suggested: all 2 values are UUIDs"');
-      const again = await cli(["plan", "--json", "--config", config]);
+      const again = await command(["plan", "--json", "--config", config]);
       expect(again.code, again.stderr).toBe(0);
       const types = (stdout: string) =>
         (
@@ -237,7 +238,7 @@ describe("plan", () => {
   test("a route file that can never be written is found beforehand", async () => {
     const file = made("route.db", SOUND);
     const route = join(file, "below", "a-file.json");
-    const { code, stdout } = await cli(["check", "--json", "--sqlite", file], {
+    const { code, stdout } = await command(["check", "--json", "--sqlite", file], {
       env: { SWITCHBACK_ROUTE: route },
     });
     expect([code, JSON.parse(stdout).findings]).toEqual([
@@ -246,7 +247,7 @@ describe("plan", () => {
     ]);
     const fine = join(folder, "not", "yet", "there", "route.json");
     expect(
-      (await cli(["check", "--json", "--sqlite", file], { env: { SWITCHBACK_ROUTE: fine } })).stdout,
+      (await command(["check", "--json", "--sqlite", file], { env: { SWITCHBACK_ROUTE: fine } })).stdout,
     ).not.toContain("route-folder");
   });
 
@@ -254,16 +255,16 @@ describe("plan", () => {
     const file = made("keep.db", SOUND);
     const config = join(folder, "keep.yaml");
     writeFileSync(config, "# mine\nsources: [{ sqlite: ./keep.db, name: kept }]\nflag: ./the-flag # here\n");
-    expect((await cli(["plan", "--config", config, "--write", config])).code).toBe(0);
+    expect((await command(["plan", "--config", config, "--write", config])).code).toBe(0);
     const text = readFileSync(config, "utf8");
     expect(text).toContain("# mine");
     expect(text).toContain("flag: ./the-flag # here");
     expect(text).toContain("name: kept");
     const before = statSync(file).size;
-    const refused = await cli(["plan", "--sqlite", file, "--write", file]);
+    const refused = await command(["plan", "--sqlite", file, "--write", file]);
     expect(refused.code).toBe(2);
     expect(statSync(file).size).toBe(before);
-    const nowhere = await cli([
+    const nowhere = await command([
       "plan",
       "--sqlite",
       file,
@@ -280,11 +281,11 @@ describe("plan", () => {
     const config = join(folder, "unknown.yaml");
     const tables = { userz: {}, orders: { columns: { totl: { type: "numeric" } } } };
     writeFileSync(config, JSON.stringify({ sources: [{ sqlite: made("unknown.db", SOUND), tables }] }));
-    const { code, stderr } = await cli(["plan", "--config", config]);
+    const { code, stderr } = await command(["plan", "--config", config]);
     expect(code).toBe(2);
     expect(stderr).toMatch(/userz.*orders, users/);
     expect(stderr).toMatch(/totl.*total/);
     writeFileSync(config, JSON.stringify({ sources: [{ sqlite: made("bare.db", ""), tables: { t: {} } }] }));
-    expect((await cli(["plan", "--config", config])).stderr).toContain("no table t; the file has none");
+    expect((await command(["plan", "--config", config])).stderr).toContain("no table t; the file has none");
   });
 });

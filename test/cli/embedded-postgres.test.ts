@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import pg from "pg";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { startEmbedded } from "#switchback/embedded/embedded.js";
-import { temporaryFolder } from "../support/cli.js";
+import { temporaryFolder } from "../support/scratch.js";
 
 const MODULE = fileURLToPath(new URL("../../dist/embedded/embedded.js", import.meta.url));
 

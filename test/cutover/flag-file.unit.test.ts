@@ -11,7 +11,7 @@ import {
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { FlagWatch, readFlag, writeFlag } from "#switchback/cutover/flag-file.js";
-import { temporaryFolder } from "../support/cli.js";
+import { temporaryFolder } from "../support/scratch.js";
 
 let place: ReturnType<typeof temporaryFolder>;
 let flag: string;

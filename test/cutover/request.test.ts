@@ -5,7 +5,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { readFlag, writeFlag } from "#switchback/cutover/flag-file.js";
 import { Heartbeat, heartbeatFile, readHeartbeat } from "#switchback/cutover/heartbeat-file.js";
 import { requestFlip } from "#switchback/cutover/request.js";
-import { temporaryFolder } from "../support/cli.js";
+import { temporaryFolder } from "../support/scratch.js";
 
 const SERVES = { sources: [], database: { address: "h:1/d", id: null } };
 

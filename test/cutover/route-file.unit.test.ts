@@ -5,13 +5,14 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { RouteFile } from "#switchback/cutover/route-file.js";
 import { createLog } from "#switchback/telemetry/log.js";
-import { temporaryFolder } from "../support/cli.js";
+import { temporaryFolder } from "../support/scratch.js";
 
 let place: ReturnType<typeof temporaryFolder>;
 let file: string;
 let lines: string[];
 let route: RouteFile;
 beforeEach(() => {
+  vi.useFakeTimers();
   place = temporaryFolder();
   file = join(place.folder, "route.json");
   lines = [];
@@ -20,6 +21,7 @@ beforeEach(() => {
 });
 afterEach(() => {
   route.close();
+  vi.useRealTimers();
   place.remove();
 });
 
@@ -31,39 +33,41 @@ test.each([
   ["garbled", () => writeFileSync(file, "{half")],
   ["an older one", () => writeFileSync(file, JSON.stringify({ ...AWAY, writes: "sqlite", epoch: 0 }))],
   ["a pause that is over", () => writeFileSync(file, JSON.stringify({ ...AWAY, writes: "paused" }))],
-])("a route file that is %s is put back", async (_, spoil) => {
+])("a route file that is %s is put back", (_, spoil) => {
   route.publish(AWAY, true);
   spoil();
-  await vi.waitFor(() => expect(read()).toEqual(AWAY), { timeout: 5_000 });
+  vi.advanceTimersByTime(1_200);
+  expect(read()).toEqual(AWAY);
   expect(route.problem).toBe(null);
   expect(lines).toEqual([]);
 });
 
-test("one that cannot be written is a problem, said once, and over by itself", async () => {
+test("one that cannot be written is a problem, said once, and over by itself", () => {
   mkdirSync(file); // Stands in the way for every user, root as well.
   route.publish({ ...AWAY, epoch: 0 }, true);
   route.publish(AWAY, false);
-  await new Promise((resolve) => setTimeout(resolve, 1_200));
+  vi.advanceTimersByTime(1_200);
   expect(route.problem).toMatchObject({ code: "ROUTE_UNWRITABLE" });
   expect(route.problem?.message).toMatch(/^the route file .*route\.json cannot be written: E[A-Z]+$/);
   expect(lines).toHaveLength(1);
   expect(lines[0]).toContain("writing the route file failed; trying again");
   rmdirSync(file);
-  await vi.waitFor(() => expect(read()).toEqual(AWAY), { timeout: 5_000 });
+  vi.advanceTimersByTime(1_200);
+  expect(read()).toEqual(AWAY);
   expect(route.problem).toBe(null);
   expect(lines).toHaveLength(2);
   expect(lines[1]).toContain("writing the route file recovered after");
 });
 
-test("a newer one is left alone: it is another sidecar's", async () => {
+test("a newer one is left alone: it is another sidecar's", () => {
   route.publish(AWAY, true);
   const newer = { ...AWAY, writes: "sqlite", epoch: 2 };
   writeFileSync(file, JSON.stringify(newer));
-  await new Promise((resolve) => setTimeout(resolve, 1_200));
+  vi.advanceTimersByTime(1_200);
   expect(read()).toEqual(newer);
 });
 
-test("what was never published is nobody's to write", async () => {
-  await new Promise((resolve) => setTimeout(resolve, 700));
+test("what was never published is nobody's to write", () => {
+  vi.advanceTimersByTime(1_200);
   expect(() => read()).toThrow("ENOENT");
 });

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type Database from "better-sqlite3";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { ChangePoller } from "#switchback/sqlite/change-poller.js";
-import { temporaryFolder } from "../support/cli.js";
+import { temporaryFolder } from "../support/scratch.js";
 
 /** So long without a change that the poll is slowest: once in 20 ms. */
 const QUIET_MS = 60_000;

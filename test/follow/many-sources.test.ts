@@ -8,8 +8,8 @@ import { Barrier } from "#switchback/protocol/barrier.js";
 import type { Gate } from "#switchback/protocol/contract.js";
 import { pause } from "#switchback/retry.js";
 import { allOrThrow } from "#switchback/sidecar/epoch.js";
-import { temporaryFolder } from "../support/cli.js";
 import { silentLog } from "../support/log.js";
+import { temporaryFolder } from "../support/scratch.js";
 
 const SOURCES = 30;
 const { folder, remove } = temporaryFolder();

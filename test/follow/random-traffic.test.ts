@@ -4,7 +4,7 @@ import { randomInt } from "node:crypto";
 import { expect, test } from "vitest";
 import { runTraffic } from "../support/traffic.js";
 
-const RUNS = Number(process.env.SWITCHBACK_SEEDS ?? 3);
+const RUNS = Number(process.env.SWITCHBACK_SEEDS ?? 2);
 const first = Number(process.env.SWITCHBACK_SEED ?? randomInt(1_000_000));
 
 for (let run = 0; run < RUNS; run++) {

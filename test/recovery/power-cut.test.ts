@@ -5,8 +5,8 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { temporaryFolder } from "../support/cli.js";
 import { Power } from "../support/power.js";
+import { temporaryFolder } from "../support/scratch.js";
 import { pythonNow, testFile } from "../support/sqlite.js";
 
 const STATEMENTS = (synchronous: string) => [

@@ -13,6 +13,7 @@ import { openSqlite } from "#switchback/sqlite/connection.js";
 import { migrateSqlite } from "#switchback/sqlite/migrate.js";
 import { readSchema } from "#switchback/sqlite/schema.js";
 import { SqliteTarget } from "#switchback/sqlite/target/target.js";
+import { effort } from "../support/effort.js";
 import { dump, Home, spelled, values } from "../support/home.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";
 import { testFile } from "../support/sqlite.js";
@@ -93,7 +94,7 @@ describe("values of every type and spelling", () => {
       const columns = readSchema(db).tables.map((table) => {
         const spec = { ...kind, affinity: table.name as Affinity };
         const codec = codecFor(spec);
-        const held = randomValues(SEED, 500)
+        const held = randomValues(SEED, effort(150, 500))
           .map((value) => storedAs(value, spec.affinity))
           .map((value) => [value, codec.encode(value)] as const)
           .filter((pair): pair is readonly [SqliteValue, string] => typeof pair[1] === "string");
@@ -324,7 +325,7 @@ test("random windows leave exactly what the model holds, and rows keep their row
   const rowids = () =>
     new Map((home.all("SELECT k, rowid FROM words") as [string, number][]).map(([k, rowid]) => [k, rowid]));
   try {
-    for (let n = 0; n < 150; n++) {
+    for (let n = 0; n < effort(60, 150); n++) {
       const kept = rowids();
       const changes = models.map((model) => {
         const { name, width } = model.shape;

@@ -1,7 +1,8 @@
 // Random sequences of migrations, between two runs of the sidecar and while one follows: the target always ends with
-// the rows of the file and the shape that a fresh start would make. The seed is printed; SHAPES_SEED repeats one.
+// the rows of the file and the shape that a fresh start would make. The seed is printed; SWITCHBACK_SEED repeats one.
 import type Database from "better-sqlite3";
 import { afterEach, expect, test } from "vitest";
+import { effort } from "../support/effort.js";
 import { differences } from "../support/rows.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";
 import { backfill, configFor, freshShape, shapeLines, sidecarFor } from "../support/shapes.js";
@@ -188,14 +189,14 @@ afterEach(async () => {
 });
 
 async function application(): Promise<{ app: Application; label: string; pick: (n: number) => number }> {
-  const seed = Number(process.env.SHAPES_SEED ?? Date.now() % 1_000_000);
-  console.log(`SHAPES_SEED=${seed}`);
+  const seed = Number(process.env.SWITCHBACK_SEED ?? Date.now() % 1_000_000);
+  console.log(`SWITCHBACK_SEED=${seed}`);
   const pick = random(seed);
   file = testFile(SCHEMA);
   cleanups.push(() => file.remove());
   database = await testDatabase(15);
   cleanups.push(() => database.drop());
-  return { app: new Application(file.writer(), pick), label: `SHAPES_SEED=${seed}`, pick };
+  return { app: new Application(file.writer(), pick), label: `SWITCHBACK_SEED=${seed}`, pick };
 }
 
 async function expectFresh(app: Application, label: string): Promise<void> {
@@ -204,7 +205,7 @@ async function expectFresh(app: Application, label: string): Promise<void> {
   expect(await shapeLines(database.url), said).toEqual(await freshShape(file.path, 15));
 }
 
-const ROUNDS = Number(process.env.SHAPES_ROUNDS ?? 3);
+const ROUNDS = effort(3, 10);
 
 test("between runs", async () => {
   const { app, label, pick } = await application();

@@ -12,11 +12,12 @@ import {
   translateCondition,
   translateTerm,
 } from "#switchback/translate/translate.js";
+import { effort } from "../support/effort.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";
 import { generator } from "../support/values.js";
 
 const SEED = Number(process.env.SWITCHBACK_SEED ?? Math.floor(Math.random() * 2 ** 31));
-const RANDOM_EXPRESSIONS = Number(process.env.SWITCHBACK_EXPRESSIONS ?? 1_500);
+const RANDOM_EXPRESSIONS = effort(400, 1_500);
 const ROWS = 120;
 
 const TYPES = {

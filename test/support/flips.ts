@@ -4,10 +4,11 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import Database from "better-sqlite3";
 import { expect } from "vitest";
-import { allApplied, type Sidecar } from "./cli.js";
+import type { Sidecar } from "./cli.js";
+import type { Store } from "./committed.js";
 import type { TestDatabase } from "./servers.js";
 
-export type Store = "sqlite" | "postgres";
+export type { Store } from "./committed.js";
 
 /** What `cutover --json` and `revert --json` print. */
 export interface FlipDocument {
@@ -56,14 +57,7 @@ export async function verify(sidecar: Sidecar): Promise<void> {
 
 /** Waits until the store that has the writes holds nothing that the other one lacks. */
 export async function drained(sidecar: Sidecar, to: Store): Promise<void> {
-  // Answers may describe a look from before the last commit, the more so on a busy machine: two, some time apart.
-  for (let look = 0; look < 2; look++) {
-    await sleep(300);
-    await sidecar.waitFor(
-      `a drained backlog while ${to} has the writes`,
-      allApplied(({ phase }) => phase === PHASE[to]),
-    );
-  }
+  await sidecar.waitDrained(to);
 }
 
 export interface RouteSaid {

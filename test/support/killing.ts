@@ -55,11 +55,12 @@ export async function runKilling(
   const file = testFile(SCHEMA);
   const database = await testDatabase(18);
   const writer = python(WRITER, [file.path, "5"]);
-  const sidecar = await Sidecar.prepare({ sqlite: file.path, url: database.url });
+  const top = { backfill: { workers: 2 } };
+  const sidecar = await Sidecar.prepare({ sqlite: file.path, url: database.url, top });
   try {
     const result = await killAgainAndAgain(database, sidecar, { kills, copying, chance });
     await writer.finish();
-    await sidecar.waitDrained(60_000);
+    await sidecar.waitDrained("sqlite", 60_000);
     return { ...result, differences: await differences(file.path, database.url) };
   } finally {
     writer.kill();

@@ -5,7 +5,7 @@ import { execFileSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, realpathSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { temporaryFolder } from "./cli.js";
+import { temporaryFolder } from "./scratch.js";
 
 const SHIM = fileURLToPath(new URL("./power.c", import.meta.url));
 const FOLLOWED = ["", "-wal", "-journal"];

@@ -4,7 +4,6 @@
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { chmodSync, cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
@@ -18,6 +17,7 @@ import {
   type StopMode,
   unprivileged,
 } from "#switchback/embedded/cluster.js";
+import { scratch } from "./scratch.js";
 
 export type Version = 15 | 18;
 
@@ -80,7 +80,8 @@ export async function templateDatabase(
 
 async function databaseAt(port: number, template: string): Promise<TestDatabase> {
   const name = `t${randomBytes(8).toString("hex")}`;
-  await administer(port, `CREATE DATABASE ${name} TEMPLATE ${template}`);
+  // Copied as files: many times faster than through the log on a file system in memory.
+  await administer(port, `CREATE DATABASE ${name} TEMPLATE ${template} STRATEGY FILE_COPY`);
   const url = urlOf(port, name);
   const clients: pg.Client[] = [];
   let quick: Promise<pg.Client> | undefined;
@@ -145,12 +146,12 @@ export interface OwnServer {
 /** Starts a server that only the caller uses; it ends with the calling process at the latest. */
 export async function ownServer(version: Version, settings: readonly string[] = []): Promise<OwnServer> {
   const runAs = unprivileged();
-  const home = mkdtempSync(join(tmpdir(), `switchback-test-pg${version}-`));
+  const home = mkdtempSync(join(scratch(), `switchback-test-pg${version}-`));
   // The server's user has to pass through.
   chmodSync(home, 0o711);
   const binaries = await reachable(await locate(PACKAGES[version]), home);
   const logFile = join(home, "server.log");
-  const all = [...SETTINGS, ...settings];
+  const all = [...SETTINGS, ...(version === 18 ? ["io_method=sync"] : []), ...settings];
   const cluster = new Cluster({
     binaries,
     data: join(home, "data"),

@@ -9,8 +9,10 @@ import { keepForeignKeys } from "#switchback/postgres/ddl/constraints.js";
 import { Records } from "#switchback/postgres/records.js";
 import { Sidecar } from "#switchback/sidecar/sidecar.js";
 import { removeCapture } from "#switchback/sqlite/capture/install.js";
-import { temporaryFolder } from "./cli.js";
+
 import { silentLog } from "./log.js";
+import { temporaryFolder } from "./scratch.js";
+
 import { testDatabase, type Version } from "./servers.js";
 
 const SHAPE = `
@@ -43,7 +45,8 @@ export async function shapeLines(url: string): Promise<string[]> {
 }
 
 export function configFor(path: string, url: string): Config {
-  return loadConfig({ sqlite: [path], postgres: url }, {}, join(path, ".."));
+  // One reader: starting a thread takes longer than these copies.
+  return { ...loadConfig({ sqlite: [path], postgres: url }, {}, join(path, "..")), backfill: { workers: 1 } };
 }
 
 export function sidecarFor(config: Config): Sidecar {

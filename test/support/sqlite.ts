@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { join } from "node:path";
 import Database from "better-sqlite3";
-import { temporaryFolder } from "./cli.js";
+import { temporaryFolder } from "./scratch.js";
 
 export interface TestFile {
   readonly path: string;
@@ -126,9 +126,9 @@ export function python(
   };
 }
 
-/** Runs a short Python program to its end and returns what it printed. */
+/** Runs a short Python program, with the standard library only, to its end and returns what it printed. */
 export function pythonNow(script: string, args: readonly string[] = []): string {
-  const { status, stdout, stderr } = spawnSync("python3", ["-", ...args], {
+  const { status, stdout, stderr } = spawnSync("python3", ["-I", "-S", "-", ...args], {
     input: script,
     encoding: "utf8",
     maxBuffer: 1 << 30,

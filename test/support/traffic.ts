@@ -2,8 +2,9 @@
 // every quiet point the two stores must hold the same rows by independent comparison.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { Sidecar, temporaryFolder } from "./cli.js";
+import { Sidecar } from "./cli.js";
 import { differences } from "./rows.js";
+import { temporaryFolder } from "./scratch.js";
 import { testDatabase, type Version } from "./servers.js";
 import { python, pythonNow } from "./sqlite.js";
 
@@ -31,7 +32,8 @@ export async function runTraffic(options: TrafficOptions): Promise<TrafficResult
   pythonNow(SCRIPT, ["create", file]);
   const database = await testDatabase(options.version);
   const writers = [0, 1].map((n) => python(SCRIPT, ["write", file, String(options.seed * 2 + n)]));
-  const sidecar = await Sidecar.prepare({ sqlite: file, url: database.url });
+  const top = { backfill: { workers: 2 } };
+  const sidecar = await Sidecar.prepare({ sqlite: file, url: database.url, top });
   try {
     sidecar.start();
     const write = async () => {

@@ -8,7 +8,8 @@ import { afterEach, expect, test } from "vitest";
 import { latestOf } from "#switchback/migrations.js";
 import { postgresRecordsVersion as versionInPostgres } from "#switchback/postgres/migrate.js";
 import { sqliteRecordsVersion as versionInSqlite } from "#switchback/sqlite/migrate.js";
-import { Sidecar, temporaryFolder } from "../support/cli.js";
+import { Sidecar } from "../support/cli.js";
+import { temporaryFolder } from "../support/scratch.js";
 import { type TestDatabase, testDatabase, type Version } from "../support/servers.js";
 import { openWriter } from "../support/sqlite.js";
 

@@ -12,11 +12,12 @@ import { describeValue as inWords, sameValue, storedAs } from "#switchback/codec
 import { InvalidText, Refusal, type SqliteValue } from "#switchback/codec/codec.js";
 import { type CodecSpec, codecFor } from "#switchback/codec/registry.js";
 import type { Affinity } from "#switchback/schema/model.js";
+import { effort } from "../support/effort.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";
 import { randomValues } from "../support/values.js";
 
 const SEED = Number(process.env.SWITCHBACK_SEED ?? Math.floor(Math.random() * 2 ** 31));
-const VALUES = 600;
+const VALUES = effort(200, 600);
 
 const DECLARED: Readonly<Record<Affinity, string>> = {
   INTEGER: "INTEGER",

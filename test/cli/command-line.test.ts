@@ -222,7 +222,7 @@ test("a bug: one line that asks for a report, the stack only at --log-level debu
   const plain = await act("bug", "--json");
   expect(plain.stderr.split("\n")).toHaveLength(3);
   expect(plain.stderr).toMatch(
-    /^switchback: BUG TypeError: x is not a function, password=\*\*\*\n {2}→ .*report/,
+    /^switchback: BUG TypeError: x is not a function, password=\*\*\*\n {2}→ .*[Rr]eport/,
   );
   expect(JSON.parse(plain.stdout).error.code).toBe("BUG");
   const debug = await act("bug", "--log-level", "debug");
@@ -257,7 +257,7 @@ test("a command that gives up when told to stop is not done: exit code 1", async
   const result = await end;
   expect([result.code, result.stderr]).toEqual([
     1,
-    "switchback: stopped by SIGTERM before it was done; run it again to go on\n",
+    "switchback: stopped by SIGTERM before the command was done; run it again to resume\n",
   ]);
 });
 

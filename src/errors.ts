@@ -322,6 +322,12 @@ export const ERRORS = {
     1,
     "Undo the change to the table in PostgreSQL, or stay on PostgreSQL: SQLite cannot follow the change.",
   ),
+  ROWS_DIFFER: kind(
+    "switchback",
+    "operator",
+    1,
+    "Find what writes to PostgreSQL beside switchback, or past SQLite's triggers, and end it; then run `switchback verify --repair`, and once more `switchback verify`.",
+  ),
   COPY_UNKNOWN: kind(
     "switchback",
     "operator",

@@ -84,6 +84,8 @@ export interface Config {
     readonly timeoutMs: number;
     readonly requireVerifyMs: number;
   };
+  /** The comparison in the background: a round begins every so often, and takes at most this part of the time. */
+  readonly verify: { readonly everyMs: number; readonly share: number };
 }
 
 /** The options of the command line that belong to the configuration. */
@@ -103,6 +105,8 @@ export interface Needs {
 
 const DEFAULT_FILE = "switchback.yaml";
 const DEFAULT_LISTEN: Listen = { host: "127.0.0.1", port: 9464 };
+/** A million rows of ten columns take some six minutes of it. */
+const DEFAULT_VERIFY = { everyMs: 3_600_000, share: 0.02 };
 const DEFAULT_CUTOVER = { maxLagMs: 2_000, timeoutMs: 10_000, requireVerifyMs: 3_600_000 };
 /** In addition to the workers: one connection applies changes, one answers queries. */
 const CONNECTIONS_BESIDE_WORKERS = 2;
@@ -161,6 +165,10 @@ export function loadConfig(
       maxLagMs: given.cutover?.max_lag ?? DEFAULT_CUTOVER.maxLagMs,
       timeoutMs: given.cutover?.timeout ?? DEFAULT_CUTOVER.timeoutMs,
       requireVerifyMs: given.cutover?.require_verify ?? DEFAULT_CUTOVER.requireVerifyMs,
+    },
+    verify: {
+      everyMs: given.verify?.every ?? DEFAULT_VERIFY.everyMs,
+      share: given.verify?.share ?? DEFAULT_VERIFY.share,
     },
   };
   checkSources(config.sources, report);

@@ -32,6 +32,18 @@ export function durationMs(value: unknown): number | undefined {
   return ms > 0 && Number.isSafeInteger(Math.round(ms)) ? Math.round(ms) : undefined;
 }
 
+const SHARE = "a share of the time such as 2%, at most 50%, or off";
+const SHARE_MAX = 0.5;
+
+/** The fraction that `2%` is; 0 for `off`; undefined for any other value. */
+function share(value: unknown): number | undefined {
+  // YAML reads a bare off as text, and false as a boolean.
+  if (value === "off" || value === false) return 0;
+  const match = typeof value === "string" ? /^(\d+(?:\.\d+)?)\s*%$/.exec(value.trim()) : null;
+  const fraction = Number(match?.[1]) / 100;
+  return fraction >= 0 && fraction <= SHARE_MAX ? fraction : undefined;
+}
+
 export interface Listen {
   readonly host: string;
   readonly port: number;
@@ -84,6 +96,7 @@ const HTTP = z.strictObject({
   token_file: text.optional(),
 });
 const BACKFILL = z.strictObject({ workers: number(1, 64).optional() });
+const VERIFY = z.strictObject({ every: duration, share: parsed(SHARE, share).optional() });
 const CUTOVER = z.strictObject({ max_lag: duration, timeout: duration, require_verify: duration });
 const FILE = z.strictObject({
   sources: z.array(SOURCE).min(1).optional(),
@@ -93,6 +106,7 @@ const FILE = z.strictObject({
   http: HTTP.optional(),
   backfill: BACKFILL.optional(),
   cutover: CUTOVER.optional(),
+  verify: VERIFY.optional(),
 });
 
 export type FileConfig = z.infer<typeof FILE>;

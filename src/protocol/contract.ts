@@ -110,10 +110,9 @@ export interface Snapshot {
    * before it, whether that was read to its end or given up.
    */
   read(reader: number, range: Range): RangeReading;
-  /**
-   * Counts the tables' rows with the readers, but for rows that no target can hold because their key has a NULL. From
-   * then on the snapshot is the readers' alone: the source may give later windows meanwhile.
-   */
+  /** From then on the snapshot is the readers' alone, and the source may give later windows meanwhile. */
+  leaveToReaders(): void;
+  /** Counts the tables' rows with the readers, but for rows that no target can hold because their key has a NULL. */
   count(tables: readonly string[]): Promise<ReadonlyMap<string, number>>;
   /** Ends the read transactions. */
   release(): Promise<void>;
@@ -173,12 +172,17 @@ export interface HistoryTarget extends Target {
   copy(range: Range, position: Position, read: () => RangeReading): Promise<CopiedRange>;
   /** How many copies may run side by side. */
   readonly writers: number;
-  /** Holds on to what the target has at `position`, which must be its position, for counting it while it moves on. */
-  tally(position: Position): Promise<Tally>;
+  /** Holds on to what the target has at `position`, which must be its position, while it moves on. */
+  snapshot(position: Position): Promise<TargetSnapshot>;
 }
 
-/** One position of a target, to be counted; uses a writer until it is closed. */
-export interface Tally {
+/** One position of a target, to be counted and compared; uses a writer until it is closed. */
+export interface TargetSnapshot {
+  /**
+   * Looks for these rows of the source, but for quarantined ones. Rows that the target alone has are not looked for:
+   * the counts of both stores tell whether there are any.
+   */
+  compare(table: string, chunks: AsyncIterable<Chunk>): Promise<Difference>;
   /** The tables' rows, and their quarantined rows but for those whose key has a NULL. */
   count(tables: readonly string[]): Promise<ReadonlyMap<string, RowsHeld>>;
   /** Ends the count under way; it fails. */

@@ -2,7 +2,8 @@
 // nothing failed. It knows neither engine. Both sides hold on to the position while they count, and changes are
 // followed meanwhile.
 import { SwitchbackError } from "../errors.js";
-import type { HistorySource, HistoryTarget, Position, Snapshot, Tally } from "./contract.js";
+import type { HistorySource, HistoryTarget, Position } from "./contract.js";
+import { type Meeting, type Met, meet } from "./meeting.js";
 
 /** Where an open read blocks the application, tables of so many rows together are counted, some ten milliseconds. */
 const BRIEF_ROWS = 1_000_000;
@@ -28,46 +29,30 @@ export interface Counting {
   cancel(): Promise<void>;
 }
 
-/** What a link can do for a count: bring the target to a snapshot's position. */
-interface Meeting {
-  readonly tables: ReadonlyMap<string, { readonly rows: number }>;
-  /** Applies everything up to the snapshot; `read` is called when that is read and not yet applied. */
-  meet(snapshot: Snapshot, read: () => Promise<void>): Promise<void>;
-}
-
 /** Begins to count; resolves once both stores hold on to one position, and following may go on. */
 export async function beginCount(
   meeting: Meeting,
+  held: ReadonlyMap<string, { readonly rows: number }>,
   source: HistorySource,
   target: HistoryTarget,
 ): Promise<Counting> {
-  const { tables, passedOver } = countable(meeting, source.briefReads);
-  const snapshot = await source.snapshot(Math.min(source.maxReaders, target.writers));
-  try {
-    let early: ReadonlyMap<string, number> | null = null;
-    await meeting.meet(snapshot, async () => {
-      if (!source.briefReads) return;
-      early = await snapshot.count(tables);
-      await snapshot.release();
-    });
-    const tally = await target.tally(snapshot.position);
-    const both = early ?? snapshot.count(tables);
-    const result = counted(snapshot, tally, tables, both).then((found) => ({
-      position: snapshot.position,
-      tables: found,
-      passedOver,
-    }));
-    // Whoever asks for the result hears of its failure.
-    result.catch(() => {});
-    const cancel = async () => {
-      await tally.cancel().catch(() => {});
-      await result.catch(() => {});
-    };
-    return { result, cancel };
-  } catch (error) {
-    await snapshot.release();
-    throw error;
-  }
+  const { tables, passedOver } = countable(held, source.briefReads);
+  const met = await meet(meeting, source, target, {
+    readers: Math.min(source.maxReaders, target.writers),
+    early: (snapshot) => snapshot.count(tables),
+  });
+  const result = counted(met, tables).then((found) => ({
+    position: met.snapshot.position,
+    tables: found,
+    passedOver,
+  }));
+  // Whoever asks for the result hears of its failure.
+  result.catch(() => {});
+  const cancel = async () => {
+    await met.target.cancel().catch(() => {});
+    await result.catch(() => {});
+  };
+  return { result, cancel };
 }
 
 /** A count that found the stores unlike is made again this often, until they agree. */
@@ -85,10 +70,11 @@ export class Counter {
     private readonly ended: () => void,
   ) {}
 
-  /** Resolves once following may go on. */
-  async begin(count: () => Promise<Counting>): Promise<void> {
-    if (this.counting) return;
-    this.counting = await count();
+  /** Resolves once following may continue; to null where a count is under way already. */
+  async begin(count: () => Promise<Counting>): Promise<Counting | null> {
+    if (this.counting) return null;
+    const counting = await count();
+    this.counting = counting;
     const ended = () => {
       this.counting = null;
       this.endedMs = performance.now();
@@ -100,6 +86,7 @@ export class Counter {
         this.counted(counts);
       })
       .then(ended, ended);
+    return counting;
   }
 
   /** Counts once more where the last count found the stores unlike a while ago. */
@@ -130,10 +117,13 @@ export function disagreement({ table, source, target, quarantined }: TableCount,
   return `${table}: ${source} rows in the source at position ${position}, but ${target} in the copy and ${quarantined} in quarantine`;
 }
 
-function countable(meeting: Meeting, brief: boolean): { tables: string[]; passedOver: string[] } {
+function countable(
+  held: ReadonlyMap<string, { readonly rows: number }>,
+  brief: boolean,
+): { tables: string[]; passedOver: string[] } {
   const [tables, passedOver]: string[][] = [[], []];
   let rows = 0;
-  for (const [name, table] of meeting.tables) {
+  for (const [name, table] of held) {
     const fits = !brief || rows + table.rows <= BRIEF_ROWS;
     if (fits) rows += table.rows;
     (fits ? tables : passedOver)?.push(name);
@@ -142,13 +132,11 @@ function countable(meeting: Meeting, brief: boolean): { tables: string[]; passed
 }
 
 async function counted(
-  snapshot: Snapshot,
-  tally: Tally,
+  { snapshot, target, early, end }: Met<ReadonlyMap<string, number>>,
   tables: readonly string[],
-  source: ReadonlyMap<string, number> | Promise<ReadonlyMap<string, number>>,
 ): Promise<TableCount[]> {
-  const [rows, held] = await Promise.allSettled([source, tally.count(tables)]);
-  await Promise.allSettled([tally.close(), snapshot.release()]);
+  const [rows, held] = await Promise.allSettled([early ?? snapshot.count(tables), target.count(tables)]);
+  await end();
   if (rows.status === "rejected") throw rows.reason;
   if (held.status === "rejected") throw held.reason;
   return tables.map((table) => {

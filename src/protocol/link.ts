@@ -27,6 +27,8 @@ import {
 } from "./contract.js";
 import { beginCount, type Counting } from "./count.js";
 import { Doubts } from "./doubts.js";
+import type { Meeting } from "./meeting.js";
+import { beginRangeComparison, type Comparing } from "./range-comparison.js";
 
 /** A snapshot is let go after this long, so that the application's log can be recycled. */
 const SNAPSHOT_MS = 30_000;
@@ -84,8 +86,17 @@ export class Link {
   }
 
   /** Begins to count both stores at one position; resolves as soon as following may go on. */
-  async count(source: HistorySource, target: HistoryTarget): Promise<Counting> {
-    const meet = async (snapshot: Snapshot, read: () => Promise<void>) => {
+  count(source: HistorySource, target: HistoryTarget): Promise<Counting> {
+    return this.met(() => beginCount(this.meeting, this.held.tables, source, target));
+  }
+
+  /** Begins to compare a range at one position; resolves as soon as following may go on. */
+  compare(source: HistorySource, target: HistoryTarget, range: Range): Promise<Comparing> {
+    return this.met(() => beginRangeComparison(this.meeting, source, target, range));
+  }
+
+  private readonly meeting: Meeting = {
+    meet: async (snapshot, read) => {
       const window = await snapshot.window(this.held.position, this.scope);
       try {
         await read();
@@ -95,13 +106,18 @@ export class Link {
       }
       await this.advance(window);
       this.doubts.forget();
-    };
+    },
+  };
+
+  /** Both stores at one position, once the rows are settled that were in doubt on the way there. */
+  private async met<T>(begin: () => Promise<T>): Promise<T> {
     for (;;) {
-      let counting: Counting | null = null;
+      const begun: T[] = [];
       await this.doubting(async () => {
-        counting = await beginCount({ tables: this.held.tables, meet }, source, target);
+        begun.push(await begin());
       });
-      if (counting) return counting;
+      const [found] = begun;
+      if (found !== undefined) return found;
     }
   }
 

@@ -12,6 +12,7 @@ import { qualifiedName } from "../postgres/target/merge.js";
 import { PostgresTarget } from "../postgres/target/target.js";
 import { assertUndisturbed } from "../postgres/trigger-check.js";
 import { problem } from "../problem.js";
+import type { BackgroundLimits } from "../protocol/background-comparison.js";
 import type { Barrier } from "../protocol/barrier.js";
 import { SourceChanged, type Window } from "../protocol/contract.js";
 import { assertAgree, Counter, type Counts, disagreement, disagreements } from "../protocol/count.js";
@@ -21,6 +22,7 @@ import { SqliteSource } from "../sqlite/source/source.js";
 import type { Problem, SourceStatus } from "../status.js";
 import type { SourceMetrics } from "../telemetry/metrics.js";
 import type { Progress } from "../telemetry/progress.js";
+import { StandingComparison } from "./background-comparison.js";
 import { LinkMonitor, type MonitoredTable, noteStale, SAMPLE_MS, unknownProblems } from "./monitor.js";
 import { Pruning } from "./pruning.js";
 import { type Reconciled, reconcile } from "./reconcile.js";
@@ -30,6 +32,8 @@ interface ForwardOptions {
   readonly source: SourceConfig;
   readonly postgres: PostgresConfig;
   readonly workers: number;
+  /** How much the comparison in the background may do. */
+  readonly verify: BackgroundLimits;
   readonly log: Logger;
   readonly progress: Progress;
   readonly metrics: SourceMetrics;
@@ -66,6 +70,7 @@ export class ForwardReplication {
   private readonly sampler: NodeJS.Timeout;
   private readonly pruning: Pruning;
   private readonly counter: Counter;
+  private standing: StandingComparison | null = null;
   private readonly unanalyzed: string[] = [];
   private recordsReadMs = 0;
   private followed: readonly FollowedTable[] = [];
@@ -110,7 +115,7 @@ export class ForwardReplication {
       // Tables that have just come to be followed were copied: they are counted, and analyzed afterwards.
       if (this.unanalyzed.length > 0) await this.counter.begin(() => link.count(this.source, target));
       await link.run(AbortSignal.any([signal, barrier.stopping]), () => this.idle());
-      await this.counter.cancel();
+      await Promise.all([this.counter.cancel(), this.standing?.cancel()]);
       if (!signal.aborted) await barrier.park({ name: this.name, link, target }, signal);
     });
   }
@@ -201,6 +206,11 @@ export class ForwardReplication {
       refused: (rows) => this.monitor.refused(rows),
     });
     this.reconsideration = new Reconsideration(this.name, this.link, target, options.log);
+    this.standing = new StandingComparison({
+      ...{ source: options.source, limits: options.verify, file, target, link: this.link },
+      ...{ counter: this.counter, monitor: this.monitor, mappings: found.mappings },
+      ...{ metrics: options.metrics },
+    });
     await this.readRecords(target);
     this.sample();
     return this.link;
@@ -291,6 +301,7 @@ export class ForwardReplication {
     if (target && due) await this.readRecords(target);
     await this.reconsideration?.turn();
     if (link && target) await this.counter.again(() => link.count(this.source, target));
+    await this.standing?.turn();
     await this.pruning.next(this.held.position, () => this.records().flush(this.name));
   }
 
@@ -300,6 +311,7 @@ export class ForwardReplication {
     const found = await new Records(client).verification(this.name);
     this.options.verified(found);
     this.reconsideration?.saw(found?.at ?? null);
+    this.standing?.saw(found);
     this.monitor.observed(await unknownProblems(client, this.name));
   }
 

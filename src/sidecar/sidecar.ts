@@ -63,6 +63,7 @@ export class Sidecar {
           source,
           postgres,
           workers: config.backfill.workers,
+          verify: config.verify,
           log,
           progress: config.sources.length > 1 ? withPrefix(progress, `${source.name}.`) : progress,
           metrics: this.metrics.source(source.name),

@@ -76,6 +76,21 @@ export const METRICS = {
     labels: ["source"],
     help: "When the stores were last compared, in Unix time.",
   },
+  switchback_background_compared_rows_total: {
+    type: "counter",
+    labels: ["source"],
+    help: "Rows compared in the background.",
+  },
+  switchback_background_comparison_timestamp_seconds: {
+    type: "gauge",
+    labels: ["source"],
+    help: "When the last complete comparison in the background began, in Unix time.",
+  },
+  switchback_background_comparison_seconds: {
+    type: "gauge",
+    labels: ["source"],
+    help: "How long the last complete comparison in the background took.",
+  },
   switchback_cutover_pause_seconds: {
     type: "gauge",
     labels: ["source"],

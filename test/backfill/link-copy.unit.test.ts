@@ -51,6 +51,7 @@ function stores(options: { strained?: boolean; failing?: number } = {}) {
           return { rows: 0, refused: 0 };
         },
         count: async () => new Map(),
+        leaveToReaders() {},
         release: async () => {
           seen.released += 1;
         },
@@ -74,7 +75,7 @@ function stores(options: { strained?: boolean; failing?: number } = {}) {
       seen.positions.push(position);
       return { rows: 1, refused: [] };
     },
-    tally: () => Promise.reject(new Error("nothing is counted here")),
+    snapshot: () => Promise.reject(new Error("nothing is counted here")),
   };
   const link = new Link(source, target, held, { advanced() {}, copied() {}, refused() {} });
   const copy = () => link.copy(source, target, new AbortController().signal);

@@ -79,6 +79,7 @@ test("the defaults of the contract", () => {
     token: null,
     backfill: { workers: 2 },
     cutover: { maxLagMs: 2_000, timeoutMs: 10_000, requireVerifyMs: 3_600_000 },
+    verify: { everyMs: 3_600_000, share: 0.02 },
   });
 });
 

@@ -28,6 +28,9 @@ const CONTRACT: Record<string, string[]> = {
   switchback_quarantined_rows: ["table"],
   switchback_verify_different_rows: [],
   switchback_verify_timestamp_seconds: [],
+  switchback_background_compared_rows_total: [],
+  switchback_background_comparison_timestamp_seconds: [],
+  switchback_background_comparison_seconds: [],
   switchback_cutover_pause_seconds: [],
   switchback_flips_total: ["result"],
   switchback_errors_total: ["code"],
@@ -54,6 +57,9 @@ function filled(): MetricsRegistry {
   source.set("switchback_quarantined_rows", 1, { table });
   source.set("switchback_verify_different_rows", 0);
   source.set("switchback_verify_timestamp_seconds", 1.7e9);
+  source.add("switchback_background_compared_rows_total", 2_000);
+  source.set("switchback_background_comparison_timestamp_seconds", 1.7e9);
+  source.set("switchback_background_comparison_seconds", 40);
   source.set("switchback_cutover_pause_seconds", 0.023);
   source.add("switchback_flips_total", 1, { result: "flipped" });
   source.add("switchback_errors_total", 1, { code: "SQLITE_BUSY" });

@@ -123,6 +123,7 @@ class Pair {
     const follower = new ForwardReplication({
       ...common,
       workers: 1,
+      verify: { share: 0, everyMs: 1 },
       progress: { table() {}, phase() {}, done() {} },
       event() {},
       verified() {},

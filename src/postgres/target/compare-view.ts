@@ -156,6 +156,15 @@ class PostgresView implements View {
   }
 }
 
+/** The staged rows that the target does not have alike, by key; as many as are worth a name. */
+export function differing(mapping: TableMapping, staged: string): string {
+  const match = matchKeys(mapping, "t", (i) => `s.c${columnIndex(mapping, i)}`);
+  const absent = `t.${quote(mapping.key[0]?.target ?? "")} IS NULL`;
+  return `SELECT CASE WHEN ${absent} THEN 'missing' ELSE 'different' END AS kind, ${keyArray(mapping, "s")} AS key
+    FROM ${staged} AS s LEFT JOIN ${qualifiedName(mapping)} AS t ON ${match}
+   WHERE ${absent} OR ${differs(mapping)} LIMIT ${KEYS_MAX}`;
+}
+
 /** Where the key's i-th column stands among all columns. */
 function columnIndex(mapping: TableMapping, i: number): number {
   return mapping.columns.findIndex((column) => column.target === mapping.key[i]?.target);

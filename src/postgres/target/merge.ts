@@ -52,9 +52,13 @@ export function stagedRelation(stage: string): string {
 }
 
 /** DDL of a staging table; its columns have the target's types, for COPY to parse. */
-export function createStage(stage: string, columns: readonly ColumnMapping[]): string {
+export function createStage(
+  stage: string,
+  columns: readonly ColumnMapping[],
+  onCommit: "DROP" | "DELETE ROWS" = "DROP",
+): string {
   const list = columns.map((column, i) => `c${i} ${column.codec.type}`);
-  return `CREATE TEMP TABLE ${quote(stage)} (${list.join(", ")}) ON COMMIT DROP`;
+  return `CREATE TEMP TABLE ${quote(stage)} (${list.join(", ")}) ON COMMIT ${onCommit}`;
 }
 
 export function copyStage(stage: string, columns: readonly ColumnMapping[]): string {

@@ -8,8 +8,8 @@ const [QUOTE, COMMA, NEWLINE, BACKSLASH] = [0x22, 0x2c, 0x0a, 0x5c];
 const PIECE_BYTES = 256 * 1024;
 
 /** DDL of the stage: each row numbered in the order in which it was sent. */
-export function createArrayStage(stage: string): string {
-  return `CREATE TEMP TABLE ${quote(stage)} (n bigint GENERATED ALWAYS AS IDENTITY, v text[]) ON COMMIT DROP`;
+export function createArrayStage(stage: string, onCommit: "DROP" | "DELETE ROWS" = "DROP"): string {
+  return `CREATE TEMP TABLE ${quote(stage)} (n bigint GENERATED ALWAYS AS IDENTITY, v text[]) ON COMMIT ${onCommit}`;
 }
 
 export function copyArrayStage(stage: string): string {

@@ -15,7 +15,7 @@ import type {
   RangeReading,
   RefusedRow,
   TableWindow,
-  Tally,
+  TargetSnapshot,
   Window,
 } from "../../protocol/contract.js";
 import {
@@ -30,7 +30,6 @@ import {
 import type { FlipTransaction } from "../flip-transaction.js";
 import { undisturbed } from "../trigger-check.js";
 import { copyInto, csvOf, valuesOf } from "./copy.js";
-import { openTally } from "./count.js";
 import { countMismatch, isMiscount, miscount, RangeTally } from "./counts.js";
 import { readFacts } from "./index-facts.js";
 import { savedColumns } from "./kept-columns.js";
@@ -45,6 +44,7 @@ import {
 } from "./narrow-window.js";
 import { enter, type Left, leave, type QuarantinedKeys, quarantinedKeys, type Wanted } from "./quarantine.js";
 import { type Written, writeRowByRow } from "./row-by-row.js";
+import { openTargetSnapshot } from "./snapshot.js";
 import { deleteStaged, mergeCsv, writeStaged } from "./staged-merge.js";
 import { Confirmed } from "./unique-rivals.js";
 
@@ -212,10 +212,10 @@ export class PostgresTarget implements HistoryTarget {
     await this.copiers[0]?.query(tables.map((table) => `ANALYZE ${table}`).join("; "));
   }
 
-  async tally(position: Position): Promise<Tally> {
+  async snapshot(position: Position): Promise<TargetSnapshot> {
     const client = this.idle.pop();
     if (!client) throw new Error("every writer is busy");
-    return openTally({
+    return openTargetSnapshot({
       ...{ client, config: this.config, source: this.source, position },
       mappingOf: (table) => this.mapping(table),
       done: () => this.idle.push(client),

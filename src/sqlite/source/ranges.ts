@@ -8,6 +8,9 @@ import type { Bound, Copied, Range } from "../../protocol/contract.js";
 import { quote, type Table } from "../../schema/model.js";
 import { beyond, boundParameters, fromTable, orderColumns, orderedByRowid } from "./queries.js";
 
+/** Rows of a range that is compared in the background. */
+const COMPARED_ROWS = 2_000;
+
 function boundText(values: readonly SqliteValue[]): Bound {
   return JSON.stringify(
     values.map((value) => {
@@ -71,6 +74,19 @@ export function cutRanges(db: Database.Database, table: Table, rows: number, row
         : keyCuts(db, table, rowsPerRange);
   const ends: (Bound | null)[] = [null, ...cuts, null];
   return ends.slice(1).map((hi, number) => ({ table: table.name, number, lo: ends[number] ?? null, hi }));
+}
+
+/**
+ * The same for a comparison, in pieces of some ten milliseconds. To cut a table without rowids, all of it would have
+ * to be read: the ranges by which it was copied serve.
+ */
+export function comparisonRanges(
+  db: Database.Database,
+  table: Table,
+  rows: number,
+  copied: readonly Range[],
+): readonly Range[] {
+  return orderedByRowid(table) ? cutRanges(db, table, rows, COMPARED_ROWS) : copied;
 }
 
 /** Evenly spaced rowids: no scan is needed, and uneven ranges cost only balance. */

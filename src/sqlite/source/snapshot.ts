@@ -179,10 +179,8 @@ export async function pin(
       if (!chosen) throw new Error(`there is no reader ${reader}`);
       return chosen.read(range);
     },
-    count(tables) {
-      letMainGo();
-      return countAll(readers, tables);
-    },
+    leaveToReaders: letMainGo,
+    count: (tables) => countAll(readers, tables),
     async release() {
       if (released) return;
       released = true;

@@ -1,4 +1,5 @@
 // Builds the problems that /status lists: from a code of the table of errors, or from an error that was thrown.
+import { errorText } from "./error-text.js";
 import { ERRORS, type ErrorCode, SwitchbackError, type Where } from "./errors.js";
 import type { Problem } from "./status.js";
 
@@ -9,5 +10,5 @@ export function problem(code: ErrorCode, message: string, where: Where = {}): Pr
 /** An error as the status shows it. */
 export function problemFrom(error: unknown): Problem {
   if (error instanceof SwitchbackError) return problem(error.code, error.message, error.where);
-  return problem("BUG", error instanceof Error ? error.message : String(error));
+  return problem("BUG", errorText(error));
 }

@@ -2,6 +2,7 @@
 // it may be, flip.ts does it, and the answer goes to whoever asked. One flip at a time, in either direction. Where a try
 // stands is one value with a table of transitions, flip-state.ts; this file feeds it events and does what it says.
 import type { Logger } from "pino";
+import { errorText } from "../error-text.js";
 import { SwitchbackError } from "../errors.js";
 import type { Gate } from "../protocol/contract.js";
 import { type Drainable, type FlipResult, flip } from "../protocol/flip.js";
@@ -195,7 +196,7 @@ export class FlipController {
       return { ...gates, links: await direction.stopLinks(signal) };
     } catch (error) {
       // Nothing was closed yet: whatever failed is the reason.
-      return { flipped: false, reason: `${(error as Error).message}, while ${doing}`, pauseMs: 0 };
+      return { flipped: false, reason: `${errorText(error)}, while ${doing}`, pauseMs: 0 };
     }
   }
 
@@ -217,7 +218,7 @@ export class FlipController {
       return result;
     } catch (error) {
       this.on(direction.to, { kind: "failed" });
-      const message = error instanceof Error ? error.message : String(error);
+      const message = errorText(error);
       throw new SwitchbackError("FLIP_IN_DOUBT", message, {}, { cause: error });
     }
   }

@@ -9,7 +9,6 @@ import {
   fsyncSync,
   openSync,
   readFileSync,
-  realpathSync,
   renameSync,
   rmSync,
   writeFileSync,
@@ -17,6 +16,7 @@ import {
 import { type FSWatcher, watch } from "chokidar";
 import { SwitchbackError } from "../errors.js";
 import { WakeableSleep } from "../retry.js";
+import { throughLinks } from "./through-link.js";
 
 export type Desired = "sqlite" | "postgres";
 
@@ -73,7 +73,7 @@ function wishOf(text: string): Desired | null {
 
 /** Sets the flag as its owner would: through a link, and never half. @throws SwitchbackError FLAG_READ_ONLY */
 export function writeFlag(file: string, desired: Desired): void {
-  const place = target(file);
+  const place = throughLinks(file);
   const next = `${place}.${process.pid}.tmp`;
   try {
     // A flag that a power cut emptied would mean sqlite, and bring the writes back.
@@ -154,14 +154,6 @@ export class FlagWatch {
 
   async close(): Promise<void> {
     await this.events?.close();
-  }
-}
-
-function target(file: string): string {
-  try {
-    return realpathSync(file);
-  } catch {
-    return file;
   }
 }
 

@@ -75,7 +75,7 @@ export async function requestFlip(options: RequestOptions): Promise<CutoverOutco
     return { flipped: true, epoch: late.epoch, pauseMs: late.pauseMs, there: true };
   }
   const why = signal.aborted ? "interrupted" : `it was not done within ${timeoutMs / 1_000} s`;
-  if (late) return refusal({ ...late, reason: (late.reason ?? "").replace(WITHDRAWN, why) });
+  if (late) return refusal({ ...late, reason: (late.reason || why).replace(WITHDRAWN, why) });
   return {
     flipped: false,
     epoch: readRoute(routeFile)?.epoch ?? 0,
@@ -87,7 +87,7 @@ export async function requestFlip(options: RequestOptions): Promise<CutoverOutco
 }
 
 function refusal({ epoch, pauseMs, reason }: Omit<FlipAnswer, "n" | "at">): CutoverOutcome {
-  return { flipped: false, epoch, pauseMs, reason: reason ?? "it said no reason", there: false };
+  return { flipped: false, epoch, pauseMs, reason: reason || "the sidecar gave no reason", there: false };
 }
 
 /** A halted sidecar does nothing more, so nobody has to wait. */

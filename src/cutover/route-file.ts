@@ -1,20 +1,12 @@
 // The route file: where writes go now, for applications that watch a file. Replaced atomically and durably, so
 // that a reader never sees half of it.
-import {
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  realpathSync,
-  renameSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Logger } from "pino";
 import { ERRORS, SwitchbackError } from "../errors.js";
 import { Outage } from "../retry.js";
 import type { Problem, Route } from "../status.js";
+import { throughLinks } from "./through-link.js";
 
 /** `durable` waits for the disk; in the pause of a flip nobody has time for that, and it is done again afterwards. */
 function publishRoute(file: string, route: Route, durable: boolean): void {
@@ -24,9 +16,9 @@ function publishRoute(file: string, route: Route, durable: boolean): void {
   } catch {
     // Not there yet.
   }
-  mkdirSync(dirname(file), { recursive: true });
   // Through a symbolic link: who reads its target must not be left with an old route.
-  const place = targetOf(file);
+  const place = throughLinks(file);
+  mkdirSync(dirname(place), { recursive: true });
   const next = `${place}.${process.pid}.tmp`;
   const descriptor = openSync(next, "w", 0o644);
   try {
@@ -36,14 +28,6 @@ function publishRoute(file: string, route: Route, durable: boolean): void {
     closeSync(descriptor);
   }
   renameSync(next, place);
-}
-
-function targetOf(file: string): string {
-  try {
-    return realpathSync(file);
-  } catch {
-    return file;
-  }
 }
 
 /** The route as it was published last; null where there is none, or none that can be read. */

@@ -1,6 +1,7 @@
 // The record of the gate in PostgreSQL: who has the writes under which epoch, and which sidecar may change that. Each
 // function is one statement of a transaction that the gate runs, or its begin and its end.
 import type pg from "pg";
+import { errorText } from "../error-text.js";
 import { SwitchbackError } from "../errors.js";
 import { InDoubt } from "../protocol/contract.js";
 import { sqlState } from "./connection.js";
@@ -36,7 +37,7 @@ export async function commitOrDoubt(client: pg.Client): Promise<void> {
     const state = sqlState(error);
     const lost = error instanceof SwitchbackError && error.code === "POSTGRES_UNREACHABLE";
     if (state !== null && !lost && !/^(53|57|58|XX)/.test(state)) throw error;
-    throw new InDoubt(`PostgreSQL did not say whether it committed: ${(error as Error).message}`);
+    throw new InDoubt(`PostgreSQL did not say whether it committed: ${errorText(error)}`);
   }
 }
 

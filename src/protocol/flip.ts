@@ -9,6 +9,7 @@
 // operator's change of mind leads to a retreat: the old gate opens again. A decision whose outcome is unknown is
 // nobody's to guess: both gates stay closed and InDoubt is thrown (recovery.ts goes on from the records).
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { errorText } from "../error-text.js";
 import { untilAborted } from "../retry.js";
 import { type Gate, type IdCeilings, InDoubt } from "./contract.js";
 
@@ -84,7 +85,7 @@ export async function flip(plan: FlipPlan): Promise<FlipResult> {
     const pauseMs = sinceClosedMs();
     plan.publish("retreated");
     const still = Promise.allSettled(works);
-    return { flipped: false, reason: `${reasonOf(error)}, while ${doing}`, pauseMs, still };
+    return { flipped: false, reason: `${errorText(error)}, while ${doing}`, pauseMs, still };
   }
   if (!to.decides) await to.open(next, marks);
   plan.publish("flipped");
@@ -98,8 +99,4 @@ export async function flip(plan: FlipPlan): Promise<FlipResult> {
 async function decide({ from, to, signal }: FlipPlan, epoch: number, marks: IdCeilings): Promise<void> {
   if (to.decides) await to.open(epoch, marks, signal);
   else await from.left(epoch, signal);
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,6 +1,15 @@
 // The route file as the sidecar keeps it: put back when it is taken away, tried again when it cannot be written,
 // and said once, not at every try.
-import { mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { RouteFile } from "#switchback/cutover/route-file.js";
@@ -70,4 +79,17 @@ test("a newer one is left alone: it is another sidecar's", () => {
 test("what was never published is nobody's to write", () => {
   vi.advanceTimersByTime(1_200);
   expect(() => read()).toThrow("ENOENT");
+});
+
+test.each([
+  ["a file that exists", () => writeFileSync(join(place.folder, "behind.json"), "{}")],
+  ["a file that does not exist yet", () => {}],
+])("a symbolic link to %s stays a link, and the route is written behind it", (_, prepare) => {
+  prepare();
+  symlinkSync("behind.json", file);
+  route.publish(AWAY, true);
+  expect(lstatSync(file).isSymbolicLink()).toBe(true);
+  expect(read()).toEqual(AWAY);
+  expect(lstatSync(join(place.folder, "behind.json")).isFile()).toBe(true);
+  unlinkSync(file);
 });

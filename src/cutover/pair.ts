@@ -4,6 +4,7 @@ import type pg from "pg";
 import type { PostgresConfig } from "../config/config.js";
 import { SwitchbackError } from "../errors.js";
 import { type DatabaseIdentity, readDatabaseIdentity, recordedAs } from "../postgres/pair.js";
+import { at } from "../present.js";
 import { openSqlite, sqliteError } from "../sqlite/connection.js";
 import { type IdentityRecord, type RecordedPair, readIdentityRecord } from "../sqlite/pair.js";
 
@@ -90,5 +91,5 @@ function recordOf({ name, sqlite }: PairedSource): IdentityRecord {
 }
 
 function systemOf(place: string): string {
-  return place.split("/", 1)[0] ?? "";
+  return at(place.split("/", 1), 0, "system identifier");
 }

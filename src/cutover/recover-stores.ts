@@ -14,6 +14,7 @@ import {
   Records,
   type SourceRecord,
 } from "../postgres/records.js";
+import { at, only } from "../present.js";
 import { type FileRecord, type FileStep, type Recovery, recover } from "../protocol/recovery.js";
 import { SqliteGate } from "../sqlite/gate.js";
 import type { SqliteSource } from "../sqlite/source/source.js";
@@ -64,19 +65,18 @@ export async function resume(
       const files = gates.flatMap((gate) => gate.states());
       const plan = recover({ writes: RECORDED[found.writes], epoch: found.epoch }, files);
       if (plan.writes === null) {
-        for (const i of plan.close) await gates[i]?.shut(0, found.epoch);
+        for (const i of plan.close) await at(gates, i, "gate").shut(0, found.epoch);
         if (plan.closeDatabase)
           await records.query(closedFence(Math.max(...files.map(({ epoch }) => epoch))));
-        throw split(known[plan.file], files[plan.file], found);
+        throw split(plan.file, known, files, found);
       }
       // A file that is about to be opened as the newest must be the copy that was kept.
       for (const [i, step] of plan.files.entries()) {
-        const one = known[i];
-        if (one && step === "open") checkCopy(one, files[i]?.position ?? 0);
+        if (step === "open") checkCopy(at(known, i, "source"), at(files, i, "file").position);
       }
       await carryOutAll(plan, known, gates, postgres, owner, log);
       if (plan.writes === "database") {
-        for (const [i, one] of known.entries()) checkCopy(one, files[i]?.position ?? 0);
+        for (const [i, one] of known.entries()) checkCopy(one, at(files, i, "file").position);
       }
       const route = await records.route();
       return {
@@ -113,8 +113,7 @@ async function carryOutAll(
       await postgresGate.reopen(plan.epoch);
     }
     for (const [i, step] of plan.files.entries()) {
-      const [one, gate] = [known[i], gates[i]];
-      if (one && gate) await carryOut(step, one, gate, postgresGate, plan.epoch, log);
+      await carryOut(step, at(known, i, "source"), at(gates, i, "gate"), postgresGate, plan.epoch, log);
     }
   } finally {
     await postgresGate.dispose();
@@ -207,10 +206,8 @@ function refuseStrangers(
       );
     }
     if (source.recordedIdentity() === null) continue;
-    const gate = new SqliteGate([source], owner);
-    const [state] = gate.states();
-    gate.dispose();
-    if (state?.closed) {
+    const state = stateOf(source, owner);
+    if (state.closed) {
       throw new SwitchbackError(
         "SPLIT",
         `${source.file} has moved its writes to a PostgreSQL database (epoch ${state.epoch}), but not to this one`,
@@ -241,18 +238,32 @@ function checkCopy({ source, record, tables }: Known, reached: number): void {
   );
 }
 
+function stateOf(source: SqliteSource, owner: string): FileRecord {
+  const gate = new SqliteGate([source], owner);
+  try {
+    return only(gate.states(), "file");
+  } finally {
+    gate.dispose();
+  }
+}
+
+/** `misfit` is the place of the file that does not fit; null when PostgreSQL's record contradicts itself. */
 function split(
-  known: Known | undefined,
-  record: FileRecord | undefined,
+  misfit: number | null,
+  known: readonly Known[],
+  files: readonly FileRecord[],
   found: { writes: string; epoch: number },
 ): Error {
-  const file = known?.source.file ?? "";
-  const both = found.writes === "sqlite" && record?.closed === false;
+  const recorded = `PostgreSQL records that writes go to ${found.writes} (epoch ${found.epoch})`;
+  if (misfit === null)
+    return new SwitchbackError("SPLIT", `${recorded}, which no cutover or revert leads to`);
+  const { name, file } = at(known, misfit, "source").source;
+  const record = at(files, misfit, "file");
+  const both = found.writes === "sqlite" && !record.closed;
   return new SwitchbackError(
     "SPLIT",
-    `PostgreSQL records that writes go to ${found.writes} (epoch ${found.epoch}), but ${file} is ` +
-      `${record?.closed ? "closed" : "open"} under epoch ${record?.epoch}${both ? BOTH_ON_SQLITE : ""}`,
-    { source: known?.source.name ?? "", file },
+    `${recorded}, but ${file} is ${record.closed ? "closed" : "open"} under epoch ${record.epoch}${both ? BOTH_ON_SQLITE : ""}`,
+    { source: name, file },
   );
 }
 

@@ -9,6 +9,7 @@
 // queue for one lock, flush to disk included, and forbids PREPARE TRANSACTION.
 import type pg from "pg";
 import type { ColumnMapping, TableMapping } from "../mapping/mapping.js";
+import { present } from "../present.js";
 import { quote } from "../schema/model.js";
 import { literal } from "../schema/pg-names.js";
 import { sql } from "../sql-files.js";
@@ -99,7 +100,9 @@ export async function installPostgresCapture(
 export async function restCapture(client: pg.ClientBase, tables: readonly CapturedTable[]): Promise<void> {
   const states = await statesOf(client, tables);
   const awake = tables.flatMap(({ id, mapping }) => {
-    const names = [...(states.get(id)?.triggers ?? [])].filter(([, shown]) => !/^\d+ D\b/.test(shown));
+    const names = [...present(states.get(id), `state of capture ${id}`).triggers].filter(
+      ([, shown]) => !/^\d+ D\b/.test(shown),
+    );
     return names.length === 0 ? [] : [{ id, mapping, names: names.map(([name]) => name) }];
   });
   await inBatches(client, awake, ({ mapping, names }) =>
@@ -237,11 +240,11 @@ async function unlike(
 ): Promise<CapturedTable[]> {
   const states = await statesOf(client, tables);
   const sound = ({ id, mapping }: CapturedTable) => {
-    const state = states.get(id);
-    if (!state?.definer) return false;
-    const present = state.body === body(id, mapping) && !state.callable;
+    const state = present(states.get(id), `state of capture ${id}`);
+    if (!state.definer) return false;
+    const today = state.body === body(id, mapping) && !state.callable;
     const older = state.body === firstBody(id, mapping) || state.body === body(id, mapping);
-    if (!(present || (release === "any" && older))) return false;
+    if (!(today || (release === "any" && older))) return false;
     const wanted = settingsOf(mapping).map((setting) => setting.replace(" = ", "=").replaceAll("'", ""));
     const set = state.settings.map((setting) => setting.replaceAll('"', ""));
     if ([...wanted].sort().join() !== [...set].sort().join()) return false;

@@ -1,5 +1,6 @@
 // PostgreSQL's change log as others than its reader see it: how much is in it, and keys put into it by hand.
 import type pg from "pg";
+import { only } from "../present.js";
 import type { EncodedRow, Position } from "../protocol/contract.js";
 import { postgresError } from "./connection.js";
 
@@ -16,7 +17,8 @@ export async function changesBeyond(
          FROM switchback.source s WHERE s.name = $1`,
       [source],
     );
-    return { consumed: Number(rows[0]?.consumed ?? 0), pending: Number(rows[0]?.pending ?? 0) };
+    const { consumed, pending } = only(rows, `record of source ${source}`);
+    return { consumed: Number(consumed), pending: Number(pending) };
   } catch (error) {
     throw postgresError(error);
   }

@@ -5,6 +5,7 @@ import type { Writable } from "node:stream";
 import pg from "pg";
 import type { PostgresConfig } from "../config/config.js";
 import { type ErrorCode, SwitchbackError } from "../errors.js";
+import { only, present } from "../present.js";
 import { assertLasting, backendOf, isPooled, pooled } from "./pooler.js";
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -57,19 +58,18 @@ export async function connectPostgres(config: PostgresConfig, options: SessionOp
     }>(
       "SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() OR current_setting('transaction_read_only')::bool AS readonly, pg_backend_pid() AS pid, coalesce(current_setting('switchback.apply', true), '') = 'on' AS applies",
     );
-    const server = rows[0];
-    const backend = server?.pid ?? 0;
+    const server = only(rows, "answer");
+    const backend = server.pid;
     backends.set(client, backend);
-    if (server?.applies) {
+    if (server.applies) {
       throw new SwitchbackError(
         "POSTGRES_POOLED",
         "sessions begin with switchback.apply = on, so that the fence lets everybody pass: a pooler hands them on without server_reset_query, or a role or the database sets it",
       );
     }
     if (isPooled(client, backend)) await assertLastingHere(config, client, backend);
-    assertServer(config, server?.version ?? 0, server?.readonly ?? false);
-    const timeout =
-      (server?.version ?? 0) >= VERSION_TRANSACTION_TIMEOUT ? "SET transaction_timeout = 0;" : "";
+    assertServer(config, server.version, server.readonly);
+    const timeout = server.version >= VERSION_TRANSACTION_TIMEOUT ? "SET transaction_timeout = 0;" : "";
     const applies =
       options.applies === false ? "" : "SET switchback.apply = 'on'; SET synchronous_commit = off;";
     await client.query(SESSION + timeout + applies);
@@ -221,7 +221,7 @@ async function assertLastingHere(config: PostgresConfig, client: pg.Client, back
  */
 export function watchLasting(client: pg.Client, everyMs: number): Promise<never> {
   return new Promise((_, reject) => {
-    const backend = backends.get(client) ?? 0;
+    const backend = present(backends.get(client), "process of the session");
     if (!isPooled(client, backend)) return;
     const timer = setInterval(() => {
       backendOf(client).then(
@@ -243,7 +243,7 @@ export async function cancelStatements(
   const client = await connectPostgres(config, { name: "switchback cancel" });
   try {
     await client.query("SELECT pg_cancel_backend(pid) FROM unnest($1::int[]) AS pid", [
-      sessions.flatMap((session) => backends.get(session) ?? []),
+      sessions.map((session) => present(backends.get(session), "process of the session")),
     ]);
   } finally {
     await client.end().catch(() => {});

@@ -9,6 +9,7 @@ import type pg from "pg";
 import type { PostgresConfig } from "../config/config.js";
 import { SwitchbackError } from "../errors.js";
 import type { TableMapping } from "../mapping/mapping.js";
+import { present } from "../present.js";
 import type { Gate, IdCeilings } from "../protocol/contract.js";
 import { pause, untilAborted } from "../retry.js";
 import { sql } from "../sql-files.js";
@@ -127,8 +128,9 @@ export class PostgresGate implements Gate {
 
   private async sendOpening(client: pg.Client, epoch: number, marks: IdCeilings): Promise<void> {
     const stale = this.sequences.filter(({ source, table, sequence }) => {
-      const mark = marks.get(source)?.get(table) ?? 0n;
-      return this.touched.get(source)?.has(table) || mark > (this.aligned.get(sequence) ?? 0n);
+      const mark = present(marks.get(source), `marks of ${source}`).get(table) ?? 0n;
+      const touched = present(this.touched.get(source), `target of ${source}`);
+      return touched.has(table) || mark > present(this.aligned.get(sequence), `place of ${sequence}`);
     });
     const sent: Promise<unknown>[] = [
       alignSequences(client, stale, marks),

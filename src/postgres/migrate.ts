@@ -2,6 +2,7 @@
 import type pg from "pg";
 import { SwitchbackError } from "../errors.js";
 import { LOG_MIGRATION, latestOf, pendingOf } from "../migrations.js";
+import { only } from "../present.js";
 import { sql } from "../sql-files.js";
 
 /** Serialises installations: several processes may start at once. */
@@ -10,12 +11,12 @@ const INSTALL_LOCK = "8320234785195188844";
 /** The number of the last migration applied to this database; 0 where switchback is not installed. */
 export async function postgresRecordsVersion(client: pg.ClientBase): Promise<number> {
   const { rows } = await client.query<{ version: number | null }>(sql("postgres/recorded-version"));
-  const version = rows[0]?.version ?? null;
+  const version = only(rows, "version").version;
   if (version !== null) return version;
   const { rows: applied } = await client.query<{ version: number }>(
     "SELECT max(number) AS version FROM switchback.migration",
   );
-  return applied[0]?.version ?? 1;
+  return only(applied, "version").version ?? 1;
 }
 
 /**

@@ -2,6 +2,7 @@
 // and the place, which tells a copy of the database from its original.
 import type pg from "pg";
 import type { PostgresConfig } from "../config/config.js";
+import { only } from "../present.js";
 import { postgresError } from "./connection.js";
 import { closedFence, type Records } from "./records.js";
 
@@ -29,9 +30,9 @@ export async function readDatabaseIdentity(
     const { rows: found } = await client.query<{ there: boolean }>(
       "SELECT to_regclass('switchback.pair') IS NOT NULL AS there",
     );
-    const ids = found[0]?.there
-      ? (await client.query<{ id: string }>("SELECT id FROM switchback.pair")).rows
-      : [];
+    const id = only(found, "answer").there
+      ? only((await client.query<{ id: string }>("SELECT id FROM switchback.pair")).rows, "pair").id
+      : null;
     const system = await systemIdentifier(client);
     const { rows: databases } = await client.query<{ oid: string; here: boolean }>(
       "SELECT oid::text, datname = current_database() AS here FROM pg_catalog.pg_database",
@@ -39,7 +40,7 @@ export async function readDatabaseIdentity(
     const placeOf = (oid: string) => `${system}/${oid}`;
     const here = databases.find((database) => database.here);
     return {
-      id: ids[0]?.id ?? null,
+      id,
       place: system === null || here === undefined ? null : placeOf(here.oid),
       address: addressOf(config),
       siblings: system === null ? [] : databases.map(({ oid }) => placeOf(oid)),
@@ -54,11 +55,11 @@ async function systemIdentifier(client: pg.ClientBase): Promise<string | null> {
   const { rows } = await client.query<{ may: boolean }>(
     "SELECT coalesce(has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE'), false) AS may",
   );
-  if (!rows[0]?.may) return null;
+  if (!only(rows, "answer").may) return null;
   const { rows: systems } = await client.query<{ system: string }>(
     "SELECT system_identifier::text AS system FROM pg_catalog.pg_control_system()",
   );
-  return systems[0]?.system ?? null;
+  return only(systems, "system identifier").system;
 }
 
 /** The names of the sources under which this database follows the file with that identity. */
@@ -67,7 +68,7 @@ export async function recordedAs(client: pg.ClientBase, identity: string): Promi
     const { rows: found } = await client.query<{ there: boolean }>(
       "SELECT to_regclass('switchback.source') IS NOT NULL AS there",
     );
-    if (!found[0]?.there) return [];
+    if (!only(found, "answer").there) return [];
     const { rows } = await client.query<{ name: string }>(
       "SELECT name FROM switchback.source WHERE identity = $1 ORDER BY name",
       [identity],

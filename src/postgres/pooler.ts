@@ -3,6 +3,7 @@
 // the application. So this is found out before anything is set. It knows no configuration and no connection of ours.
 import type pg from "pg";
 import { SwitchbackError } from "../errors.js";
+import { only } from "../present.js";
 
 /** One is enough where a pooler hands out the session used last or the next in turn; others' traffic may interfere. */
 const PROBES = 4;
@@ -21,7 +22,7 @@ export interface Probe extends Queryable {
 
 /** The server's own number of the session that answers. */
 export async function backendOf(client: Queryable): Promise<number> {
-  return Number((await client.query(PID)).rows[0]?.pid);
+  return Number(only((await client.query(PID)).rows, "answer").pid);
 }
 
 /** True when somebody stands between: the number that the client was told at its start is not the session's. */

@@ -4,6 +4,7 @@
 import type pg from "pg";
 import { SwitchbackError } from "../errors.js";
 import { mappingFromJson, type TableMapping, type TableMappingJson } from "../mapping/mapping.js";
+import { at, only } from "../present.js";
 import type { Position, Range } from "../protocol/contract.js";
 import { sql } from "../sql-files.js";
 import { removalOfCapture } from "./capture.js";
@@ -221,7 +222,7 @@ export class Records {
       [mappings.map(qualifiedName)],
     );
     const fenced = new Set(rows.map(({ place }) => place));
-    return mappings.filter((_, i) => !fenced.has(names[i]?.place ?? ""));
+    return mappings.filter((_, i) => !fenced.has(at(names, i, "table").place));
   }
 
   /**
@@ -257,7 +258,7 @@ export class Records {
       "SELECT count(*) FROM switchback.quarantine WHERE source = $1 AND table_name = $2",
       [source, table],
     );
-    return Number(rows[0]?.count ?? 0);
+    return Number(only(rows, "count").count);
   }
 
   async route(): Promise<{ writes: "sqlite" | "paused" | "postgres"; epoch: number; changedAt: string }> {
@@ -266,8 +267,7 @@ export class Records {
       epoch: string;
       changed_at: Date;
     }>("SELECT writes, epoch, changed_at FROM switchback.route");
-    const row = rows[0];
-    if (!row) throw new Error("switchback.route has no row");
+    const row = only(rows, "row of switchback.route");
     return { writes: row.writes, epoch: Number(row.epoch), changedAt: row.changed_at.toISOString() };
   }
 
@@ -292,7 +292,7 @@ export class Records {
   /** The server's clock, as text that keeps its microseconds. */
   async now(): Promise<string> {
     const { rows } = await this.query<{ now: string }>("SELECT clock_timestamp()::text AS now");
-    return rows[0]?.now ?? "";
+    return only(rows, "time").now;
   }
 
   async verification(source: string): Promise<VerificationRecord | null> {
@@ -313,7 +313,7 @@ export class Records {
       const { rows } = await this.query<{ free: boolean }>(
         "SELECT pg_try_advisory_xact_lock(8320234785195188845) AS free",
       );
-      if (!rows[0]?.free) return false;
+      if (!only(rows, "answer").free) return false;
       await this.query("SET LOCAL synchronous_commit = on");
       await this.query("UPDATE switchback.source SET name = name WHERE name = $1", [source]);
       return true;

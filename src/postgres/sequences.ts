@@ -3,6 +3,7 @@
 import type pg from "pg";
 import type { Finding } from "../findings.js";
 import type { TableMapping } from "../mapping/mapping.js";
+import { at } from "../present.js";
 import type { IdCeilings } from "../protocol/contract.js";
 import { quote } from "../schema/model.js";
 import { sql } from "../sql-files.js";
@@ -51,9 +52,8 @@ export async function readSequences(
     tables.map(({ mapping }) => mapping),
   );
   return rows.flatMap(({ place, column, sequence, obstacle }) => {
-    const found = tables[place - 1];
-    if (!found || sequence === null || (obstacle !== null && obstacle !== "rights")) return [];
-    const { source, mapping } = found;
+    if (sequence === null || (obstacle !== null && obstacle !== "rights")) return [];
+    const { source, mapping } = at(tables, place - 1, "table");
     const written = mapping.columns.find(({ target }) => target === column);
     return [
       {
@@ -94,7 +94,7 @@ export async function sequenceFindings(
     return {
       severity: obstacle === "rights" ? ("blocker" as const) : ("warning" as const),
       code: "sequence-not-set",
-      table: mappings[place - 1]?.table.name ?? "",
+      table: at(mappings, place - 1, "table").table.name,
       column,
       message: `${column} in PostgreSQL (${named}) ${what}; switchback cannot set it at the cutover`,
       remedy,
@@ -127,7 +127,7 @@ export async function alignSequences(
                  FROM (${largest.join(" UNION ALL ")}) AS x GROUP BY n) AS y`,
       [group],
     );
-    for (const { n, value } of rows) set.set(group[n - 1] ?? "", BigInt(value));
+    for (const { n, value } of rows) set.set(at(group, n - 1, "sequence"), BigInt(value));
   }
   return set;
 }
@@ -145,8 +145,9 @@ export async function readIdCeilings(
   );
   const marks = new Map<string, Map<string, bigint>>();
   for (const { place, value } of rows) {
-    const found = counting[Number(place) - 1];
-    if (!found || value === null) continue;
+    // A sequence that gave out nothing yet.
+    if (value === null) continue;
+    const found = at(counting, Number(place) - 1, "sequence");
     const mine = marks.get(found.source) ?? new Map<string, bigint>();
     marks.set(found.source, mine.set(found.table, BigInt(value)));
   }

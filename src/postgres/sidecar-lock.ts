@@ -6,6 +6,7 @@ import { hostname } from "node:os";
 import type pg from "pg";
 import type { PostgresConfig } from "../config/config.js";
 import { SwitchbackError } from "../errors.js";
+import { only } from "../present.js";
 import { pause } from "../retry.js";
 import { connectPostgres, watchLasting } from "./connection.js";
 
@@ -55,7 +56,7 @@ export async function lockTarget(config: PostgresConfig): Promise<TargetLock> {
 async function takeLock(client: pg.Client, database: string): Promise<void> {
   for (const until = performance.now() + PATIENCE_MS; ; ) {
     const { rows } = await client.query<{ got: boolean }>(`SELECT pg_try_advisory_lock(${LOCK}) AS got`);
-    if (rows[0]?.got) return;
+    if (only(rows, "answer").got) return;
     if (performance.now() > until) {
       const holder = await describeHolder(client);
       throw new SwitchbackError("TARGET_TAKEN", `the lock of database ${database} is held: ${holder}`);
@@ -100,7 +101,7 @@ export async function isOwner(
                 AND EXISTS (SELECT 1 FROM switchback.route WHERE writes = 'postgres') AS ours`,
         [sources.map(({ name }) => name), owner],
       );
-      return rows[0]?.ours ?? false;
+      return only(rows, "answer").ours;
     } finally {
       await client.end().catch(() => {});
     }

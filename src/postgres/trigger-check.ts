@@ -4,6 +4,7 @@
 import type pg from "pg";
 import { SwitchbackError } from "../errors.js";
 import type { TableMapping } from "../mapping/mapping.js";
+import { at } from "../present.js";
 import { lostCapture } from "./capture.js";
 import { postgresError, sqlState } from "./connection.js";
 import { type FollowedTable, Records } from "./records.js";
@@ -95,7 +96,7 @@ export async function assertSeesAll(client: pg.ClientBase, mappings: readonly Ta
     );
     const [found] = rows;
     if (!found) return;
-    const table = mappings[Number(found.n) - 1]?.table.name ?? "";
+    const table = at(mappings, Number(found.n) - 1, "table").table.name;
     throw new SwitchbackError("POSTGRES_ROW_SECURITY", rowSecurity(found.place, found.role, found.policies), {
       table,
     });

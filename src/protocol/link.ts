@@ -7,6 +7,7 @@
 //
 //   copy:   snapshot at P ── window (W, P] ──► target at P ── ranges read at P ──► … next snapshot …
 //   run:    wait ── window (W, now] ──► target at now ── wait ── …
+import { present } from "../present.js";
 import {
   type Chunk,
   type Copied,
@@ -183,15 +184,19 @@ export class Link {
     const doubted = this.doubts.keys;
     return {
       copied: (table) => this.copiedRanges(table),
-      quarantined: (table) => (this.held.tables.get(table)?.quarantined ?? 0) > 0,
+      quarantined: (table) => this.table(table).quarantined > 0,
       ...(doubted.size > 0 && { doubted }),
     };
   }
 
   private copiedRanges(table: string): Copied {
-    const held = this.held.tables.get(table);
-    if (!held) return [];
+    const held = this.table(table);
     return isComplete(held) ? "all" : held.copied;
+  }
+
+  /** A followed table. A window that skipped one because it is not known here would lose its changes. */
+  private table(name: string): HeldTable {
+    return present(this.held.tables.get(name), `table ${name} among the followed ones`);
   }
 
   private pending(): boolean {
@@ -207,8 +212,7 @@ export class Link {
       applied = true;
       this.held.position = window.to;
       for (const [table, rows] of released) {
-        const held = this.held.tables.get(table);
-        if (held) held.quarantined -= rows;
+        this.table(table).quarantined -= rows;
       }
       this.note(refused);
       this.observer.advanced(window, (performance.now() - started) / 1_000);
@@ -219,8 +223,7 @@ export class Link {
 
   private note(refused: readonly RefusedRow[]): void {
     for (const row of refused) {
-      const held = this.held.tables.get(row.table);
-      if (held) held.quarantined++;
+      this.table(row.table).quarantined++;
     }
     const news = refused.filter(({ again }) => !again);
     if (news.length > 0) this.observer.refused(news);
@@ -285,11 +288,9 @@ export class Link {
     read: () => RangeReading,
   ): Promise<void> {
     const { rows, refused } = await target.copy(range, position, read);
-    const held = this.held.tables.get(range.table);
-    if (held) {
-      held.copied.push(range);
-      held.rows += rows;
-    }
+    const held = this.table(range.table);
+    held.copied.push(range);
+    held.rows += rows;
     this.note(refused);
     this.observer.copied(range.table, rows);
   }
@@ -303,7 +304,7 @@ export class Link {
   }
 
   private giveBack(range: Range): void {
-    this.held.tables.get(range.table)?.pending.unshift(range);
+    this.table(range.table).pending.unshift(range);
   }
 }
 

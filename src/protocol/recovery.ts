@@ -35,8 +35,8 @@ export type Recovery =
     }
   | {
       readonly writes: null;
-      /** Which file does not fit. */
-      readonly file: number;
+      /** Which file does not fit; null when the database's record contradicts itself. */
+      readonly file: number | null;
       /** Homes that must be closed before anything else. */
       readonly close: readonly number[];
       /** The same of the database store. */
@@ -50,7 +50,7 @@ export function recover(database: DatabaseRecord, files: readonly FileRecord[]):
     const closeDatabase = database.writes !== "file" && files.some(({ epoch }) => epoch > database.epoch);
     const open = files.flatMap(({ closed, epoch }, i) => (closed || epoch > database.epoch ? [] : [i]));
     const close = database.writes === "file" ? [] : open;
-    return { writes: null, file: Math.max(0, misfit), close, closeDatabase };
+    return { writes: null, file: misfit < 0 ? null : misfit, close, closeDatabase };
   }
   return {
     writes: database.writes === "file" ? "file" : "database",

@@ -27,14 +27,14 @@ export type Key =
   | { readonly kind: "columns"; readonly columns: readonly string[] }
   | { readonly kind: "rowid"; readonly alias: RowidAlias };
 
-export interface IndexTerm {
-  /** The column's name, or null when the term is an expression. */
-  readonly column: string | null;
-  /** The expression's SQL text, or null when the term is a column. */
-  readonly expression: string | null;
+/** A column, or the SQL text of an expression. */
+export type IndexTerm = {
   readonly collation: string;
   readonly descending: boolean;
-}
+} & (
+  | { readonly column: string; readonly expression: null }
+  | { readonly column: null; readonly expression: string }
+);
 
 export interface Index {
   readonly name: string;
@@ -110,6 +110,12 @@ export interface Schema {
 /** Quotes an identifier for both engines; no other function does. */
 export function quote(identifier: string): string {
   return `"${identifier.replaceAll('"', '""')}"`;
+}
+
+/** What names the rowid in SQL; null for WITHOUT ROWID, and where columns hide all its names. */
+export function rowidName({ rowidAlias, integerPrimaryKey }: Table): string | null {
+  if (rowidAlias !== null) return rowidAlias;
+  return integerPrimaryKey === null ? null : quote(integerPrimaryKey);
 }
 
 /** The SQL expressions (unqualified, quoted) that make up a table's key, in order. */

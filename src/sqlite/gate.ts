@@ -12,6 +12,7 @@
 import { open as openFile } from "node:fs/promises";
 import type Database from "better-sqlite3";
 import { SwitchbackError } from "../errors.js";
+import { at, only, present } from "../present.js";
 import { type Gate, type IdCeilings, type Position, SourceChanged } from "../protocol/contract.js";
 import type { Table } from "../schema/model.js";
 import { restoreTriggers, suspendTriggers } from "./app-triggers.js";
@@ -159,15 +160,14 @@ export class SqliteGate implements Gate {
       if (state.closed || state.epoch !== epoch - 1) throw gateTaken(source);
       db.exec("INSERT INTO _switchback_fenced VALUES (1)");
       db.prepare("UPDATE _switchback_position SET owner = ?").run(this.owner);
-      db.exec("UPDATE _switchback_route SET writes = 'paused'");
+      setRoute(db, "paused", door.epoch);
     });
     return since;
   }
 
   /** Closes at once whatever the file's state: for a file that must not be written to. */
   async shut(index: number, epoch: number): Promise<void> {
-    const file = this.files[index];
-    if (!file) return;
+    const file = at(this.files, index, "SQLite file");
     await withWriteLock(file.db, patience(), () => shut(file.db, epoch, []));
   }
 
@@ -190,6 +190,7 @@ export class SqliteGate implements Gate {
     await this.each(patience(), ({ db, source }) => {
       this.assertOwner(db, source);
       changeSchema(db, source, () => restoreTriggers(db));
+      // A source whose numbers the other store never gave out is not among the marks.
       const mine = marks.get(source.name) ?? new Map<string, bigint>();
       for (const table of source.captures.filter(({ autoincrement }) => autoincrement)) {
         const mark = mine.get(table.name);
@@ -274,18 +275,21 @@ function isUpgraded(db: Database.Database, tables: readonly Table[]): boolean {
 }
 
 function readGate(db: Database.Database): FileGate {
-  const row = db
+  const rows = db
     .prepare(
       `SELECT EXISTS (SELECT 1 FROM _switchback_fenced) AS closed, epoch,
               (SELECT position FROM _switchback_position) AS position
          FROM _switchback_route`,
     )
-    .get() as { closed: bigint; epoch: bigint; position: bigint };
-  return { closed: row.closed === 1n, epoch: Number(row.epoch), position: Number(row.position) };
+    .all() as { closed: bigint; epoch: bigint; position: bigint | null }[];
+  const { closed, epoch, position } = only(rows, `route in ${db.name}`);
+  const reached = present(position, `position in ${db.name}`);
+  return { closed: closed === 1n, epoch: Number(epoch), position: Number(reached) };
 }
 
 function setRoute(db: Database.Database, writes: string, epoch: number): void {
-  db.prepare("UPDATE _switchback_route SET writes = ?, epoch = ?").run(writes, epoch);
+  const { changes } = db.prepare("UPDATE _switchback_route SET writes = ?, epoch = ?").run(writes, epoch);
+  if (changes !== 1) throw new Error(`expected one route in ${db.name}, found ${changes}`);
 }
 
 /** Runs a change of ours to the schema so that it is known for ours, also after a crash. */

@@ -3,7 +3,17 @@
 // key). It reports what has no counterpart. It changes nothing in the file and knows no PostgreSQL.
 import type Database from "better-sqlite3";
 import { affinityOf } from "../schema/declared-affinity.js";
-import type { Column, ForeignKey, Index, Key, Oddity, RowidAlias, Schema, Table } from "../schema/model.js";
+import type {
+  Column,
+  ForeignKey,
+  Index,
+  IndexTerm,
+  Key,
+  Oddity,
+  RowidAlias,
+  Schema,
+  Table,
+} from "../schema/model.js";
 import { quote } from "../schema/model.js";
 import { readCreateIndex, readCreateTable, type TableText } from "../schema/sqlite-ddl.js";
 import { isOperator, textOf, tokens } from "../schema/sqlite-tokens.js";
@@ -170,12 +180,12 @@ function holdsNull(db: Database.Database, table: string, column: string): boolea
 
 function readIndex(db: Database.Database, row: IndexRow): Index {
   const text = row.sql === null ? null : readCreateIndex(row.sql);
-  const terms = list<TermRow>(db, "index-terms", row.name).map((term, i) => ({
-    column: term.name,
-    expression: term.name === null ? (text?.terms[i] ?? "rowid") : null,
-    collation: collationName(term.coll),
-    descending: Number(term.desc) === 1,
-  }));
+  const terms = list<TermRow>(db, "index-terms", row.name).map((term, i): IndexTerm => {
+    const order = { collation: collationName(term.coll), descending: Number(term.desc) === 1 };
+    if (term.name !== null) return { column: term.name, expression: null, ...order };
+    // The rowid, named in an index, has no column.
+    return { column: null, expression: text?.terms[i] ?? "rowid", ...order };
+  });
   return {
     name: row.name,
     unique: Number(row.unique) === 1,

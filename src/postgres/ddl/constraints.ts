@@ -4,6 +4,7 @@
 // transaction.
 import type pg from "pg";
 import type { TableMapping } from "../../mapping/mapping.js";
+import { at } from "../../present.js";
 import { literal } from "../../schema/pg-names.js";
 import { sql } from "../../sql-files.js";
 import { noteUnknown } from "../copy-doubts.js";
@@ -27,7 +28,7 @@ export async function suspend(
     rest: string;
     definition: string;
   }>(sql("postgres/disturbing"), [mappings.map(qualifiedName)]);
-  const found = rows.map((row) => ({ ...row, table: mappings[row.place - 1]?.table.name ?? "" }));
+  const found = rows.map((row) => ({ ...row, table: at(mappings, row.place - 1, "table").table.name }));
   for (const { table, kind, name, rest, definition } of found) {
     await keepSuspended(records, source, table, kind, name, definition);
     await records.query(rest);

@@ -3,6 +3,7 @@
 // inspect-table.ts decides whether a table fits.
 import type pg from "pg";
 import type { Finding } from "../../findings.js";
+import { only } from "../../present.js";
 import { quote } from "../../schema/model.js";
 import { sql } from "../../sql-files.js";
 import { sequenceFindings } from "../sequences.js";
@@ -116,8 +117,7 @@ async function inspectServer(
   schemas: readonly string[],
   target: string,
 ): Promise<TableFinding[]> {
-  const server = (await client.query<ServerRow>(sql("postgres/schema/server"))).rows[0];
-  if (!server) return [];
+  const server = only((await client.query<ServerRow>(sql("postgres/schema/server"))).rows, "answer");
   const present = (
     await client.query<SchemaRow>(sql("postgres/schema/schemas"), [[...schemas, CONTROL_SCHEMA]])
   ).rows;

@@ -5,6 +5,7 @@
 import type { TableMapping } from "../../mapping/mapping.js";
 import { ROWID_COLUMN } from "../../mapping/mapping.js";
 import { comparable } from "../../mapping/review.js";
+import { present } from "../../present.js";
 import type { ForeignKey, Index, IndexTerm, Oddity } from "../../schema/model.js";
 import { quote } from "../../schema/model.js";
 import { defaultTargetName, type Names } from "../../schema/pg-names.js";
@@ -81,9 +82,9 @@ function indexStatement(shape: Shape, index: Index, names: Names, oddities: Oddi
 function termSql(shape: Shape, term: IndexTerm): { sql: string } | { why: string } {
   const direction = term.descending ? " DESC" : "";
   const rowid =
-    term.column === null && /^(rowid|_rowid_|oid)$/i.test(term.expression ?? "") ? rowidColumn(shape) : null;
+    term.column === null && /^(rowid|_rowid_|oid)$/i.test(term.expression) ? rowidColumn(shape) : null;
   if (rowid !== null) return { sql: `${quote(rowid)}${direction}` };
-  const text = term.column === null ? (term.expression ?? "") : quote(term.column);
+  const text = term.column === null ? term.expression : quote(term.column);
   const translation = translateTerm(shape.mapping.table, text, term.collation, shape.targets);
   return "sql" in translation ? { sql: `${translation.sql}${direction}` } : translation;
 }
@@ -246,5 +247,5 @@ function relation({ schema, target }: TableMapping): string {
 }
 
 function list(columns: readonly (string | null)[]): string {
-  return columns.map((column) => quote(column ?? "")).join(", ");
+  return columns.map((column) => quote(present(column, "column of the constraint"))).join(", ");
 }

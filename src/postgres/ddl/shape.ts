@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import type pg from "pg";
 import type { TableMapping } from "../../mapping/mapping.js";
+import { only } from "../../present.js";
 import type { Oddity } from "../../schema/model.js";
 import { sql } from "../../sql-files.js";
 import { postgresError } from "../connection.js";
@@ -132,7 +133,7 @@ export async function wantedShapes(
     const wanted = new Map<string, RecordedShape>();
     const unknown: { table: TargetTable; of: string }[] = [];
     for (const table of tables) {
-      const of = fingerprint(table, rows[0]?.server ?? "");
+      const of = fingerprint(table, only(rows, "answer").server);
       const known = recorded.get(table.mapping.table.name);
       if (known?.of === of) wanted.set(table.mapping.table.name, known);
       else unknown.push({ table, of });

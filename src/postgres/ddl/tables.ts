@@ -2,7 +2,9 @@
 // columns. Separately it gives the statements that follow the copy (keys.ts). Parts without an exact counterpart are
 // left out and named as an oddity, never approximated. The statements are plain text without a semicolon, for running
 // and for `plan --sql`. inspect.ts reads what is in a target already.
+
 import { type ColumnMapping, ROWID_COLUMN, type TableMapping } from "../../mapping/mapping.js";
+import { present } from "../../present.js";
 import type { Column, Oddity, Table } from "../../schema/model.js";
 import { quote } from "../../schema/model.js";
 import { defaultTargetName, Names } from "../../schema/pg-names.js";
@@ -278,7 +280,8 @@ function reservedNames(mappings: readonly TableMapping[]): Map<string, Names> {
   for (const mapping of mappings) {
     for (const { target, codec } of mapping.columns) {
       if (!isIdentity(mapping, { name: target, type: codec.type })) continue;
-      names.get(mapping.schema)?.take(`${mapping.target}_${target}_seq`, mapping.target);
+      const inSchema = present(names.get(mapping.schema), `names of schema ${mapping.schema}`);
+      inSchema.take(`${mapping.target}_${target}_seq`, mapping.target);
     }
   }
   return names;

@@ -6,6 +6,7 @@
 import type pg from "pg";
 import type { PostgresConfig } from "../../config/config.js";
 import { SwitchbackError } from "../../errors.js";
+import { at, only } from "../../present.js";
 import type { KeysByTable, Position, Scope, Source, Window } from "../../protocol/contract.js";
 import { WakeableSleep } from "../../retry.js";
 import { sql } from "../../sql-files.js";
@@ -82,7 +83,7 @@ export class PostgresSource implements Source {
       const watcher = await connect("watch", false);
       await watcher.query("LISTEN switchback");
       const { rows } = await watcher.query<{ may: boolean }>(MAY_SLEEP);
-      return new PostgresSource(config, source, owner, narrow, wide, watcher, rows[0]?.may ?? false);
+      return new PostgresSource(config, source, owner, narrow, wide, watcher, only(rows, "answer").may);
     } catch (error) {
       await Promise.allSettled(opened.map((client) => client.end()));
       throw postgresError(error);
@@ -102,7 +103,7 @@ export class PostgresSource implements Source {
         this.source,
         this.tables.map(({ id }) => id),
       ]);
-      return Number(rows[0]?.newest ?? 0);
+      return Number(only(rows, `record of source ${this.source}`).newest);
     } catch (error) {
       throw postgresError(error);
     }
@@ -118,7 +119,7 @@ export class PostgresSource implements Source {
         const { rows } = await this.readable(() =>
           this.wide.query<{ strange: string }>(countStrange(reading), [JSON.stringify(some)]),
         );
-        if (Number(rows[0]?.strange) > 0) return false;
+        if (Number(only(rows, "count").strange) > 0) return false;
       }
       return true;
     } catch (error) {
@@ -155,7 +156,7 @@ export class PostgresSource implements Source {
         const { rows } = await this.watcher.query<{ some: boolean }>({ ...LOOK, values: [ids] });
         const now = performance.now();
         const idleMs = now - this.busyAt;
-        if (rows[0]?.some) return await this.awake();
+        if (only(rows, "answer").some) return await this.awake();
         if (now >= until) return;
         if (!this.asleep && this.maySleep && idleMs > SLEEP_AFTER_MS) {
           this.asleep = true;
@@ -260,9 +261,9 @@ export class PostgresSource implements Source {
       if (rows.length !== columns.length) {
         throw new SwitchbackError("TARGET_MISMATCH", "a followed table has lost a column of its key");
       }
-      let at = 0;
+      let place = 0;
       const readings = tables.map(({ id, mapping }): [number, TableReading] => {
-        const keyTypes = mapping.key.map(() => rows[at++]?.type ?? "");
+        const keyTypes = mapping.key.map(() => at(rows, place++, "type of a key column").type);
         return [id, { id, mapping, keyTypes }];
       });
       this.readings = new Map(readings);

@@ -6,6 +6,7 @@ import { randomUUID } from "node:crypto";
 import type pg from "pg";
 import { SwitchbackError } from "../../errors.js";
 import { encodedKeyText } from "../../mapping/row-format.js";
+import { only } from "../../present.js";
 import type { EncodedRow, Position, RefusedRow, Rows, TableWindow, Window } from "../../protocol/contract.js";
 import { sql } from "../../sql-files.js";
 import { postgresError } from "../connection.js";
@@ -192,7 +193,7 @@ async function assertWhole(client: pg.Client, { id, keyTypes }: TableReading): P
       .join(" OR ")})) AS broken`,
     [id, keyTypes.length],
   );
-  if (rows[0]?.broken) throw new UnreadableKey(`a change of table number ${id} has no whole key`);
+  if (only(rows, "answer").broken) throw new UnreadableKey(`a change of table number ${id} has no whole key`);
 }
 
 async function movedSince(client: pg.Client, readings: readonly TableReading[]): Promise<boolean> {
@@ -200,7 +201,7 @@ async function movedSince(client: pg.Client, readings: readonly TableReading[]):
     ...prepared(MOVED),
     values: [readings.map(({ mapping }) => qualifiedName(mapping))],
   });
-  return rows[0]?.moved ?? false;
+  return only(rows, "answer").moved;
 }
 
 /** Rows that cannot be read, for the target to put in quarantine. */

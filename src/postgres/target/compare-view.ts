@@ -3,6 +3,7 @@
 // temporary tables, and always rolls back.
 import type pg from "pg";
 import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
+import { at, only } from "../../present.js";
 import type { Chunk, Difference, EncodedRow, Position, TableWindow, View } from "../../protocol/contract.js";
 import { quote } from "../../schema/model.js";
 import { postgresError } from "../connection.js";
@@ -26,7 +27,7 @@ export async function openView(
       "SELECT position FROM switchback.source WHERE name = $1",
       [source],
     );
-    const position = Number(rows[0]?.position ?? 0);
+    const position = Number(only(rows, `record of source ${source}`).position);
     return new PostgresView(client, position, mappingOf);
   } catch (error) {
     await client.query("ROLLBACK").catch(() => {});
@@ -64,8 +65,7 @@ class PostgresView implements View {
       const key = (alias: "s" | "t") => keyArray(mapping, alias);
       const target = qualifiedName(mapping);
       const stage = staged.rows;
-      const first = mapping.key[0];
-      const noTarget = `t.${quote(first?.target ?? "")} IS NULL`;
+      const noTarget = `t.${quote(at(mapping.key, 0, "key column").target)} IS NULL`;
       const found = await this.collect({
         missing: `SELECT ${key("s")} AS key FROM ${stage} s LEFT JOIN ${target} t ON ${match} WHERE ${noTarget} AND ${sparing("s")}`,
         extra: `SELECT ${key("t")} AS key FROM ${target} t LEFT JOIN ${stage} s ON ${match} WHERE s.c${columnIndex(mapping, 0)} IS NULL AND ${sparing("t")}`,
@@ -73,7 +73,7 @@ class PostgresView implements View {
       });
       const { rows: counted } = await this.client.query<{ count: string }>(`SELECT count(*) FROM ${target}`);
       await this.drop(staged, spared);
-      return { ...found, target: Number(counted[0]?.count ?? 0) };
+      return { ...found, target: Number(only(counted, "count").count) };
     });
   }
 
@@ -87,7 +87,7 @@ class PostgresView implements View {
       const sparing = (alias: "s" | "t") => notSpared(mapping, spared, alias);
       const target = qualifiedName(mapping);
       const stage = staged.rows;
-      const noTarget = `t.${quote(mapping.key[0]?.target ?? "")} IS NULL`;
+      const noTarget = `t.${quote(at(mapping.key, 0, "key column").target)} IS NULL`;
       const found = await this.collect({
         missing: `SELECT ${keyArray(mapping, "s")} AS key FROM ${stage} s LEFT JOIN ${target} t ON ${match} WHERE ${noTarget} AND ${sparing("s")}`,
         extra: `SELECT ${keyArray(mapping, "t")} AS key FROM ${gone.rows} g JOIN ${target} t ON ${matchKeys(mapping, "t", (i) => `g.c${i}`)} WHERE ${sparing("t")}`,
@@ -110,6 +110,7 @@ class PostgresView implements View {
       const { rows } = await this.client.query<{ key: (string | null)[]; total: string }>(
         `SELECT key, count(*) OVER () AS total FROM (${queries[kind]}) AS d LIMIT ${KEYS_MAX}`,
       );
+      // No row where nothing differs.
       counts[kind] = Number(rows[0]?.total ?? 0);
       keys.push(...rows.map(({ key }) => ({ kind, key })));
     }
@@ -167,7 +168,7 @@ export function differing(mapping: TableMapping, staged: string): string {
 
 /** Where the key's i-th column stands among all columns. */
 function columnIndex(mapping: TableMapping, i: number): number {
-  return mapping.columns.findIndex((column) => column.target === mapping.key[i]?.target);
+  return mapping.columns.findIndex((column) => column.target === at(mapping.key, i, "key column").target);
 }
 
 function matchKeys(mapping: TableMapping, alias: string, other: (i: number) => string): string {
@@ -183,7 +184,7 @@ function keyArray(mapping: TableMapping, alias: "s" | "t"): string {
 
 function notSpared(mapping: TableMapping, spared: Stage, alias: "s" | "t"): string {
   const own = (i: number) =>
-    alias === "t" ? `t.${quote(mapping.key[i]?.target ?? "")}` : `s.c${columnIndex(mapping, i)}`;
+    alias === "t" ? `t.${quote(at(mapping.key, i, "key column").target)}` : `s.c${columnIndex(mapping, i)}`;
   const match = mapping.key.map((_, i) => `x.c${i} = ${own(i)}`).join(" AND ");
   return `NOT EXISTS (SELECT 1 FROM ${spared.rows} x WHERE ${match})`;
 }

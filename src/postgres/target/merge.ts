@@ -9,7 +9,9 @@
 // Each statement is counted where it runs: it fails in PostgreSQL when it touches another number of rows than were
 // sent. A rule, a trigger that returns NULL or a policy would drop rows without an error, and a window's statements
 // are sent together with their COMMIT, so that a count that the client compares would come too late.
+
 import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
+import { at } from "../../present.js";
 import { quote } from "../../schema/model.js";
 
 /** What PostgreSQL's catalogue says about a target table that decides how rows are merged. */
@@ -176,7 +178,7 @@ export function writeRows(
   const columns = mapping.columns.map((column) => quote(column.target));
   const values = mapping.columns.map((column, i) => value(column, i, typed));
   const own = kept === "" ? [] : facts.own;
-  const known = `k.${quote(mapping.key[0]?.target ?? "")} IS NOT NULL`;
+  const known = `k.${quote(at(mapping.key, 0, "key column").target)} IS NOT NULL`;
   const ownValues = own.map((c) => `CASE WHEN ${known} THEN k.${quote(c.name)} ELSE ${c.value} END`);
   const into = [...columns, ...own.map((column) => quote(column.name))].join(", ");
   const from =
@@ -186,7 +188,9 @@ export function writeRows(
   const insert = `INSERT INTO ${qualifiedName(mapping)} (${into}) OVERRIDING SYSTEM VALUE SELECT ${[...values, ...ownValues].join(", ")} FROM ${from}`;
   if (!facts.upserts) return insert;
   // The key is written too: two values can be equal to the index and still not be the same (1 and 1.0).
-  const updated = columns.filter((_, i) => !facts.alwaysIdentity.has(mapping.columns[i]?.target ?? ""));
+  const updated = columns.filter(
+    (_, i) => !facts.alwaysIdentity.has(at(mapping.columns, i, "column").target),
+  );
   const set = updated.map((column) => `${column} = excluded.${column}`).join(", ");
   const key = mapping.key.map((column) => quote(column.target)).join(", ");
   return `${insert} ON CONFLICT (${key}) DO ${set === "" ? "NOTHING" : `UPDATE SET ${set}`}`;

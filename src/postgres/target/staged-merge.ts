@@ -3,6 +3,7 @@
 // for a temporary table that nothing else in the transaction has.
 import type pg from "pg";
 import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
+import { only } from "../../present.js";
 import type { Rows } from "../../protocol/contract.js";
 import { copyInto, csvOf, isEmpty } from "./copy.js";
 import { countMismatch } from "./counts.js";
@@ -34,7 +35,7 @@ export async function deleteStaged(
   if (rowCount === staged) return;
   // Keys that were never in the target are no rows to delete: what counts is that none is left.
   const { rows } = await client.query<{ count: number }>(statements.remaining);
-  const left = rows[0]?.count ?? 0;
+  const left = only(rows, "count").count;
   if (left > 0) throw countMismatch(mapping, `a deletion left ${left} of ${staged} keys`);
 }
 

@@ -1,5 +1,6 @@
 // The capture triggers that version 0.1.0 installed, byte for byte. A file that has all of them was captured
 // as well as that version could. It gets today's triggers without a new copy.
+import { present } from "../../present.js";
 import { type Index, type IndexTerm, keyExpressions, quote, type Table } from "../../schema/model.js";
 import { hasHiddenRowid, isTheKey, logKeyColumns, type Trigger } from "./triggers.js";
 
@@ -30,7 +31,7 @@ export function formerTriggers(table: Table, id: number): Trigger[] {
   const onUpdate = evictions.map((index) => victim(`${changed(index)}${conflict(table, index)}`));
   if (hasHiddenRowid(table)) {
     // A writer may name the rowid itself: REPLACE INTO t(rowid, …) evicts the row with that rowid.
-    const rowid = table.rowidAlias ?? "rowid";
+    const rowid = present(table.rowidAlias, "name for the rowid");
     onInsert.push(victim(`${rowid} = NEW.${rowid}`));
     onUpdate.push(victim(`NEW.${rowid} IS NOT OLD.${rowid} AND ${rowid} = NEW.${rowid}`));
   }
@@ -59,7 +60,7 @@ function incoming(table: Table, term: IndexTerm): string {
   if (term.column !== null) return `NEW.${quote(term.column)}`;
   // The expression's own column names are bound to NEW's values by a one-row subquery, so that its text needs
   // no rewriting. Only names that occur in the text are offered.
-  const text = (term.expression ?? "").toLowerCase();
+  const text = term.expression.toLowerCase();
   const offered = table.columns.filter((column) => text.includes(column.name.toLowerCase()));
   const row = offered.map((column) => `NEW.${quote(column.name)} AS ${quote(column.name)}`).join(", ");
   return `(SELECT ${term.expression} FROM (SELECT ${row === "" ? "1" : row}))`;
@@ -69,8 +70,9 @@ function incoming(table: Table, term: IndexTerm): string {
 function changed(index: Index): string {
   // An expression or a predicate may depend on any column: always look it up.
   if (index.where !== null || index.terms.some((term) => term.column === null)) return "";
-  const tests = index.terms.map(
-    (term) => `NEW.${quote(term.column ?? "")} IS NOT OLD.${quote(term.column ?? "")}`,
-  );
+  const tests = index.terms.map((term) => {
+    const column = quote(present(term.column, "column of the index term"));
+    return `NEW.${column} IS NOT OLD.${column}`;
+  });
   return `(${tests.join(" OR ")}) AND `;
 }

@@ -2,6 +2,7 @@
 // and are up to date, and the record of our own schema changes. The text of the triggers is in triggers.ts.
 import { randomUUID } from "node:crypto";
 import type Database from "better-sqlite3";
+import { present } from "../../present.js";
 import { type Position, SourceChanged } from "../../protocol/contract.js";
 import { keyExpressions, quote, type Table } from "../../schema/model.js";
 import { sql } from "../../sql-files.js";
@@ -41,14 +42,14 @@ export function installSqliteCapture(
   /** The database to which the file belongs from now on. */
   pair: RecordedPair | null = null,
 ): Captured {
-  const present = readCapture(db);
+  const before = readCapture(db);
   const complete =
-    present &&
-    outdatedTriggers(db, tables, present.ids).size === 0 &&
-    missingTriggers(db, tables, present.ids).size === 0 &&
-    present.ids.size === tables.length;
+    before &&
+    outdatedTriggers(db, tables, before.ids).size === 0 &&
+    missingTriggers(db, tables, before.ids).size === 0 &&
+    before.ids.size === tables.length;
   if (complete && isCurrent(db) && (pair === null || isRecorded(db, pair))) {
-    return { ...present, fresh: [], version };
+    return { ...before, fresh: [], version };
   }
   return db
     .transaction(() => {
@@ -64,7 +65,7 @@ export function installSqliteCapture(
       db.prepare(
         "INSERT INTO _switchback_identity SELECT ? WHERE NOT EXISTS (SELECT 1 FROM _switchback_identity)",
       ).run(randomUUID());
-      const known = readCapture(db)?.ids ?? new Map<string, number>();
+      const known = capturedIds(db);
       for (const [name, id] of known) {
         if (tables.some((table) => table.name === name)) continue;
         dropTriggers(db, id);
@@ -75,11 +76,11 @@ export function installSqliteCapture(
         tables.some((one) => one.name === name),
       );
       const outdated = outdatedTriggers(db, tables, known);
-      const since = present && fresh.length > 0 ? boundaryRow(db) : 0;
+      const since = before && fresh.length > 0 ? boundaryRow(db) : 0;
       for (const table of tables.filter(({ name }) => outdated.has(name) || fresh.includes(name))) {
         const id = known.get(table.name) ?? nextId(db);
         dropTriggers(db, id);
-        const from = fresh.includes(table.name) ? since : (present?.since.get(table.name) ?? 0);
+        const from = fresh.includes(table.name) ? since : logBegins(before, table.name);
         db.prepare("INSERT OR REPLACE INTO _switchback_table (id, name, ddl, since) VALUES (?, ?, ?, ?)").run(
           id,
           table.name,
@@ -89,11 +90,23 @@ export function installSqliteCapture(
         for (const trigger of captureTriggers(table, id)) db.exec(trigger.sql);
       }
       db.exec("DROP TABLE _switchback_newest; CREATE TABLE _switchback_newest (one INTEGER PRIMARY KEY)");
-      const now = readCapture(db);
-      if (!now) throw new Error("capture was installed but cannot be read back");
-      return { ...now, fresh, version: schemaVersion(db) };
+      return {
+        ...present(readCapture(db), "capture after its installation"),
+        fresh,
+        version: schemaVersion(db),
+      };
     })
     .immediate();
+}
+
+/** The log's numbers, in a file in which capture is installed. */
+function capturedIds(db: Database.Database): ReadonlyMap<string, number> {
+  return present(readCapture(db), `capture in ${db.name}`).ids;
+}
+
+/** Since which position the log holds every change of a table that was captured before. */
+function logBegins(before: ReturnType<typeof readCapture>, table: string): Position {
+  return present(before?.since.get(table), `record of the captured table ${table}`);
 }
 
 /**
@@ -231,7 +244,7 @@ function remadeTables(db: Database.Database): Set<string> {
  * or the schema. The caller holds a write transaction.
  */
 export function upgradeTriggers(db: Database.Database, tables: readonly Table[]): void {
-  const ids = readCapture(db)?.ids ?? new Map<string, number>();
+  const ids = capturedIds(db);
   if (missingTriggers(db, tables, ids).size > 0) return;
   const outdated = outdatedTriggers(db, tables, ids);
   for (const table of tables) {
@@ -244,7 +257,7 @@ export function upgradeTriggers(db: Database.Database, tables: readonly Table[])
 
 /** True when `upgradeTriggers` has nothing to do. */
 export function areTriggersCurrent(db: Database.Database, tables: readonly Table[]): boolean {
-  return outdatedTriggers(db, tables, readCapture(db)?.ids ?? new Map()).size === 0;
+  return outdatedTriggers(db, tables, capturedIds(db)).size === 0;
 }
 
 /**

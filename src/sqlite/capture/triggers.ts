@@ -10,6 +10,7 @@
 //
 // REPLACE evicts rows without firing DELETE triggers. So every unique constraint other than the key also has
 // BEFORE triggers, which touch the keys of the rows that the write could evict.
+import { present } from "../../present.js";
 import { type Index, keyExpressions, quote, type Table } from "../../schema/model.js";
 import { WrittenRow } from "./written-row.js";
 
@@ -74,12 +75,14 @@ function evictions(table: Table, arrival: WrittenRow): readonly [string[], strin
   const numbered = arrival.withNextId();
   if (numbered) {
     for (const index of indexes.filter((one) => arrival.computesFromId(one)))
-      onInsert.push(`NEW.${quote(table.integerPrimaryKey ?? "")} IS -1 AND ${conflict(numbered, index)}`);
+      onInsert.push(
+        `NEW.${quote(present(table.integerPrimaryKey, "integer primary key"))} IS -1 AND ${conflict(numbered, index)}`,
+      );
   }
   const onUpdate = indexes.map((index) => `${changed(arrival, index)}${conflict(arrival, index)}`);
   if (hasHiddenRowid(table)) {
     // A writer may name the rowid itself: REPLACE INTO t(rowid, …) evicts the row with that rowid.
-    const rowid = table.rowidAlias ?? "rowid";
+    const rowid = present(table.rowidAlias, "name for the rowid");
     onInsert.push(`${rowid} = NEW.${rowid}`);
     onUpdate.push(`NEW.${rowid} IS NOT OLD.${rowid} AND ${rowid} = NEW.${rowid}`);
   }
@@ -126,8 +129,9 @@ function changed(arrival: WrittenRow, index: Index): string {
   const spared = index.terms.every(({ column }) => column !== null && !arrival.recomputes(column));
   if (index.where !== null || !spared) return "";
   // Byte for byte: the column's collation may differ from the index's.
-  const tests = index.terms.map(
-    ({ column }) => `NEW.${quote(column ?? "")} COLLATE BINARY IS NOT OLD.${quote(column ?? "")}`,
-  );
+  const tests = index.terms.map((term) => {
+    const column = quote(present(term.column, "column of the index term"));
+    return `NEW.${column} COLLATE BINARY IS NOT OLD.${column}`;
+  });
   return `(${tests.join(" OR ")}) AND `;
 }

@@ -39,7 +39,7 @@ export class WrittenRow {
   /** The value of an index's term, for an index with that predicate. */
   term({ column, expression }: IndexTerm, where: string | null): string {
     if (column !== null) return this.value(column);
-    const text = expression ?? "";
+    const text = expression;
     const guards = jsonColumns(`${text} ${where ?? ""}`, this.table).map(
       (name) => `(typeof(${quote(name)}) = 'blob' OR ifnull(json_valid(${quote(name)}), 1))`,
     );

@@ -6,7 +6,7 @@ import type Database from "better-sqlite3";
 import { exactValues, StoredText } from "../../codec/stored-text.js";
 import type { Finding } from "../../findings.js";
 import { keyText } from "../../mapping/row-format.js";
-import { quote, type Table } from "../../schema/model.js";
+import { quote, rowidName, type Table } from "../../schema/model.js";
 import { may } from "../connection.js";
 import { SECOND_NAME_REMEDY, secondName } from "./second-names.js";
 
@@ -147,8 +147,10 @@ function counted(db: Database.Database, table: Table, rows: Iterable<unknown>): 
 function keyAt(db: Database.Database, table: Table, rowid: bigint): string | undefined {
   if (table.key.kind === "rowid") return keyText([rowid]);
   const { columns } = table.key;
+  const name = rowidName(table);
+  if (name === null) return undefined;
   const list = exactValues(columns.map(quote));
-  const row = db.prepare(`SELECT ${list} FROM ${quote(table.name)} WHERE ${table.rowidAlias ?? "rowid"} = ?`);
+  const row = db.prepare(`SELECT ${list} FROM ${quote(table.name)} WHERE ${name} = ?`);
   const found = row.safeIntegers(true).raw().get(rowid) as unknown[];
   return keyText(StoredText.of(db).values(found, columns.length));
 }

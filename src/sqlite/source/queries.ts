@@ -8,7 +8,7 @@ import { isUtf8 } from "node:buffer";
 import type { SqliteValue } from "../../codec/codec.js";
 import { EXACT_SLOT, exactValues, type StoredText, tree } from "../../codec/stored-text.js";
 import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
-import { quote, type Table } from "../../schema/model.js";
+import { quote, rowidName, type Table } from "../../schema/model.js";
 
 /** The table's alias in every SELECT here. */
 const ROW = "r";
@@ -18,15 +18,16 @@ export function fromTable(table: Table): string {
   return `${quote(table.name)} AS ${ROW}`;
 }
 
-/** A table's own order, by which ranges are cut: the rowid, or the key of a WITHOUT ROWID table. */
+/** The order by which ranges are cut: the rowid, or the primary key where the rowid has no free name. */
 export function orderColumns(table: Table): string[] {
-  if (!table.withoutRowid) return [`${ROW}.${table.rowidAlias ?? "rowid"}`];
+  const rowid = rowidName(table);
+  if (rowid !== null) return [`${ROW}.${rowid}`];
   return table.primaryKey.map((name) => `${ROW}.${quote(name)}`);
 }
 
 /** True when the order column is the rowid and hence an integer. */
 export function orderedByRowid(table: Table): boolean {
-  return !table.withoutRowid;
+  return rowidName(table) !== null;
 }
 
 /** SQL: the row lies after (`>`) or up to (`<=`) a bound, given by `boundParameters`. */

@@ -4,8 +4,9 @@ import type Database from "better-sqlite3";
 import { InvalidText, type SqliteValue } from "../../codec/codec.js";
 import { exactValues, StoredText } from "../../codec/stored-text.js";
 import type { TableMapping } from "../../mapping/mapping.js";
+import { present } from "../../present.js";
 import type { Bound, Copied, Range } from "../../protocol/contract.js";
-import { quote, type Table } from "../../schema/model.js";
+import { quote, rowidName, type Table } from "../../schema/model.js";
 import { beyond, boundParameters, fromTable, orderColumns, orderedByRowid } from "./queries.js";
 
 /** Rows of a range that is compared in the background. */
@@ -41,7 +42,7 @@ export function estimateRows(db: Database.Database, table: Table): number {
   // Counting reads one b-tree: a few milliseconds for every hundred megabytes in the page cache.
   if (pages < 500_000 || !orderedByRowid(table))
     return Number(db.prepare(`SELECT count(*) FROM ${name}`).pluck().get());
-  const alias = table.rowidAlias ?? "rowid";
+  const alias = present(rowidName(table), "name for the rowid");
   const span = db.prepare(`SELECT max(${alias}) - min(${alias}) + 1 FROM ${name}`).pluck().get();
   return Math.max(0, Number(span ?? 0));
 }
@@ -91,7 +92,7 @@ export function comparisonRanges(
 
 /** Evenly spaced rowids: no scan is needed, and uneven ranges cost only balance. */
 function rowidCuts(db: Database.Database, table: Table, pieces: number): Bound[] {
-  const alias = table.rowidAlias ?? "rowid";
+  const alias = present(rowidName(table), "name for the rowid");
   const row = db
     .prepare(`SELECT min(${alias}) AS lo, max(${alias}) AS hi FROM ${quote(table.name)}`)
     .safeIntegers()

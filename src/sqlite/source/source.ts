@@ -6,6 +6,7 @@ import type Database from "better-sqlite3";
 import type { SqliteValue } from "../../codec/codec.js";
 import { type ErrorCode, SwitchbackError } from "../../errors.js";
 import { mappingToJson, type TableMapping } from "../../mapping/mapping.js";
+import { present } from "../../present.js";
 import {
   type HistorySource,
   type Position,
@@ -138,10 +139,7 @@ export class SqliteSource implements HistorySource {
       const tables = mappings.map((mapping) => mapping.table);
       const captured = installSqliteCapture(this.writer, tables, version, this.pair);
       this.captured = captured;
-      this.followed = mappings.map((mapping) => ({
-        mapping,
-        id: captured.ids.get(mapping.table.name) ?? -1,
-      }));
+      this.followed = mappings.map((mapping) => numbered(mapping, captured.ids));
       this.accepted = new Set([captured.version]);
       return captured;
     });
@@ -183,7 +181,7 @@ export class SqliteSource implements HistorySource {
       if (!found) throw this.unlike("CAPTURE_LOST", "no change log is installed");
       this.captured = { ...found, fresh: [], version };
       this.accepted = new Set([version]);
-      this.followed = mappings.map((mapping) => ({ mapping, id: found.ids.get(mapping.table.name) ?? -1 }));
+      this.followed = mappings.map((mapping) => numbered(mapping, found.ids));
     });
   }
 
@@ -348,4 +346,9 @@ export class SqliteSource implements HistorySource {
       return fail(error);
     }
   }
+}
+
+/** A mapped table under its number in the log. */
+function numbered(mapping: TableMapping, ids: ReadonlyMap<string, number>) {
+  return { mapping, id: present(ids.get(mapping.table.name), `captured table ${mapping.table.name}`) };
 }

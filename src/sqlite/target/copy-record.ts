@@ -1,6 +1,7 @@
 // A file's record of itself as a copy of the other store, for status and verification: the position that it
 // has reached, and the rows that it cannot hold. target.ts writes it.
 import type Database from "better-sqlite3";
+import { present } from "../../present.js";
 import type { Position } from "../../protocol/contract.js";
 
 /** A row that the other store holds and this one cannot. */
@@ -12,7 +13,9 @@ export interface Quarantined {
 
 /** The number of the other store's changes that were applied to the file. */
 export function copiedPosition(db: Database.Database): Position {
-  return Number(db.prepare("SELECT position FROM _switchback_position").pluck().get() ?? 0);
+  return Number(
+    present(db.prepare("SELECT position FROM _switchback_position").pluck().get(), "position of the copy"),
+  );
 }
 
 /** The number of rows of the table in quarantine, and the first of them. */

@@ -4,15 +4,17 @@
 import { constants, existsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import type Database from "better-sqlite3";
+import type pg from "pg";
 import type { SourceConfig } from "../config/config.js";
 import { strangers } from "../cutover/pair.js";
 import { ERRORS } from "../errors.js";
 import type { Finding } from "../findings.js";
 import { decideMappings } from "../mapping/decide.js";
 import type { TableMapping } from "../mapping/mapping.js";
-import { connectPostgres } from "../postgres/connection.js";
+import { withSession } from "../postgres/connection.js";
 import { inspectTarget } from "../postgres/ddl/inspect.js";
 import { buildTargetSchema, type TargetTable } from "../postgres/ddl/tables.js";
+import { only } from "../present.js";
 import type { Oddity, Schema } from "../schema/model.js";
 import { orphans, surroundings } from "../sqlite/check/environment.js";
 import { assess } from "../sqlite/check/values.js";
@@ -166,8 +168,7 @@ async function checkTarget(
       },
     ];
   }
-  const client = await connectPostgres(postgres, { name: "switchback check" });
-  try {
+  return withSession(postgres, "switchback check", async (client) => {
     const followed = await followedTables(client, source);
     const { strange } = await strangers(client, postgres, [source]);
     const { findings } = await inspectTarget(
@@ -186,20 +187,15 @@ async function checkTarget(
       }),
     );
     return [...pair, ...findings];
-  } finally {
-    await client.end();
-  }
+  });
 }
 
 /** Tables that a sidecar follows already: their targets hold the copy and are expected to have rows. */
-async function followedTables(
-  client: Awaited<ReturnType<typeof connectPostgres>>,
-  source: SourceConfig,
-): Promise<ReadonlySet<string>> {
-  const { rows: found } = await client.query(
+async function followedTables(client: pg.ClientBase, source: SourceConfig): Promise<ReadonlySet<string>> {
+  const { rows: found } = await client.query<{ present: boolean }>(
     "SELECT to_regclass('switchback.followed') IS NOT NULL AS present",
   );
-  if (!(found[0] as { present: boolean } | undefined)?.present) return new Set();
+  if (!only(found, "answer").present) return new Set();
   const { rows } = await client.query<{ name: string }>(
     "SELECT name FROM switchback.followed WHERE source = $1",
     [source.name],

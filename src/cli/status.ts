@@ -6,7 +6,7 @@ import { described, sameDatabase, servedBy, within } from "../cutover/served.js"
 import { NOTICES } from "../error-kind.js";
 import { ERRORS, SwitchbackError } from "../errors.js";
 import { changesBeyond } from "../postgres/change-log.js";
-import { connectPostgres } from "../postgres/connection.js";
+import { withSession } from "../postgres/connection.js";
 import { type FollowedTable, Records } from "../postgres/records.js";
 import { isLocked } from "../postgres/sidecar-lock.js";
 import { pause } from "../retry.js";
@@ -67,8 +67,7 @@ async function askSidecar(config: Config): Promise<Status | null> {
 
 async function readStores({ config }: Context, other: Problem | null): Promise<Status> {
   const postgres = requirePostgres(config);
-  const client = await connectPostgres(postgres, { name: "switchback status" });
-  try {
+  return withSession(postgres, "switchback status", async (client) => {
     await assertPairs(client, postgres, config.sources);
     const records = new Records(client);
     if (!(await records.installed())) {
@@ -104,9 +103,7 @@ async function readStores({ config }: Context, other: Problem | null): Promise<S
           ? "streaming"
           : "backfilling";
     return { version: VERSION, phase, route, sources, verify, problems };
-  } finally {
-    await client.end().catch(() => {});
-  }
+  });
 }
 
 async function readSource(

@@ -5,7 +5,7 @@ import type { Config } from "../config/config.js";
 import { assertPairs } from "../cutover/pair.js";
 import { SwitchbackError } from "../errors.js";
 import { counted } from "../findings.js";
-import { connectPostgres } from "../postgres/connection.js";
+import { withSession } from "../postgres/connection.js";
 import { validateForeignKeys } from "../postgres/ddl/validate-foreign-keys.js";
 import { type FollowedTable, Records } from "../postgres/records.js";
 import { lockTarget } from "../postgres/sidecar-lock.js";
@@ -18,8 +18,7 @@ export async function teardown(context: Context, options: { readonly keep?: stri
   const postgres = requirePostgres(config);
   const lock = await lockTarget(postgres);
   try {
-    const client = await connectPostgres(postgres, { name: "switchback teardown" });
-    try {
+    return await withSession(postgres, "switchback teardown", async (client): Promise<ExitCode> => {
       const records = new Records(client);
       await assertPairs(client, postgres, config.sources);
       const installed = (await records.recordsVersion()) > 0;
@@ -41,9 +40,7 @@ export async function teardown(context: Context, options: { readonly keep?: stri
               : ""),
         );
       return 0;
-    } finally {
-      await client.end().catch(() => {});
-    }
+    });
   } finally {
     await lock.release();
   }

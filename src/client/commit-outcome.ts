@@ -3,6 +3,8 @@
 // nothing: a server that crashed may reuse numbers of transactions that it lost. It knows no pool and no
 // route.
 import type pg from "pg";
+import { only } from "../present.js";
+import { sql } from "../sql-files.js";
 import { isLost, reportedSqlState } from "./errors.js";
 import { sleep } from "./store.js";
 
@@ -25,15 +27,10 @@ const END_AFTER_MS = 1_000;
 
 export async function eraOf(client: pg.ClientBase): Promise<Era> {
   const { rows } = await client.query<{ started: string; processes: number[] | null; backend: number }>(
-    `SELECT pg_postmaster_start_time()::text AS started, array_agg(pid) AS processes,
-            pg_backend_pid() AS backend
-       FROM pg_stat_activity WHERE datid IS NULL AND pid IS NOT NULL`,
+    sql("postgres/server-era"),
   );
-  return {
-    started: rows[0]?.started ?? "",
-    processes: rows[0]?.processes ?? [],
-    backend: Number(rows[0]?.backend),
-  };
+  const { started, processes, backend } = only(rows, "answer");
+  return { started, processes: processes ?? [], backend: Number(backend) };
 }
 
 function same(before: Era | undefined, now: Era): boolean {

@@ -2,7 +2,7 @@
 // target records is looked at; nothing is changed.
 import type pg from "pg";
 import type { Config, PostgresConfig, SourceConfig } from "../config/config.js";
-import { connectPostgres } from "../postgres/connection.js";
+import { withSession } from "../postgres/connection.js";
 import { inWords, readUnknown } from "../postgres/copy-doubts.js";
 import { compareShapes } from "../postgres/ddl/compare-shapes.js";
 import { describeDifference } from "../postgres/ddl/shape-difference.js";
@@ -19,8 +19,7 @@ export async function cutoverObstacle(
   const common = standing(status, config);
   if (common !== null) return common;
   // Opening a session also shows that the server takes writes.
-  const client = await connectPostgres(postgres, { name: "switchback preconditions" });
-  try {
+  return withSession(postgres, "switchback preconditions", async (client) => {
     const records = new Records(client);
     const missing = await leftOut(records, status);
     if (missing !== null) return missing;
@@ -38,9 +37,7 @@ export async function cutoverObstacle(
       if (unproven !== null) return unproven;
     }
     return null;
-  } finally {
-    await client.end().catch(() => {});
-  }
+  });
 }
 
 /** Why a revert may not be now, or null. Going back asks for no comparison: it must be possible in a hurry. */
@@ -52,14 +49,11 @@ export async function revertObstacle(
   if (status.phase !== "reverse_streaming") return `the phase is ${status.phase}, not reverse_streaming`;
   const common = standing(status, config);
   if (common !== null) return common;
-  const client = await connectPostgres(postgres, { name: "switchback preconditions" });
-  try {
+  return withSession(postgres, "switchback preconditions", async (client) => {
     const missing = await leftOut(new Records(client), status);
     if (missing !== null) return missing;
     return await unsettled(client, status);
-  } finally {
-    await client.end().catch(() => {});
-  }
+  });
 }
 
 /** All sources of a database move together: one that stayed behind would have two open stores, or lose its writes. */

@@ -4,7 +4,7 @@
 import type { Logger } from "pino";
 import type { PostgresConfig } from "../config/config.js";
 import { SwitchbackError } from "../errors.js";
-import { connectPostgres } from "../postgres/connection.js";
+import { withSession } from "../postgres/connection.js";
 import { PostgresGate } from "../postgres/gate.js";
 import { claimRecord } from "../postgres/gate-record.js";
 import {
@@ -43,8 +43,7 @@ export async function resume(
   /** Files that belong to another database are moved to this one. */
   adopt = false,
 ): Promise<Route> {
-  const client = await connectPostgres(postgres, { name: "switchback recovery" });
-  try {
+  return withSession(postgres, "switchback recovery", async (client) => {
     const records = new Records(client);
     const names = sources.map(({ name }) => name);
     const files = sources.map(({ name, file }) => ({ name, sqlite: file }));
@@ -87,9 +86,7 @@ export async function resume(
     } finally {
       for (const gate of gates) gate.dispose();
     }
-  } finally {
-    await client.end().catch(() => {});
-  }
+  });
 }
 
 async function carryOutAll(

@@ -3,7 +3,7 @@
 import { realpathSync, statSync } from "node:fs";
 import type { PostgresConfig } from "../config/config.js";
 import { SwitchbackError } from "../errors.js";
-import { connectPostgres } from "../postgres/connection.js";
+import { withSession } from "../postgres/connection.js";
 import { addressOf, type DatabaseIdentity, readDatabaseIdentity } from "../postgres/pair.js";
 import type { Served } from "../status.js";
 import type { PairedSource } from "./pair.js";
@@ -52,13 +52,10 @@ export function sameSources(a: Served, b: Served): boolean {
  */
 export async function sameDatabase(postgres: PostgresConfig, theirs: Served): Promise<boolean> {
   if (addressOf(postgres) === theirs.database.address) return true;
-  const client = await connectPostgres(postgres, { name: "switchback identity" });
-  try {
+  return withSession(postgres, "switchback identity", async (client) => {
     const { id }: DatabaseIdentity = await readDatabaseIdentity(client, postgres);
     return id !== null && id === theirs.database.id;
-  } finally {
-    await client.end().catch(() => {});
-  }
+  });
 }
 
 export function described({ sources, database }: Served): string {

@@ -2,6 +2,7 @@
 import type pg from "pg";
 import { only } from "../present.js";
 import type { EncodedRow, Position } from "../protocol/contract.js";
+import { sql } from "../sql-files.js";
 import { postgresError } from "./connection.js";
 
 /** How many changes of a source were carried over, and how many wait, as the session's transaction sees it. */
@@ -11,10 +12,7 @@ export async function changesBeyond(
 ): Promise<{ consumed: Position; pending: number }> {
   try {
     const { rows } = await client.query<{ consumed: string; pending: string }>(
-      `SELECT s.consumed,
-              (SELECT count(*) FROM switchback.change c JOIN switchback.followed f ON f.id = c.t
-                WHERE f.source = s.name) AS pending
-         FROM switchback.source s WHERE s.name = $1`,
+      sql("postgres/changes-beyond"),
       [source],
     );
     const { consumed, pending } = only(rows, `record of source ${source}`);

@@ -6,6 +6,7 @@ import pg from "pg";
 import type { PostgresConfig } from "../config/config.js";
 import { type ErrorCode, SwitchbackError } from "../errors.js";
 import { only, present } from "../present.js";
+import { sql } from "../sql-files.js";
 import { assertLasting, backendOf, isPooled, pooled } from "./pooler.js";
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -31,14 +32,7 @@ interface SessionOptions {
  * applications; our sessions idle between changes and copy for hours. A session whose network went away must not keep
  * its locks for the two hours that TCP waits by default.
  */
-const SESSION = `
-  SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET bytea_output = 'hex';
-  SET extra_float_digits = 1; SET client_min_messages = 'warning'; SET standard_conforming_strings = on;
-  SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0;
-  SET idle_session_timeout = 0;
-  SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;
-  SET search_path = pg_catalog, pg_temp; SET row_security = off;
-`;
+const SESSION = sql("postgres/session");
 
 /**
  * A session. Losing a commit of ours to a server crash loses no data, because the position is lost with it and
@@ -111,6 +105,20 @@ export async function allAnswered<T extends readonly unknown[]>(
   const failed = results.find((result) => result.status === "rejected");
   if (failed) throw failed.reason;
   return Promise.all(sent);
+}
+
+/** Runs `use` in a session, and ends it. @throws SwitchbackError POSTGRES_* when there is none */
+export async function withSession<T>(
+  config: PostgresConfig,
+  name: string,
+  use: (client: pg.Client) => Promise<T>,
+): Promise<T> {
+  const client = await connectPostgres(config, { name });
+  try {
+    return await use(client);
+  } finally {
+    await client.end().catch(() => {});
+  }
 }
 
 function assertServer(config: PostgresConfig, version: number, readonly: boolean): void {
@@ -240,14 +248,11 @@ export async function cancelStatements(
   config: PostgresConfig,
   sessions: readonly pg.Client[],
 ): Promise<void> {
-  const client = await connectPostgres(config, { name: "switchback cancel" });
-  try {
+  await withSession(config, "switchback cancel", async (client) => {
     await client.query("SELECT pg_cancel_backend(pid) FROM unnest($1::int[]) AS pid", [
       sessions.map((session) => present(backends.get(session), "process of the session")),
     ]);
-  } finally {
-    await client.end().catch(() => {});
-  }
+  });
 }
 
 /**

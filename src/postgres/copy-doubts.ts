@@ -3,6 +3,7 @@
 // equal.
 import type pg from "pg";
 import type { ErrorCode } from "../errors.js";
+import { sql } from "../sql-files.js";
 import { postgresError } from "./connection.js";
 
 type UnknownCode = Extract<ErrorCode, "COPY_UNKNOWN" | "CHANGE_UNREADABLE" | "TARGET_DISTURBED">;
@@ -22,12 +23,7 @@ export async function noteUnknown(
   found: readonly Unknown[],
 ): Promise<void> {
   try {
-    await client.query(
-      `INSERT INTO switchback.unknown (source, table_name, code, reason)
-       SELECT $1, x."table", x.code, x.reason FROM json_to_recordset($2::json) AS x("table" text, code text, reason text)
-       ON CONFLICT (source, table_name, reason) DO UPDATE SET since = excluded.since`,
-      [source, JSON.stringify(found)],
-    );
+    await client.query(sql("postgres/note-unknown"), [source, JSON.stringify(found)]);
   } catch (error) {
     throw postgresError(error);
   }
@@ -57,18 +53,7 @@ export async function readUnknown(client: pg.ClientBase, source: string): Promis
  */
 export async function noteStrays(client: pg.ClientBase, source: string): Promise<void> {
   try {
-    await client.query(
-      `WITH gone AS (
-         DELETE FROM switchback.change WHERE t <> ALL (ARRAY(SELECT id FROM switchback.followed)) RETURNING t
-       )
-       INSERT INTO switchback.unknown (source, table_name, code, reason)
-       SELECT $1, (SELECT min(name) FROM switchback.followed WHERE source = $1), 'CHANGE_UNREADABLE',
-              format('%s in switchback.change %s of table number %s, which is not followed', count(*),
-                     CASE count(*) WHEN 1 THEN 'change is' ELSE 'changes are' END, t)
-         FROM gone GROUP BY t
-       ON CONFLICT (source, table_name, reason) DO UPDATE SET since = excluded.since`,
-      [source],
-    );
+    await client.query(sql("postgres/take-strays"), [source]);
   } catch (error) {
     throw postgresError(error);
   }

@@ -2,6 +2,7 @@
 // itself while it works: one sends its statements without waiting in between, another fills a table with COPY, and the
 // driver can do only one of them at a time.
 import type pg from "pg";
+import { present } from "../present.js";
 import { pipelined } from "./connection.js";
 
 export class FlipTransaction {
@@ -26,6 +27,7 @@ export class FlipTransaction {
 
   /** Cuts the session off, without a word to a server that may not answer: what was not committed never will be. */
   abandon(): void {
-    (this.client as { connection?: { stream?: { destroy(): void } } }).connection?.stream?.destroy();
+    const { connection } = this.client as { connection?: { stream?: { destroy(): void } } };
+    present(connection?.stream, "stream of the session").destroy();
   }
 }

@@ -1,7 +1,9 @@
 // Writes the records of the followed tables: how a table is mapped, what shape it was given, which ranges are to be
 // copied. Reading them is control.ts's. Each function runs inside the transaction that changes the table itself.
+
 import { mappingToJson, type TableMapping } from "../mapping/mapping.js";
 import type { Range } from "../protocol/contract.js";
+import { sql } from "../sql-files.js";
 import type { RecordedShape } from "./ddl/shape.js";
 import type { Records } from "./records.js";
 import { qualifiedName } from "./target/merge.js";
@@ -24,17 +26,10 @@ export async function beginTable(records: Records, source: string, table: TableR
       source,
       name,
     ]);
-  await records.query(
-    `INSERT INTO switchback.followed (source, name, mapping, ddl, settings, estimated, state, made, shape)
-     VALUES ($1, $2, $3, $4, $5, $6, 'copying', $7, $8)
-     ON CONFLICT (source, name) DO UPDATE
-       SET mapping = excluded.mapping, ddl = excluded.ddl, settings = excluded.settings, estimated = excluded.estimated,
-           state = excluded.state, made = excluded.made, shape = excluded.shape`,
-    [
-      ...[source, name, JSON.stringify(mappingToJson(mapping)), mapping.table.sql, table.settings],
-      ...[table.estimated, table.made, shapeText(table.shape)],
-    ],
-  );
+  await records.query(sql("postgres/follow-table"), [
+    ...[source, name, JSON.stringify(mappingToJson(mapping)), mapping.table.sql, table.settings],
+    ...[table.estimated, table.made, shapeText(table.shape)],
+  ]);
   await records.query(
     `INSERT INTO switchback.range (source, table_name, number, lo, hi)
      SELECT $1, $2, r.number, r.lo, r.hi FROM json_to_recordset($3::json) AS r(number int, lo text, hi text)`,

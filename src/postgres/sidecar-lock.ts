@@ -8,7 +8,8 @@ import type { PostgresConfig } from "../config/config.js";
 import { SwitchbackError } from "../errors.js";
 import { only } from "../present.js";
 import { pause } from "../retry.js";
-import { connectPostgres, watchLasting } from "./connection.js";
+import { sql } from "../sql-files.js";
+import { connectPostgres, watchLasting, withSession } from "./connection.js";
 
 /** The advisory lock's key in the target's database: "switchbk" as eight bytes. */
 const LOCK = "8320234785195188843";
@@ -17,12 +18,7 @@ const PATIENCE_MS = 3_000;
 /** Behind a pooler, how often it is looked whether the session is still the one that has the lock. */
 const WATCH_MS = 500;
 
-const HOLDER = `
-  SELECT a.pid, a.usename AS role, a.application_name, coalesce(' from ' || host(a.client_addr), '') AS address,
-         coalesce(' since ' || a.backend_start, '') AS since
-    FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-   WHERE l.locktype = 'advisory' AND l.granted AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-     AND ((l.classid::bigint << 32) | l.objid::bigint) = ${LOCK}`;
+const HOLDER = sql("postgres/lock-holder");
 
 interface TargetLock {
   readonly owner: string;
@@ -67,7 +63,7 @@ async function takeLock(client: pg.Client, database: string): Promise<void> {
 
 /** True when some sidecar holds the lock. */
 export async function isLocked(client: pg.ClientBase): Promise<boolean> {
-  return ((await client.query(HOLDER)).rowCount ?? 0) > 0;
+  return ((await client.query(HOLDER, [LOCK])).rowCount ?? 0) > 0;
 }
 
 async function describeHolder(client: pg.Client): Promise<string> {
@@ -77,7 +73,7 @@ async function describeHolder(client: pg.Client): Promise<string> {
     application_name: string;
     address: string;
     since: string;
-  }>(HOLDER);
+  }>(HOLDER, [LOCK]);
   const holder = rows[0];
   if (!holder) return "it has just been released; try again";
   const { pid, role, application_name: name, address, since } = holder;
@@ -94,17 +90,14 @@ export async function isOwner(
   owner: string,
 ): Promise<boolean> {
   try {
-    const client = await connectPostgres(config, { name: "switchback watch" });
-    try {
+    return await withSession(config, "switchback watch", async (client) => {
       const { rows } = await client.query<{ ours: boolean }>(
         `SELECT (SELECT count(*) FROM switchback.source WHERE name = ANY ($1) AND owner = $2) = cardinality($1)
                 AND EXISTS (SELECT 1 FROM switchback.route WHERE writes = 'postgres') AS ours`,
         [sources.map(({ name }) => name), owner],
       );
       return only(rows, "answer").ours;
-    } finally {
-      await client.end().catch(() => {});
-    }
+    });
   } catch {
     return false;
   }

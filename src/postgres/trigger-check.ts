@@ -5,6 +5,7 @@ import type pg from "pg";
 import { SwitchbackError } from "../errors.js";
 import type { TableMapping } from "../mapping/mapping.js";
 import { at } from "../present.js";
+import { sql } from "../sql-files.js";
 import { lostCapture } from "./capture.js";
 import { postgresError, sqlState } from "./connection.js";
 import { type FollowedTable, Records } from "./records.js";
@@ -71,21 +72,11 @@ export async function isCapturing(
   client: pg.ClientBase,
   mappings: readonly TableMapping[],
 ): Promise<boolean> {
-  const { rowCount } = await client.query(
-    `SELECT 1 FROM pg_catalog.pg_trigger
-      WHERE tgname LIKE 'switchback\\_capture\\_%' AND tgenabled <> 'D'
-        AND tgrelid IN (SELECT to_regclass(x) FROM unnest($1::text[]) AS x) LIMIT 1`,
-    [mappings.map(qualifiedName)],
-  );
+  const { rowCount } = await client.query(sql("postgres/capturing"), [mappings.map(qualifiedName)]);
   return rowCount === 1;
 }
 
-const POLICIES = `
-  SELECT c.oid::regclass::text AS place, current_user AS role, x.n,
-         coalesce((SELECT json_agg(p.polname ORDER BY p.polname) FROM pg_catalog.pg_policy AS p WHERE p.polrelid = c.oid), '[]') AS policies
-    FROM unnest($1::text[]) WITH ORDINALITY AS x(name, n)
-    JOIN pg_catalog.pg_class AS c ON c.oid = to_regclass(x.name)
-   WHERE c.relrowsecurity AND row_security_active(c.oid) ORDER BY x.n LIMIT 1`;
+const POLICIES = sql("postgres/policies");
 
 /** @throws SwitchbackError POSTGRES_ROW_SECURITY, naming a table and its policies; POSTGRES_* */
 export async function assertSeesAll(client: pg.ClientBase, mappings: readonly TableMapping[]): Promise<void> {

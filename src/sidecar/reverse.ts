@@ -5,12 +5,13 @@ import type { Logger } from "pino";
 import type { PostgresConfig, SourceConfig } from "../config/config.js";
 import { SwitchbackError } from "../errors.js";
 import { installPostgresCapture, lostCapture } from "../postgres/capture.js";
-import { connectPostgres } from "../postgres/connection.js";
+import { withSession } from "../postgres/connection.js";
 import { noteStrays, noteUnknown } from "../postgres/copy-doubts.js";
 import { readStrangers } from "../postgres/ddl/added-columns.js";
 import { type FollowedTable, Records, type VerificationRecord } from "../postgres/records.js";
 import { PostgresSource } from "../postgres/source/source.js";
 import { assertSeesAll } from "../postgres/trigger-check.js";
+import { present } from "../present.js";
 import { problem } from "../problem.js";
 import type { Barrier } from "../protocol/barrier.js";
 import type { Drainable } from "../protocol/flip.js";
@@ -67,8 +68,7 @@ export class ReverseReplication {
   ): Promise<void> {
     const { postgres, source: config } = this.options;
     // Each is closed if the next cannot be opened: a server short of connections must not lose more with every try.
-    const client = await connectPostgres(postgres, { name: `switchback watch ${this.name}` });
-    try {
+    await withSession(postgres, `switchback watch ${this.name}`, async (client) => {
       const source = await PostgresSource.open(postgres, this.name, owner);
       try {
         const mappings = tables.map(({ mapping }) => mapping);
@@ -81,9 +81,7 @@ export class ReverseReplication {
       } finally {
         await source.close();
       }
-    } finally {
-      await client.end().catch(() => {});
-    }
+    });
   }
 
   private async keep(
@@ -131,9 +129,9 @@ export class ReverseReplication {
     target: SqliteTarget,
     tables: readonly FollowedTable[],
   ): Promise<void> {
-    const record = await records.source(this.name);
+    const record = present(await records.source(this.name), `record of source ${this.name}`);
     const reached = await target.claimPatiently();
-    if (record && reached < record.consumed) {
+    if (reached < record.consumed) {
       throw new SwitchbackError(
         "SPLIT",
         `${this.options.source.sqlite} holds ${reached} of PostgreSQL's changes, but ${record.consumed} were carried to it: it is a backup`,
@@ -147,12 +145,12 @@ export class ReverseReplication {
         `${this.options.source.sqlite} holds ${reached} of PostgreSQL's changes, but PostgreSQL ${what}: it is a backup`,
         { source: this.name, file: this.options.source.sqlite },
       );
-    if (record && reached > newest) throw split(`knows of ${newest} only`);
-    const beyond = target.carriedBeyond(record?.consumed ?? 0, record?.carried ?? "");
-    if (beyond === null) throw split(`went another way before its change ${record?.consumed}`);
+    if (reached > newest) throw split(`knows of ${newest} only`);
+    const beyond = target.carriedBeyond(record.consumed, record.carried);
+    if (beyond === null) throw split(`went another way before its change ${record.consumed}`);
     if (!(await source.awaits(beyond))) throw split("does not know some of them");
     this.tables = tables;
-    this.held = { position: record?.consumed ?? 0, tables: new Map() };
+    this.held = { position: record.consumed, tables: new Map() };
     const quarantined = target.quarantined();
     for (const { name, ranges } of tables) {
       this.held.tables.set(name, {

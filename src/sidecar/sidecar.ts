@@ -10,7 +10,7 @@ import { haltedError } from "../cutover/request.js";
 import { RouteFile, refuseToForget } from "../cutover/route-file.js";
 import { servedBy } from "../cutover/served.js";
 import { isRetryable, SwitchbackError } from "../errors.js";
-import { connectPostgres } from "../postgres/connection.js";
+import { withSession } from "../postgres/connection.js";
 import { Records } from "../postgres/records.js";
 import { isOwner, lockTarget } from "../postgres/sidecar-lock.js";
 import { problemFrom } from "../problem.js";
@@ -247,8 +247,7 @@ export class Sidecar {
 
   /** Installs what is missing, and finds out from the stores who has the writes. */
   private async resume(owner: string, refuse: (found: Route) => void = () => {}): Promise<Route> {
-    const client = await connectPostgres(this.postgres, { name: "switchback setup" });
-    try {
+    await withSession(this.postgres, "switchback setup", async (client) => {
       const records = new Records(client);
       const { here, strange } = await strangers(client, this.postgres, this.config.sources);
       await this.fileLocks.take(this.config.sources, here);
@@ -258,9 +257,7 @@ export class Sidecar {
       await records.install();
       for (const { name } of this.forwards)
         this.state.noteVerification(name, await records.verification(name));
-    } finally {
-      await client.end().catch(() => {});
-    }
+    });
     const sources = this.forwards.map(({ source }) => source);
     const ask = () => resume(this.postgres, owner, sources, this.log, this.adopt);
     const route = await sources.reduce((work, source) => () => source.patiently(work), ask)();

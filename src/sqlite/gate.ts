@@ -15,6 +15,7 @@ import { SwitchbackError } from "../errors.js";
 import { at, only, present } from "../present.js";
 import { type Gate, type IdCeilings, type Position, SourceChanged } from "../protocol/contract.js";
 import type { Table } from "../schema/model.js";
+import { sql } from "../sql-files.js";
 import { restoreTriggers, suspendTriggers } from "./app-triggers.js";
 import { raiseIdCeiling } from "./autoincrement.js";
 import {
@@ -275,13 +276,11 @@ function isUpgraded(db: Database.Database, tables: readonly Table[]): boolean {
 }
 
 function readGate(db: Database.Database): FileGate {
-  const rows = db
-    .prepare(
-      `SELECT EXISTS (SELECT 1 FROM _switchback_fenced) AS closed, epoch,
-              (SELECT position FROM _switchback_position) AS position
-         FROM _switchback_route`,
-    )
-    .all() as { closed: bigint; epoch: bigint; position: bigint | null }[];
+  const rows = db.prepare(sql("sqlite/gate-state")).all() as {
+    closed: bigint;
+    epoch: bigint;
+    position: bigint | null;
+  }[];
   const { closed, epoch, position } = only(rows, `route in ${db.name}`);
   const reached = present(position, `position in ${db.name}`);
   return { closed: closed === 1n, epoch: Number(epoch), position: Number(reached) };

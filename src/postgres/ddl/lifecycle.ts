@@ -4,6 +4,7 @@
 import type { TableMapping } from "../../mapping/mapping.js";
 import type { Range } from "../../protocol/contract.js";
 import { quote } from "../../schema/model.js";
+import { sql } from "../../sql-files.js";
 import { beginTable, columnCount, updateTable } from "../followed.js";
 import type { FollowedTable, Records } from "../records.js";
 import { dropSaved, saveOwnColumns } from "../target/kept-columns.js";
@@ -29,11 +30,7 @@ export interface Start {
 type TableOrigin = "make" | "found" | "adopt";
 
 /** $1 a table, $2 the one that gets its grants. */
-const GRANTS = `SELECT format('GRANT %s ON %s TO %s%s', a.privilege_type, $2::text,
-         CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END,
-         CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END) AS grant
-    FROM pg_catalog.pg_class c, aclexplode(c.relacl) a
-   WHERE c.oid = to_regclass($1) AND a.grantee <> c.relowner`;
+const GRANTS = sql("postgres/grants");
 /** PostgreSQL's limit, dropped columns included. */
 const COLUMNS_MAX = 1_600;
 

@@ -3,15 +3,12 @@
 import type pg from "pg";
 import type { Logger } from "pino";
 import type { PostgresConfig } from "../../config/config.js";
+import { sql } from "../../sql-files.js";
 import { connectPostgres, isDataError } from "../connection.js";
 import type { FollowedTable } from "../records.js";
 import { qualifiedName } from "../target/merge.js";
 
-const UNVALIDATED = `
-  SELECT c.conrelid::regclass::text AS table, c.conname AS name,
-         format('ALTER TABLE %s VALIDATE CONSTRAINT %I', c.conrelid::regclass, c.conname) AS validate
-    FROM pg_catalog.pg_constraint c
-   WHERE (c.conrelid = ANY ($1::regclass[]) OR c.confrelid = ANY ($1::regclass[])) AND c.contype = 'f' AND NOT c.convalidated AND c.conparentid = 0`;
+const UNVALIDATED = sql("postgres/unvalidated");
 
 /** Never throws: a foreign key that cannot be validated stays NOT VALID, and the next start tries again. */
 export async function validateForeignKeys(

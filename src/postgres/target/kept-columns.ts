@@ -3,6 +3,7 @@
 import type pg from "pg";
 import type { TableMapping } from "../../mapping/mapping.js";
 import { quote } from "../../schema/model.js";
+import { sql } from "../../sql-files.js";
 import type { FollowedTable, Records } from "../records.js";
 import { readFacts } from "./index-facts.js";
 import { inTheWay, keyMatch, qualifiedName, type TargetFacts, withTouchedCheck } from "./merge.js";
@@ -104,11 +105,7 @@ export async function savedColumns(
   source: string,
 ): Promise<Map<string, NonNullable<TargetFacts["saved"]>>> {
   const { rows } = await client.query<{ id: number; name: string; columns: string[] }>(
-    `SELECT f.id, f.name, (SELECT json_agg(a.attname) FROM pg_catalog.pg_attribute a
-                            WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns
-       FROM switchback.followed f
-       JOIN pg_catalog.pg_class c ON c.relnamespace = 'switchback'::regnamespace AND c.relname = 'kept_' || f.id
-      WHERE f.source = $1 AND f.state <> 'streaming'`,
+    sql("postgres/saved-columns"),
     [source],
   );
   return new Map(rows.map((row) => [row.name, { relation: savedName(row), columns: row.columns }]));

@@ -5,14 +5,13 @@ import { Refusal } from "../../codec/codec.js";
 import type { TableMapping } from "../../mapping/mapping.js";
 import { decodeKey, encodeRow, keyText, parseKeyText } from "../../mapping/row-format.js";
 import type { EncodedRow, KeysByTable, RefusedRow } from "../../protocol/contract.js";
+import { sql } from "../../sql-files.js";
 import { countMismatch } from "./counts.js";
 
 /** $1 source, $2 table, $3 key texts. */
 export const LEAVE = `DELETE FROM switchback.quarantine WHERE source = $1 AND table_name = $2 AND key = ANY ($3)
   RETURNING key, column_name AS column, reason, since::text AS since`;
-const ENTER = `INSERT INTO switchback.quarantine (source, table_name, key, column_name, reason, since)
-  SELECT $1, $2, x.key, x.column_name, x.reason, coalesce(x.since::timestamptz, now())
-    FROM json_to_recordset($3::json) AS x(key text, column_name text, reason text, since text)`;
+const ENTER = sql("postgres/enter-quarantine");
 
 interface Entry {
   readonly key: string;
@@ -88,12 +87,13 @@ export interface Wanted {
 /** The keys of quarantined rows behind a place. Those that cannot be read back exactly are left out. */
 export async function quarantinedKeys(client: pg.ClientBase, wanted: Wanted): Promise<QuarantinedKeys> {
   const { source, after, most, codecs } = wanted;
-  const { rows } = await client.query<QuarantineCursor & { key: string }>(
-    `SELECT table_name AS table, md5(key) AS digest, key FROM switchback.quarantine
-      WHERE source = $1 AND (table_name, md5(key)) > ($2, $3) AND (column_name IS NULL OR $4)
-      ORDER BY table_name, md5(key) LIMIT $5`,
-    [source, after?.table ?? "", after?.digest ?? "", codecs, most],
-  );
+  const { rows } = await client.query<QuarantineCursor & { key: string }>(sql("postgres/quarantined-keys"), [
+    source,
+    after?.table ?? "",
+    after?.digest ?? "",
+    codecs,
+    most,
+  ]);
   const keys = new Map<string, EncodedRow[]>();
   for (const { table, key } of rows) {
     const mapping = wanted.mappingOf(table);

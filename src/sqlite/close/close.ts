@@ -1,6 +1,7 @@
 // Closes a file that must not take writes, in any state: the copy that was kept, a restored backup, or a file
 // from before switchback was installed. It also reports whether a file is closed.
 import type Database from "better-sqlite3";
+import { sql } from "../../sql-files.js";
 import { installSqliteCapture, readCapture, schemaVersion } from "../capture/install.js";
 import { openSqlite } from "../connection.js";
 import { FENCE, isFencePrepared, prepareFence } from "../fence.js";
@@ -19,13 +20,7 @@ interface FenceState {
 
 export function readFenceState(db: Database.Database): FenceState {
   if (sqliteRecordsVersion(db) === 0) return { closed: false, epoch: null, pair: null };
-  const { closed, epoch } = db
-    .prepare(
-      `SELECT EXISTS (SELECT 1 FROM _switchback_fenced)
-              AND EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'trigger' AND name = ?) AS closed,
-              epoch FROM _switchback_route`,
-    )
-    .get(FENCE) as { closed: bigint; epoch: bigint };
+  const { closed, epoch } = db.prepare(sql("sqlite/closed")).get(FENCE) as { closed: bigint; epoch: bigint };
   return { closed: closed === 1n, epoch: Number(epoch), pair: readIdentityRecord(db).pair?.id ?? null };
 }
 

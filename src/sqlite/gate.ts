@@ -161,7 +161,7 @@ export class SqliteGate implements Gate {
       if (state.closed || state.epoch !== epoch - 1) throw gateTaken(source);
       db.exec("INSERT INTO _switchback_fenced VALUES (1)");
       db.prepare("UPDATE _switchback_position SET owner = ?").run(this.owner);
-      setRoute(db, "paused", door.epoch);
+      setRoute(db, "paused", state.epoch);
     });
     return since;
   }

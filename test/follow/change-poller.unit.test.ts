@@ -72,9 +72,11 @@ test("other files in a full folder cost it nothing", async () => {
     return eventLoop.eventLoopUtilization(before).active;
   };
   try {
-    const alone = await activeMs(elsewhere.folder);
-    const beside = await activeMs(place.folder);
-    expect(beside).toBeLessThan(2 * alone + 20);
+    // Another load on the machine may fall into one of the two: the better of two tries counts.
+    const tries: number[] = [];
+    for (let n = 0; n < 2; n++)
+      tries.push((await activeMs(place.folder)) / (await activeMs(elsewhere.folder)));
+    expect(Math.min(...tries)).toBeLessThan(2);
   } finally {
     elsewhere.remove();
   }

@@ -77,6 +77,11 @@ export class BackgroundComparison {
     else await this.count(this.round, now);
   }
 
+  /** True while a piece is compared or counted. */
+  get busy(): boolean {
+    return this.underWay !== null;
+  }
+
   /** Gives up what is under way; resolves when both stores are let go. */
   async cancel(): Promise<void> {
     await this.underWay?.cancel();

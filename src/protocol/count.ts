@@ -89,6 +89,10 @@ export class Counter {
     return counting;
   }
 
+  get underWay(): boolean {
+    return this.counting !== null;
+  }
+
   /** Counts once more where the last count found the stores unlike a while ago. */
   async again(count: () => Promise<Counting>): Promise<void> {
     if (this.unlike && performance.now() - this.endedMs > RECOUNT_EVERY_MS) await this.begin(count);

@@ -63,6 +63,10 @@ export class StandingComparison {
     if (performance.now() >= this.shapesDueMs) await this.compareShapes();
   }
 
+  get underWay(): boolean {
+    return this.rows.busy;
+  }
+
   /** Told of the last verification that is recorded: one that found the stores equal settles what stands. */
   saw(found: { readonly at: string; readonly equal: boolean } | null): void {
     const at = found?.at ?? null;

@@ -115,9 +115,13 @@ export class ForwardReplication {
       // Tables that have just come to be followed were copied: they are counted, and analyzed afterwards.
       if (this.unanalyzed.length > 0) await this.counter.begin(() => link.count(this.source, target));
       await link.run(AbortSignal.any([signal, barrier.stopping]), () => this.idle());
-      await Promise.all([this.counter.cancel(), this.standing?.cancel()]);
+      await this.stopComparing();
       if (!signal.aborted) await barrier.park({ name: this.name, link, target }, signal);
     });
+  }
+
+  private async stopComparing(): Promise<void> {
+    await Promise.all([this.counter.cancel(), this.standing?.cancel()]);
   }
 
   readonly look = async () => this.sample();
@@ -176,6 +180,8 @@ export class ForwardReplication {
           return;
         } catch (error) {
           if (!(error instanceof SourceChanged)) throw error;
+          // Their sessions are about to copy again.
+          await this.stopComparing();
           this.options.log.info({ source: this.name }, "the file's tables changed; looking again");
           this.options.event({ kind: "changed" });
         }
@@ -300,8 +306,10 @@ export class ForwardReplication {
     const due = performance.now() - this.recordsReadMs > RECORDS_EVERY_MS;
     if (target && due) await this.readRecords(target);
     await this.reconsideration?.turn();
-    if (link && target) await this.counter.again(() => link.count(this.source, target));
-    await this.standing?.turn();
+    // Both use the same sessions and readers: one at a time.
+    if (link && target && !this.standing?.underWay)
+      await this.counter.again(() => link.count(this.source, target));
+    if (!this.counter.underWay) await this.standing?.turn();
     await this.pruning.next(this.held.position, () => this.records().flush(this.name));
   }
 

@@ -1,5 +1,6 @@
 // The comparison in the background finds, beside a writer, what no trigger and no count of changes could see, names it,
 // and keeps the writes where they are until it is settled.
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Sidecar } from "../support/cli.js";
 import { ask, move, verify } from "../support/flips.js";
@@ -160,4 +161,33 @@ test("a flip does not wait for it, and it goes on after the way there and back",
   await move(sidecar, "sqlite");
   await anotherRound();
   expect(await said()).toEqual([]);
+});
+
+test("tables that change and come while it compares are copied and compared in their turn", async () => {
+  file = testFile(SCHEMA);
+  database = await testDatabase(18);
+  sidecar = await Sidecar.streaming({
+    sqlite: file.path,
+    url: database.url,
+    source: { exclude: ["bad"] },
+    top: TOP,
+  });
+  const application = file.writer();
+  const run = (sql: string) => application.exec(sql);
+  for (let n = 0; n < 8; n++) {
+    run(`ALTER TABLE item ADD COLUMN more${n} TEXT DEFAULT 'd${n}'`);
+    run(
+      `CREATE TABLE late${n}(id INTEGER PRIMARY KEY, v TEXT); INSERT INTO late${n} SELECT id, v FROM item WHERE id <= 500`,
+    );
+    await sleep(150 + 50 * n);
+  }
+  await sidecar.waitPhase("streaming");
+  await sidecar.waitDrained();
+  await anotherRound();
+  expect(await said()).toEqual([]);
+  expect(sidecar.log()).not.toMatch(/BUG|more copies at once/);
+  await behindItsBack("UPDATE late7 SET v = 'other' WHERE id = 3");
+  await expect
+    .poll(said, { timeout: 20_000 })
+    .toContainEqual(expect.stringMatching(/^ROWS_DIFFER .*late7.*\[3\]/));
 });

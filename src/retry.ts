@@ -147,7 +147,7 @@ export class WakeableSleep {
   }
 
   /** Resolves after `ms`, when nudged, or when the signal is aborted. */
-  rest(ms: number, signal: AbortSignal): Promise<void> {
+  sleep(ms: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const wake = () => {
         clearTimeout(timer);

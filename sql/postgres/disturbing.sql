@@ -1,6 +1,6 @@
 -- $1 tables. Returns the objects that would disturb an exact copy, by the table's position in $1 (from 1). These are
 -- their foreign keys, those of other tables to them (references), and their own enabled triggers. Triggers of
--- partitions and inheritance children are included. `rest` removes or disables each, `definition` restores it.
+-- partitions and inheritance children are included. `suspend` removes or disables each, `definition` restores it.
 WITH RECURSIVE family(oid, place) AS (
   SELECT w.name::regclass::oid, w.n::int FROM unnest($1::text[]) WITH ORDINALITY AS w(name, n)
   UNION
@@ -9,7 +9,7 @@ WITH RECURSIVE family(oid, place) AS (
 SELECT coalesce(array_position($1::regclass[], c.conrelid::regclass), array_position($1::regclass[], c.confrelid::regclass)) AS place,
        CASE WHEN c.conrelid = ANY ($1::regclass[]) THEN 'foreign key' ELSE 'reference' END AS kind,
        CASE WHEN c.conrelid = ANY ($1::regclass[]) THEN c.conname::text ELSE format('%s %s', c.conrelid::regclass, c.conname) END AS name,
-       format('ALTER TABLE %s DROP CONSTRAINT %I', c.conrelid::regclass, c.conname) AS rest,
+       format('ALTER TABLE %s DROP CONSTRAINT %I', c.conrelid::regclass, c.conname) AS suspend,
        format('ALTER TABLE %s ADD CONSTRAINT %I %s NOT VALID', c.conrelid::regclass, c.conname,
               regexp_replace(pg_get_constraintdef(c.oid), ' NOT VALID$', '')) AS definition
   FROM pg_catalog.pg_constraint c

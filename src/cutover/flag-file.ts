@@ -144,7 +144,7 @@ export class FlagWatch {
   /** After `ms`, or earlier when something happened there. */
   wait(ms: number, signal: AbortSignal): Promise<void> {
     this.watch();
-    return this.nap.rest(ms, signal);
+    return this.nap.sleep(ms, signal);
   }
 
   /** Resolves once the flag says something else, or the signal is aborted. */

@@ -64,7 +64,7 @@ export async function resume(
       const files = gates.flatMap((gate) => gate.states());
       const plan = recover({ writes: RECORDED[found.writes], epoch: found.epoch }, files);
       if (plan.writes === null) {
-        for (const i of plan.close) await at(gates, i, "gate").shut(0, found.epoch);
+        for (const i of plan.close) await at(gates, i, "gate").closeAnyway(0, found.epoch);
         if (plan.closeDatabase)
           await records.query(closedFence(Math.max(...files.map(({ epoch }) => epoch))));
         throw split(plan.file, known, files, found);

@@ -97,7 +97,7 @@ export async function installPostgresCapture(
  * Lets the triggers rest while writes go to the other store: transition tables would only cost. Like
  * `installPostgresCapture`, it keeps no reader waiting, and no writer for long.
  */
-export async function restCapture(client: pg.ClientBase, tables: readonly CapturedTable[]): Promise<void> {
+export async function suspendCapture(client: pg.ClientBase, tables: readonly CapturedTable[]): Promise<void> {
   const states = await statesOf(client, tables);
   const awake = tables.flatMap(({ id, mapping }) => {
     const names = [...present(states.get(id), `state of capture ${id}`).triggers].filter(

@@ -13,7 +13,7 @@ import { present } from "../present.js";
 import type { Gate, IdCeilings } from "../protocol/contract.js";
 import { pause, untilAborted } from "../retry.js";
 import { sql } from "../sql-files.js";
-import { installPostgresCapture, restCapture } from "./capture.js";
+import { installPostgresCapture, suspendCapture } from "./capture.js";
 import { allAnswered, connectPostgres, endNow, pipelined, postgresError } from "./connection.js";
 import { keepForeignKeys, suspendAll, suspendedStatements } from "./ddl/constraints.js";
 import { FlipTransaction } from "./flip-transaction.js";
@@ -277,10 +277,10 @@ export class PostgresGate implements Gate {
    * Takes out of the way what would disturb or slow an exact copy, once the writes are elsewhere. What `appeared` during
    * the copy is noted: a comparison has to show that it did no harm.
    */
-  async rest(signal: AbortSignal, appeared: boolean, waiting: (source: string) => void): Promise<void> {
+  async suspend(signal: AbortSignal, appeared: boolean, waiting: (source: string) => void): Promise<void> {
     const records = new Records(this.client);
     for (const { name, tables } of this.sources) {
-      await restCapture(this.client, tables);
+      await suspendCapture(this.client, tables);
       const mappings = tables.map(({ mapping }) => mapping);
       await this.guard(async () => {
         await this.patiently(

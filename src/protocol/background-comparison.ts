@@ -36,7 +36,7 @@ interface BackgroundObserver {
   roundDone(beganMs: number): void;
 }
 
-/** After a failure, which the link meets as well and reports, it rests this long. */
+/** After a failure, which the link meets as well and reports, it pauses this long. */
 const FAILED_MS = 10_000;
 
 interface TableTurn {
@@ -100,7 +100,7 @@ export class BackgroundComparison {
     const [range] = turn.ranges;
     if (!range) {
       this.endTable(turn);
-      this.rest(beganMs);
+      this.pause(beganMs);
       return;
     }
     const comparing = await this.work.compare(range);
@@ -138,7 +138,7 @@ export class BackgroundComparison {
     piece.result
       .then((result) => {
         done(result);
-        this.rest(beganMs);
+        this.pause(beganMs);
       })
       .catch(() => {
         this.dueMs = performance.now() + FAILED_MS;
@@ -149,7 +149,7 @@ export class BackgroundComparison {
   }
 
   /** What a piece took is its share of the time until the next. */
-  private rest(beganMs: number): void {
+  private pause(beganMs: number): void {
     const now = performance.now();
     this.dueMs = now + (now - beganMs) * (1 / this.limits.share - 1);
   }

@@ -88,14 +88,14 @@ export class ClosedFiles {
     if (found === "gone") return this.report(guarded, found, "");
     if (found === "replaced" && !this.isDue(guarded.name)) return;
     try {
-      let was = await watch.shut(order, found);
+      let was = await watch.closeAgain(order, found);
       // A file without records may be one that a teardown has let go.
       const asked = was === "bare" && (await ours()) && epoch() === current;
-      if (asked) was = await watch.shut({ ...order, bare: true }, found);
-      const shut = was === "open" || asked;
-      if (shut) this.options.log.warn({ source: guarded.name }, `${file} was open; it is closed`);
-      if (shut || found === "replaced")
-        this.report(guarded, found, shut ? ". It was open, and is closed now" : "");
+      if (asked) was = await watch.closeAgain({ ...order, bare: true }, found);
+      const closedNow = was === "open" || asked;
+      if (closedNow) this.options.log.warn({ source: guarded.name }, `${file} was open; it is closed`);
+      if (closedNow || found === "replaced")
+        this.report(guarded, found, closedNow ? ". It was open, and is closed now" : "");
     } catch (error) {
       this.report(guarded, found, `. It could not be closed: ${(error as Error).message}`);
     }

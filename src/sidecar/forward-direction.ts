@@ -7,7 +7,7 @@ import type { Drainable } from "../protocol/flip.js";
 import { SqliteGate } from "../sqlite/gate.js";
 import type { EpochDirection, EpochOptions } from "./epoch.js";
 import type { InHand } from "./forward.js";
-import { restTarget } from "./target-tables.js";
+import { suspendTarget } from "./target-tables.js";
 
 export class ForwardDirection implements EpochDirection {
   readonly to = "postgres";
@@ -21,7 +21,7 @@ export class ForwardDirection implements EpochDirection {
 
   async start(signal: AbortSignal): Promise<void> {
     this.options.on({ kind: "changed" });
-    await restTarget(this.options, signal);
+    await suspendTarget(this.options, signal);
   }
 
   replications(): readonly ((signal: AbortSignal) => Promise<void>)[] {

@@ -127,7 +127,7 @@ export class ForwardReplication {
   readonly look = async () => this.sample();
 
   /** The writes are in the other store: what is known of the tables stays, their lag says nothing. */
-  rest(): void {
+  suspend(): void {
     this.suspended = true;
   }
 

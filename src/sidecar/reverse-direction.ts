@@ -27,7 +27,7 @@ export class ReverseDirection implements EpochDirection {
 
   async start(signal: AbortSignal): Promise<void> {
     const { forwards, postgres, log } = this.options;
-    for (const forward of forwards) forward.rest();
+    for (const forward of forwards) forward.suspend();
     this.tables = await readTables(this.options);
     for (const { source, name } of forwards) {
       source.attach(this.tablesOf(name).map(({ mapping }) => mapping));

@@ -28,7 +28,7 @@ import { ForwardDirection } from "./forward-direction.js";
 import { ReverseReplication } from "./reverse.js";
 import { ReverseDirection } from "./reverse-direction.js";
 import { SidecarState } from "./state.js";
-import { restTarget } from "./target-tables.js";
+import { suspendTarget } from "./target-tables.js";
 import { type VerificationResult, verifyAll } from "./verification.js";
 
 /** A server that comes back is met within a second or so: a copy that lags costs more than a few connects. */
@@ -116,7 +116,7 @@ export class Sidecar {
           );
         const { postgres, forwards, log } = this;
         const route = () => this.state.route;
-        await restTarget({ postgres, owner, forwards, route, log, hindered: () => {} }, inner);
+        await suspendTarget({ postgres, owner, forwards, route, log, hindered: () => {} }, inner);
         await allOrThrow(
           inner,
           this.forwards.map((forward) => (stop) => forward.backfill(owner, stop, count)),

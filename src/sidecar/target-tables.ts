@@ -13,7 +13,7 @@ interface Sources {
   readonly forwards: readonly { readonly name: string }[];
 }
 
-interface RestOptions extends Sources {
+interface SuspendOptions extends Sources {
   readonly owner: string;
   readonly log: Logger;
   readonly route: () => Route;
@@ -22,7 +22,7 @@ interface RestOptions extends Sources {
 }
 
 /** What is there while the application writes to PostgreSQL gets out of the way of an exact copy. */
-export async function restTarget(options: RestOptions, signal: AbortSignal): Promise<void> {
+export async function suspendTarget(options: SuspendOptions, signal: AbortSignal): Promise<void> {
   const { postgres, owner, forwards, route, log, hindered } = options;
   const tables = await readTables(options);
   const sources = forwards.map(({ name }) => ({ name, tables: tablesOf(tables, name) }));
@@ -30,7 +30,7 @@ export async function restTarget(options: RestOptions, signal: AbortSignal): Pro
   try {
     const { captures, disturbs } = await gate.awake();
     if (route().epoch > 0 || captures || disturbs)
-      await gate.rest(signal, !captures, (source) => {
+      await gate.suspend(signal, !captures, (source) => {
         const message = `source ${source}: somebody reads a table whose foreign keys must rest; the copy goes on when that ends`;
         log.warn({ source }, message);
         hindered(problem("POSTGRES_TRANSIENT", message, { source }));

@@ -49,7 +49,7 @@ export class ChangePoller {
       if (left <= 0) return;
       if (this.quietMs >= BUSY_MS) this.watch();
       const pace = PACE.find(({ quietMs }) => this.quietMs < quietMs);
-      await this.nap.rest(Math.min(left, pace?.pollMs ?? 20), signal);
+      await this.nap.sleep(Math.min(left, pace?.pollMs ?? 20), signal);
     }
   }
 

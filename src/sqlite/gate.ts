@@ -26,7 +26,7 @@ import {
   schemaVersion,
   upgradeTriggers,
 } from "./capture/install.js";
-import { shut } from "./close/close.js";
+import { closeStore } from "./close/close.js";
 import { openSqlite, sqliteError } from "./connection.js";
 import { isFencePrepared, prepareFence, prepareTableFences } from "./fence.js";
 import { isCurrent, migrateSqlite } from "./migrate.js";
@@ -167,9 +167,9 @@ export class SqliteGate implements Gate {
   }
 
   /** Closes at once whatever the file's state: for a file that must not be written to. */
-  async shut(index: number, epoch: number): Promise<void> {
+  async closeAnyway(index: number, epoch: number): Promise<void> {
     const file = at(this.files, index, "SQLite file");
-    await withWriteLock(file.db, patience(), () => shut(file.db, epoch, []));
+    await withWriteLock(file.db, patience(), () => closeStore(file.db, epoch, []));
   }
 
   async reopen(epoch: number): Promise<void> {

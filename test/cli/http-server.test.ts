@@ -174,13 +174,13 @@ test("errors: ours with code and hint, without secrets; a bug without its messag
       throw new Error("internal hunter2");
     },
   });
-  const away = await fetch(`${url}/cutover`, bearer(TOKEN));
-  const text = await away.text();
-  expect([away.status, JSON.parse(text).error.code]).toEqual([503, "POSTGRES_UNREACHABLE"]);
+  const answer = await fetch(`${url}/cutover`, bearer(TOKEN));
+  const text = await answer.text();
+  expect([answer.status, JSON.parse(text).error.code]).toEqual([503, "POSTGRES_UNREACHABLE"]);
   expect(text).not.toContain("hunter2");
-  for (const answer of [await fetch(`${url}/revert`, bearer(TOKEN)), await fetch(`${url}/metrics`)]) {
-    expect(answer.status).toBe(500);
-    expect(await answer.text()).not.toContain("hunter2");
+  for (const failed of [await fetch(`${url}/revert`, bearer(TOKEN)), await fetch(`${url}/metrics`)]) {
+    expect(failed.status).toBe(500);
+    expect(await failed.text()).not.toContain("hunter2");
   }
 });
 

@@ -21,10 +21,15 @@ afterEach(async () => {
   file.remove();
 });
 
-for (const away of ["DROP TRIGGER switchback_fence ON", "ALTER TABLE % DISABLE TRIGGER switchback_fence"]) {
-  test(`a fence that was taken away is put back: ${away}`, async () => {
+for (const removal of [
+  "DROP TRIGGER switchback_fence ON",
+  "ALTER TABLE % DISABLE TRIGGER switchback_fence",
+]) {
+  test(`a fence that was taken away is put back: ${removal}`, async () => {
     expect((await sidecar.cli(["backfill"])).code).toBe(0);
-    await database.query(away.includes("%") ? away.replace("%", '"Order Line"') : `${away} "Order Line"`);
+    await database.query(
+      removal.includes("%") ? removal.replace("%", '"Order Line"') : `${removal} "Order Line"`,
+    );
     await database.query('UPDATE "Order Line" SET n = 2');
     const again = await sidecar.cli(["backfill"]);
     expect(again.code).toBe(0);

@@ -137,15 +137,15 @@ describe("a cutover is refused", () => {
 
 test("asked for what is so already, the answer is yes, and nothing moves", async () => {
   await streaming();
-  const home = await ask(sidecar, "sqlite");
-  expect([home.code, home.document]).toEqual([
+  const reverted = await ask(sidecar, "sqlite");
+  expect([reverted.code, reverted.document]).toEqual([
     0,
     { flipped: false, epoch: 0, reason: "writes already go to SQLite", sources: ["app"] },
   ]);
   await verify(sidecar);
   await move(sidecar, "postgres");
-  const away = await ask(sidecar, "postgres");
-  expect([away.code, away.document]).toEqual([
+  const moved = await ask(sidecar, "postgres");
+  expect([moved.code, moved.document]).toEqual([
     0,
     { flipped: false, epoch: 1, reason: "writes already go to PostgreSQL", sources: ["app"] },
   ]);

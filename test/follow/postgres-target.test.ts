@@ -20,7 +20,7 @@ interface Changes {
 type Form = "narrow" | "wide";
 
 /** A target of the tables, and windows that are applied to it one after another. */
-class Away {
+class PostgresCopy {
   position = 0;
 
   private constructor(
@@ -35,11 +35,11 @@ class Away {
     mappings: readonly TableMapping[],
     form: Form = "narrow",
     login?: { readonly user: string; readonly password: string },
-  ): Promise<Away> {
+  ): Promise<PostgresCopy> {
     const here = await place(version, ddl, mappings);
     const target = await PostgresTarget.open({ ...here.config, ...login }, "s", OWNER, 1);
     await target.follow(mappings);
-    return new Away(here, target, form);
+    return new PostgresCopy(here, target, form);
   }
 
   /** What the application's owner of the database does in PostgreSQL. */
@@ -100,10 +100,10 @@ class Away {
   }
 }
 
-let away: Away | undefined;
+let opened: PostgresCopy | undefined;
 afterEach(async () => {
-  await away?.end();
-  away = undefined;
+  await opened?.end();
+  opened = undefined;
 });
 
 // Triggers of others' are refused by name before anything is written: these bear a name of switchback's.
@@ -111,8 +111,8 @@ describe.each([15, 18] as const)("counted statements, PostgreSQL %i", (version) 
   test.each(["narrow", "wide"] as const)(
     "a rule that passes leaves nothing out of a %s window, then or later",
     async (form) => {
-      const here = await Away.open(version, ITEM_DDL, [ITEM], form);
-      away = here;
+      const here = await PostgresCopy.open(version, ITEM_DDL, [ITEM], form);
+      opened = here;
       await here.apply({ item: { rows: [["1", "a"]] } });
       await here.outside("CREATE RULE nothing AS ON INSERT TO item DO INSTEAD NOTHING");
       expect(await here.code({ item: { rows: [["2", "b"]] } })).toBe("TARGET_DISTURBED");
@@ -134,8 +134,8 @@ describe.each([15, 18] as const)("counted statements, PostgreSQL %i", (version) 
   test.each(["narrow", "wide"] as const)(
     "a trigger that drops rows of a %s window, written or deleted, stops it",
     async (form) => {
-      const here = await Away.open(version, ITEM_DDL, [ITEM], form);
-      away = here;
+      const here = await PostgresCopy.open(version, ITEM_DDL, [ITEM], form);
+      opened = here;
       await here.apply({
         item: {
           rows: [
@@ -180,8 +180,8 @@ describe.each([15, 18] as const)("counted statements, PostgreSQL %i", (version) 
 });
 
 test("the error names the table and both numbers", async () => {
-  const here = await Away.open(18, ITEM_DDL, [ITEM]);
-  away = here;
+  const here = await PostgresCopy.open(18, ITEM_DDL, [ITEM]);
+  opened = here;
   await here.outside(
     `CREATE FUNCTION odd_row() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN CASE WHEN NEW.id % 2 = 0 THEN NEW END; END';
      CREATE TRIGGER switchback_odd BEFORE INSERT ON item FOR EACH ROW EXECUTE FUNCTION odd_row()`,
@@ -199,8 +199,8 @@ test("the error names the table and both numbers", async () => {
 });
 
 test("row-level security that holds for the owner too hides no row from a deletion", async () => {
-  const here = await Away.open(18, ITEM_DDL, [ITEM]);
-  away = here;
+  const here = await PostgresCopy.open(18, ITEM_DDL, [ITEM]);
+  opened = here;
   await here.apply({
     item: {
       rows: [
@@ -238,15 +238,15 @@ const USER_DDL = `CREATE TABLE person (
   ALTER TABLE person ALTER seat SET NOT NULL`;
 
 describe.each(["narrow", "wide"] as const)("columns that only PostgreSQL has, in %s windows", (form) => {
-  const own = async (here: Away) =>
+  const own = async (here: PostgresCopy) =>
     (
       await here.here.database.query(
         `SELECT id::int, mail, token, nth::int, "Tags", shout FROM person ORDER BY id`,
       )
     ).map((row) => Object.values(row).flat().join(" "));
 
-  async function filled(): Promise<Away> {
-    const here = await Away.open(18, USER_DDL, [USER], form);
+  async function filled(): Promise<PostgresCopy> {
+    const here = await PostgresCopy.open(18, USER_DDL, [USER], form);
     await here.apply({
       person: {
         rows: [
@@ -261,8 +261,8 @@ describe.each(["narrow", "wide"] as const)("columns that only PostgreSQL has, in
   }
 
   test("survive swaps and rotations of unique values", async () => {
-    away = await filled();
-    await away.apply({
+    opened = await filled();
+    await opened.apply({
       person: {
         rows: [
           ["1", "B", "2"],
@@ -272,18 +272,18 @@ describe.each(["narrow", "wide"] as const)("columns that only PostgreSQL has, in
         ],
       },
     });
-    expect(await own(away)).toEqual(["1 B t1 1 a x B", "2 a t2 2 b x A", "3 c t3 3 c x C", "4 d none 4 D"]);
+    expect(await own(opened)).toEqual(["1 B t1 1 a x B", "2 a t2 2 b x A", "3 c t3 3 c x C", "4 d none 4 D"]);
   });
 
   test("survive beside a row that PostgreSQL cannot hold, and go with a row that is deleted", async () => {
-    away = await filled();
+    opened = await filled();
     const bad = ["7", "g", null];
-    const refused = await away.apply({
+    const refused = await opened.apply({
       person: { rows: [["1", "b", "2"], ["2", "a", "1"], bad, ["8", "h", "8"]], gone: [["3"]] },
     });
     expect(refused).toEqual(["[7]"]);
-    await away.apply({ person: { rows: [["3", "c", "3"]] } });
-    expect((await own(away)).map((row) => row.replace(/ \d+ /, " "))).toEqual([
+    await opened.apply({ person: { rows: [["3", "c", "3"]] } });
+    expect((await own(opened)).map((row) => row.replace(/ \d+ /, " "))).toEqual([
       "1 b t1 a x B",
       "2 a t2 b x A",
       "3 c none C",
@@ -293,8 +293,8 @@ describe.each(["narrow", "wide"] as const)("columns that only PostgreSQL has, in
 });
 
 test("own columns outlive a copy that ends in the middle and begins again, and go where rows have no key", async () => {
-  const here = await Away.open(18, USER_DDL, [USER]);
-  away = here;
+  const here = await PostgresCopy.open(18, USER_DDL, [USER]);
+  opened = here;
   await here.apply({
     person: {
       rows: [

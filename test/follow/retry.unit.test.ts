@@ -23,7 +23,7 @@ function recorder() {
   return { lines, log: pino({}, { write: (line: string) => lines.push(JSON.parse(line)) }) };
 }
 
-const away = () => new SwitchbackError("POSTGRES_UNREACHABLE", "no answer");
+const unreachable = () => new SwitchbackError("POSTGRES_UNREACHABLE", "no answer");
 
 test("the pause is anywhere below a cap that doubles and stops doubling", () => {
   const caps = [1, 2, 3, 4, 100, 1e9].map((tries) => pauseMs(tries, { firstMs: 100, mostMs: 500 }, () => 1));
@@ -69,7 +69,7 @@ test("a lock is tried for until it is free, and each try that met it is told", a
 
 test("an error that is no lock is thrown at once", async () => {
   const work = vi.fn(async () => {
-    throw away();
+    throw unreachable();
   });
   await expect(retryOnLock(work, LOCK)).rejects.toMatchObject({ code: "POSTGRES_UNREACHABLE" });
   expect(work).toHaveBeenCalledTimes(1);
@@ -118,7 +118,7 @@ test("a long outage is one line every half minute, and its end says how long it 
   const { lines, log } = recorder();
   let nowMs = 0;
   const outage = new Outage(log, "applying", 30_000, () => nowMs);
-  for (; nowMs < 95_000; nowMs += 1_000) outage.failed(away());
+  for (; nowMs < 95_000; nowMs += 1_000) outage.failed(unreachable());
   expect(lines.map(({ tries, seconds }) => [tries, seconds])).toEqual([
     [undefined, undefined],
     [31, 30],
@@ -129,6 +129,6 @@ test("a long outage is one line every half minute, and its end says how long it 
   expect(lines.at(-1)).toMatchObject({ msg: "applying recovered after 95 tries", seconds: 95 });
   outage.recovered();
   expect(lines).toHaveLength(5);
-  outage.failed(away());
+  outage.failed(unreachable());
   expect(lines).toHaveLength(6);
 });

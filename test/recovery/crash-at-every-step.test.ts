@@ -86,8 +86,8 @@ class Pair {
   private constructor(
     readonly file: TestFile,
     readonly database: TestDatabase,
-    private readonly away: pg.Client,
-    private readonly home: Database.Database,
+    private readonly postgres: pg.Client,
+    private readonly sqlite: Database.Database,
   ) {}
 
   static async open(version: 15 | 18): Promise<Pair> {
@@ -102,8 +102,8 @@ class Pair {
   /** A row of an application that knows where writes go, acknowledged. */
   async write(route: Route): Promise<void> {
     const v = `row ${++this.n}`;
-    if (route.writes === "postgres") await this.away.query("INSERT INTO parent(v) VALUES ($1)", [v]);
-    else this.home.prepare("INSERT INTO parent(v) VALUES (?)").run(v);
+    if (route.writes === "postgres") await this.postgres.query("INSERT INTO parent(v) VALUES ($1)", [v]);
+    else this.sqlite.prepare("INSERT INTO parent(v) VALUES (?)").run(v);
     this.written.push(v);
   }
 
@@ -146,7 +146,7 @@ class Pair {
 
   /** Every session of switchback's ends as with its process. */
   async cutOff(): Promise<void> {
-    await this.away.query(
+    await this.postgres.query(
       `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE datname = current_database() AND application_name LIKE 'switchback%'`,
     );
@@ -167,7 +167,7 @@ class Pair {
       let following: Promise<void> = Promise.resolve();
       try {
         if (route.writes === "sqlite") {
-          await this.rest(owner);
+          await this.suspend(owner);
           const barrier = new Barrier<InHand>(1);
           following = follower.follow(owner, stop.signal, () => {}, barrier);
           await this.write(route);
@@ -180,7 +180,7 @@ class Pair {
           return (await flip({ ...gates, ...plan, links: [held.link] })).flipped;
         }
         const tables = await this.followed();
-        follower.rest();
+        follower.suspend();
         follower.source.attach(tables.map(({ mapping }) => mapping));
         const barrier = new Barrier<Link>(1);
         following = reverse.follow(owner, tables, stop.signal, () => {}, barrier);
@@ -222,11 +222,11 @@ class Pair {
     return { from, to };
   }
 
-  private async rest(owner: string): Promise<void> {
+  private async suspend(owner: string): Promise<void> {
     const gate = await PostgresGate.open(configOf(this.database.url), owner, [
       { name: "app", tables: await this.followed() },
     ]);
-    await gate.rest(new AbortController().signal, false, () => {});
+    await gate.suspend(new AbortController().signal, false, () => {});
     await gate.dispose();
   }
 
@@ -243,20 +243,25 @@ class Pair {
   async examine(): Promise<Route> {
     const route = await this.sidecar(async ({ route: found }) => found);
     const v = `row ${++this.n}`;
-    const home = pythonNow(WRITER, [this.file.path, v]).trim() === "taken";
-    const away = await this.away.query("INSERT INTO parent(v) VALUES ($1)", [v]).then(
+    const sqlite = pythonNow(WRITER, [this.file.path, v]).trim() === "taken";
+    const postgres = await this.postgres.query("INSERT INTO parent(v) VALUES ($1)", [v]).then(
       () => true,
       (error: { code?: string }) => {
         if (error.code !== "25006") throw error;
         return false;
       },
     );
-    expect({ home, away }).toEqual({ home: route.writes === "sqlite", away: route.writes === "postgres" });
+    expect({ sqlite, postgres }).toEqual({
+      sqlite: route.writes === "sqlite",
+      postgres: route.writes === "postgres",
+    });
     this.written.push(v);
     const rows =
       route.writes === "sqlite"
-        ? this.home.prepare("SELECT v FROM parent ORDER BY id").pluck().all()
-        : (await this.away.query<{ v: string }>("SELECT v FROM parent ORDER BY id")).rows.map(({ v }) => v);
+        ? this.sqlite.prepare("SELECT v FROM parent ORDER BY id").pluck().all()
+        : (await this.postgres.query<{ v: string }>("SELECT v FROM parent ORDER BY id")).rows.map(
+            ({ v }) => v,
+          );
     expect([...(rows as string[])].sort()).toEqual(["first", ...this.written].sort());
     return route;
   }
@@ -320,30 +325,34 @@ describe.each([15, 18] as const)("on PostgreSQL %i", (version) => {
     const route = await pair.examine();
     const source = new SqliteSource("app", pair.file.path, 1);
     const late = "a sidecar that sleeps";
-    const home = new SqliteGate([source], late);
+    const sqlite = new SqliteGate([source], late);
     source.know((await pair.followed()).map(({ mapping }) => mapping));
-    await home.close(route.epoch + 1, new AbortController().signal);
+    await sqlite.close(route.epoch + 1, new AbortController().signal);
     // Others open the door again and go on.
     expect(await pair.examine()).toMatchObject({ writes: "sqlite", epoch: route.epoch });
     expect(await pair.flip(NEVER)).toBe(true);
     const config = configOf(pair.database.url);
-    const away = await PostgresGate.open(config, late, [{ name: "app", tables: await pair.followed() }]);
+    const postgres = await PostgresGate.open(config, late, [{ name: "app", tables: await pair.followed() }]);
     try {
       const conflict = { code: "POSITION_CONFLICT" };
-      await expect(home.reopen(route.epoch)).rejects.toMatchObject(conflict);
-      await expect(home.left(route.epoch + 1)).rejects.toMatchObject(conflict);
-      await expect(home.open(route.epoch + 2, new Map())).rejects.toMatchObject(conflict);
-      await expect(away.close(route.epoch + 2, new AbortController().signal)).rejects.toMatchObject(conflict);
-      await expect(away.reopen(route.epoch + 1)).rejects.toMatchObject(conflict);
-      await expect(away.left(route.epoch + 2)).rejects.toMatchObject(conflict);
+      await expect(sqlite.reopen(route.epoch)).rejects.toMatchObject(conflict);
+      await expect(sqlite.left(route.epoch + 1)).rejects.toMatchObject(conflict);
+      await expect(sqlite.open(route.epoch + 2, new Map())).rejects.toMatchObject(conflict);
+      await expect(postgres.close(route.epoch + 2, new AbortController().signal)).rejects.toMatchObject(
+        conflict,
+      );
+      await expect(postgres.reopen(route.epoch + 1)).rejects.toMatchObject(conflict);
+      await expect(postgres.left(route.epoch + 2)).rejects.toMatchObject(conflict);
       expect(await pair.examine()).toMatchObject({ writes: "postgres", epoch: route.epoch + 1 });
       expect(await pair.flip(NEVER)).toBe(true);
       source.know((await pair.followed()).map(({ mapping }) => mapping));
-      await expect(home.close(route.epoch + 1, new AbortController().signal)).rejects.toMatchObject(conflict);
+      await expect(sqlite.close(route.epoch + 1, new AbortController().signal)).rejects.toMatchObject(
+        conflict,
+      );
       expect(await pair.examine()).toMatchObject({ writes: "sqlite", epoch: route.epoch + 2 });
     } finally {
-      await away.dispose();
-      home.dispose();
+      await postgres.dispose();
+      sqlite.dispose();
       await source.close();
     }
   });
@@ -353,21 +362,21 @@ describe.each([15, 18] as const)("on PostgreSQL %i", (version) => {
     const route = await pair.examine();
     await pair.sidecar(async ({ owner }) => {
       const sources = [{ name: "app", tables: await pair.followed() }];
-      const away = await PostgresGate.open(configOf(pair.database.url), owner, sources);
+      const postgres = await PostgresGate.open(configOf(pair.database.url), owner, sources);
       try {
         for (let ms = 0; ms < 6; ms += 0.25) {
           const withdrawn = new AbortController();
-          const closing = away.close(route.epoch + 1, withdrawn.signal).catch(() => {});
+          const closing = postgres.close(route.epoch + 1, withdrawn.signal).catch(() => {});
           const until = performance.now() + ms;
           while (performance.now() < until) await new Promise((resolve) => setImmediate(resolve));
           withdrawn.abort(new Error("withdrawn"));
-          await away.reopen(route.epoch);
+          await postgres.reopen(route.epoch);
           await pair.write(route);
           await closing;
           await pair.write(route);
         }
       } finally {
-        await away.dispose();
+        await postgres.dispose();
       }
     });
     expect(await pair.examine()).toMatchObject({ writes: "postgres", epoch: route.epoch });
@@ -383,12 +392,12 @@ describe.each([15, 18] as const)("on PostgreSQL %i", (version) => {
     let decided = false;
     await pair.sidecar(async ({ owner }) => {
       const sources = [{ name: "app", tables: await pair.followed() }];
-      const away = await PostgresGate.open(configOf(pair.database.url), owner, sources);
+      const postgres = await PostgresGate.open(configOf(pair.database.url), owner, sources);
       try {
         for (let ms = 0; ms < 4 && !decided; ms += 0.1) {
-          await away.close(epoch + 1, new AbortController().signal);
+          await postgres.close(epoch + 1, new AbortController().signal);
           const withdrawn = new AbortController();
-          const left = away.left(epoch + 1, withdrawn.signal).then(
+          const left = postgres.left(epoch + 1, withdrawn.signal).then(
             () => true,
             () => false,
           );
@@ -396,14 +405,14 @@ describe.each([15, 18] as const)("on PostgreSQL %i", (version) => {
           while (performance.now() < until) await new Promise((resolve) => setImmediate(resolve));
           withdrawn.abort(new Error("withdrawn"));
           decided = await left;
-          if (!decided) await away.reopen(epoch);
+          if (!decided) await postgres.reopen(epoch);
           const [said] = await pair.database.query("SELECT writes, epoch::int FROM switchback.route");
           expect(said).toEqual(
             decided ? { writes: "sqlite", epoch: epoch + 1 } : { writes: "postgres", epoch },
           );
         }
       } finally {
-        await away.dispose();
+        await postgres.dispose();
       }
     });
     expect(decided).toBe(true);

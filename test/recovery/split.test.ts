@@ -44,8 +44,8 @@ afterEach(async () => {
 });
 
 const flagged = (to: string) => writeFileSync(join(sidecar.folder, "flag"), `${to}\n`);
-const home = () => pythonNow(WRITER, [file.path]).trim();
-const away = () =>
+const writeSqlite = () => pythonNow(WRITER, [file.path]).trim();
+const writePostgres = () =>
   database.query("INSERT INTO entry(v) VALUES ('new')").then(
     () => "taken",
     (error: Error) => error.message,
@@ -78,38 +78,38 @@ async function refusedStart(): Promise<Result> {
 test("a backup from before the cutover, while PostgreSQL has the writes: refused and closed", async () => {
   const copy = copyFile(file);
   await cutover();
-  expect(await away()).toBe("taken");
+  expect(await writePostgres()).toBe("taken");
   await sidecar.kill9();
   restoreFile(file, copy);
   expect((await refusedStart()).stderr).toMatch(/SPLIT/);
-  expect(home()).toContain("switchback: writes have moved to PostgreSQL (epoch 1)");
-  expect(await away()).toBe("taken");
+  expect(writeSqlite()).toContain("switchback: writes have moved to PostgreSQL (epoch 1)");
+  expect(await writePostgres()).toBe("taken");
 });
 
 test("a backup from the time away: refused, and it takes no writes", async () => {
   await cutover();
   const copy = copyFile(file);
-  expect(await away()).toBe("taken");
+  expect(await writePostgres()).toBe("taken");
   await carriedHome();
   await sidecar.kill9();
   restoreFile(file, copy);
   expect((await refusedStart()).stderr).toMatch(/SPLIT/);
-  expect(home()).toContain("switchback: writes have moved to PostgreSQL");
-  expect(await away()).toBe("taken");
+  expect(writeSqlite()).toContain("switchback: writes have moved to PostgreSQL");
+  expect(await writePostgres()).toBe("taken");
 });
 
 test("a backup from the time away, after the writes came home: never opened as if it were the newest", async () => {
   await cutover();
   const copy = copyFile(file);
-  expect(await away()).toBe("taken");
+  expect(await writePostgres()).toBe("taken");
   await revert();
-  expect(home()).toBe("taken");
+  expect(writeSqlite()).toBe("taken");
   await sidecar.waitDrained();
   await sidecar.kill9();
   restoreFile(file, copy);
   expect((await refusedStart()).stderr).toMatch(/SPLIT/);
-  expect(home()).toContain("switchback: writes have moved to PostgreSQL");
-  expect(await away()).toContain("switchback: writes go to SQLite");
+  expect(writeSqlite()).toContain("switchback: writes have moved to PostgreSQL");
+  expect(await writePostgres()).toContain("switchback: writes go to SQLite");
 });
 
 async function lookedAt(): Promise<string> {
@@ -134,7 +134,7 @@ test("PostgreSQL restored to before the cutover, while SQLite is closed: refused
   await sidecar.kill9();
   await restoreDatabase(server, database, copy);
   expect((await refusedStart()).stderr).toContain("SPLIT");
-  expect(home()).toContain("switchback: writes have moved to PostgreSQL");
+  expect(writeSqlite()).toContain("switchback: writes have moved to PostgreSQL");
   expect(await lookedAt()).toContain("switchback: writes go to SQLite");
 });
 
@@ -149,7 +149,7 @@ test("PostgreSQL restored to an earlier moment of the time away: refused", async
   await sidecar.kill9();
   await restoreDatabase(server, database, copy);
   expect((await refusedStart()).stderr).toContain("SPLIT");
-  expect(home()).toContain("switchback: writes have moved to PostgreSQL");
+  expect(writeSqlite()).toContain("switchback: writes have moved to PostgreSQL");
 });
 
 test("a second sidecar, and one with another's file, change nothing of the first", async () => {
@@ -175,11 +175,11 @@ test("a second sidecar, and one with another's file, change nothing of the first
     await moved.remove();
     sidecar.start();
     await sidecar.waitPhase("reverse_streaming");
-    expect(await away()).toBe("taken");
-    expect(home()).toContain("switchback: writes have moved to PostgreSQL");
+    expect(await writePostgres()).toBe("taken");
+    expect(writeSqlite()).toContain("switchback: writes have moved to PostgreSQL");
     flagged("sqlite");
     await sidecar.waitPhase("streaming");
-    expect(home()).toBe("taken");
+    expect(writeSqlite()).toBe("taken");
   } finally {
     await second.remove();
     other.remove();
@@ -204,7 +204,7 @@ test("a source that the configuration leaves out keeps the others from moving", 
     const { code, stdout } = await sidecar.cli(["cutover", "--timeout", "3s"]);
     expect(code).toBe(1);
     expect(stdout).toContain("source more is in this database but not in the configuration");
-    expect(home()).toBe("taken");
+    expect(writeSqlite()).toBe("taken");
   } finally {
     await both.remove();
     second.remove();

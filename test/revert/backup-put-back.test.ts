@@ -36,8 +36,8 @@ let sidecar: Sidecar;
 const place = (name: string) => join(file.folder, name);
 /** As \`.backup\` and \`.restore\` of the sqlite3 shell do it: one transaction of another connection. */
 const backup = (from: string, to: string) => pythonNow(BACKUP, [from, to]);
-const home = () => pythonNow(WRITE, [file.path]).trim();
-const away = (v: string) => database.query("INSERT INTO entry(v) VALUES ($1)", [v]);
+const writeSqlite = () => pythonNow(WRITE, [file.path]).trim();
+const writePostgres = (v: string) => database.query("INSERT INTO entry(v) VALUES ($1)", [v]);
 
 beforeAll(async () => {
   database = await testDatabase(18);
@@ -47,7 +47,7 @@ beforeAll(async () => {
   backup(file.path, place("before.db"));
   await verify(sidecar);
   await move(sidecar, "postgres");
-  await away("first");
+  await writePostgres("first");
   await drained(sidecar, "postgres");
   backup(file.path, place("meanwhile.db"));
 });
@@ -57,29 +57,29 @@ afterAll(async () => {
   file?.remove();
 });
 beforeEach(async () => {
-  await away("next");
+  await writePostgres("next");
   await drained(sidecar, "postgres");
   backup(file.path, place("now.db"));
 });
 
 async function expectClosedSoon(): Promise<void> {
   for (const until = Date.now() + SOON_MS; Date.now() < until; await sleep(50))
-    if (home().includes(MOVED)) return;
-  expect(home()).toContain(MOVED);
+    if (writeSqlite().includes(MOVED)) return;
+  expect(writeSqlite()).toContain(MOVED);
 }
 
 async function expectHalted(code: string, message: RegExp): Promise<void> {
   const { problems } = await sidecar.waitPhase("halted");
   expect(problems[0]).toMatchObject({ code, message: expect.stringMatching(message) });
-  expect(home()).toContain(MOVED);
-  await away("still open");
+  expect(writeSqlite()).toContain(MOVED);
+  await writePostgres("still open");
 }
 
 /** What the messages tell: the file that belongs there is put back, and the sidecar started again. */
 async function putBack(restore = () => void backup(place("now.db"), file.path)): Promise<void> {
   await sidecar.term();
   restore();
-  expect(home()).toContain(MOVED);
+  expect(writeSqlite()).toContain(MOVED);
   sidecar.start();
   await sidecar.waitPhase("reverse_streaming");
   await drained(sidecar, "postgres");
@@ -101,7 +101,7 @@ test("restored through SQLite while PostgreSQL is idle: closed at once, and name
 
 test("the same with a write in PostgreSQL at that moment: not another sidecar's doing", async () => {
   backup(place("before.db"), file.path);
-  await away("at that moment");
+  await writePostgres("at that moment");
   await expectClosedSoon();
   await expectHalted("SPLIT", /a backup was put back/);
   await putBack();
@@ -145,7 +145,7 @@ test("moved over the path: what stands there is closed; the original goes on onc
 test("copied over the path, the fence stays closed", async () => {
   copyFileSync(place("before.db"), file.path);
   await sleep(1_500);
-  expect(home()).not.toBe("taken");
+  expect(writeSqlite()).not.toBe("taken");
   await sidecar.kill9();
   for (const end of ["", "-wal", "-shm"]) rmSync(file.path + end, { force: true });
   await putBack();
@@ -157,5 +157,5 @@ test("a file that is lost for good: teardown --keep postgres gives up the way ba
   await sidecar.term();
   const { code, stderr } = await sidecar.cli(["teardown", "--keep", "postgres"]);
   expect([code, stderr]).toEqual([0, expect.any(String)]);
-  await away("stays");
+  await writePostgres("stays");
 });

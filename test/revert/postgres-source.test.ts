@@ -12,7 +12,7 @@ import {
   installPostgresCapture,
   lostCapture,
   removalOfCapture,
-  restCapture,
+  suspendCapture,
 } from "#switchback/postgres/capture.js";
 import { PostgresSource } from "#switchback/postgres/source/source.js";
 import type { Affinity } from "#switchback/schema/model.js";
@@ -187,7 +187,7 @@ describe("installation", () => {
 
   it("rests, wakes up and goes away", async () => {
     const { app, sidecar, tables, source } = await open(18, DDL, TABLES);
-    await restCapture(sidecar, tables);
+    await suspendCapture(sidecar, tables);
     expect((await lostCapture(sidecar, tables)).length).toBe(TABLES.length);
     await app.query("INSERT INTO t0 VALUES (1)");
     expect(await source.newest()).toBe(0);
@@ -203,7 +203,7 @@ describe("installation", () => {
 
   it("waits for a lock without keeping others waiting", async () => {
     const { app, sidecar, tables, database } = await open(18, DDL, TABLES);
-    await restCapture(sidecar, tables);
+    await suspendCapture(sidecar, tables);
     await app.query("BEGIN; INSERT INTO t10 VALUES (1)");
     const installed = installPostgresCapture(sidecar, tables);
     const other = await database.client();

@@ -62,7 +62,7 @@ afterEach(async () => {
   file.remove();
 });
 
-async function away(): Promise<void> {
+async function moveToPostgres(): Promise<void> {
   sidecar.start();
   await sidecar.waitPhase("streaming");
   await verify(sidecar);
@@ -82,7 +82,7 @@ function twinOf(path: string): string {
 test("there and back, twice: the file is what it was, object by object and value by value", async () => {
   const before = fileDump(file.path);
   const plain = plainDump(file.path);
-  await away();
+  await moveToPostgres();
   expect(fileDump(file.path).filter((line) => line.startsWith("schema trigger"))).toEqual(
     before.filter((line) => line.startsWith("schema trigger adult_in")),
   );
@@ -119,7 +119,7 @@ const BOTH = [
 test("changes made in PostgreSQL leave the file as changes made in SQLite would have left it", async () => {
   const twin = new Database(twinOf(file.path));
   twin.pragma("foreign_keys = ON");
-  await away();
+  await moveToPostgres();
   const triggersRest = await database.client();
   for (const statement of BOTH) {
     twin.exec(statement);

@@ -1,4 +1,4 @@
-// SQLite as a target under chance: random values of every type through a real PostgreSQL and home again, and random
+// SQLite as a target under chance: random values of every type through a real PostgreSQL and back, and random
 // windows against a model. The seed is printed with every failure; SWITCHBACK_SEED repeats a run.
 import Database from "better-sqlite3";
 import type pg from "pg";
@@ -14,9 +14,9 @@ import { migrateSqlite } from "#switchback/sqlite/migrate.js";
 import { readSchema } from "#switchback/sqlite/schema.js";
 import { SqliteTarget } from "#switchback/sqlite/target/target.js";
 import { effort } from "../support/effort.js";
-import { dump, Home, spelled, values } from "../support/home.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";
 import { testFile } from "../support/sqlite.js";
+import { dump, SqliteCopy, spelled, values } from "../support/sqlite-copy.js";
 import { generator, randomValues } from "../support/values.js";
 
 const SEED = Number(process.env.SWITCHBACK_SEED ?? Math.floor(Math.random() * 2 ** 31));
@@ -84,7 +84,7 @@ describe("values of every type and spelling", () => {
   }
 
   test.each(KINDS.map((kind) => [JSON.stringify(kind), kind] as const))(
-    "%s: what PostgreSQL prints changes nothing at home, and fills an empty table with the same",
+    "%s: what PostgreSQL prints changes nothing in SQLite, and fills an empty table with the same",
     async (_, kind) => {
       const at = `seed ${SEED}, ${JSON.stringify(kind)}`;
       const ddl = AFFINITIES.map((a) => `CREATE TABLE "${a}"(id INTEGER PRIMARY KEY, v ${DECLARED[a]});`);
@@ -319,11 +319,11 @@ class Model {
 
 test("random windows leave exactly what the model holds, and rows keep their rowids", async () => {
   const random = generator(SEED);
-  const home = Home.open(SHAPES.map(({ ddl }) => `${ddl};`).join("\n"));
+  const copy = SqliteCopy.open(SHAPES.map(({ ddl }) => `${ddl};`).join("\n"));
   const models = SHAPES.map((shape) => new Model(shape));
   const largest = models.map(() => 0);
   const rowids = () =>
-    new Map((home.all("SELECT k, rowid FROM words") as [string, number][]).map(([k, rowid]) => [k, rowid]));
+    new Map((copy.all("SELECT k, rowid FROM words") as [string, number][]).map(([k, rowid]) => [k, rowid]));
   try {
     for (let n = 0; n < effort(60, 150); n++) {
       const kept = rowids();
@@ -336,7 +336,7 @@ test("random windows leave exactly what the model holds, and rows keep their row
           if (row) rows.push(row);
           else
             gone.push(
-              home.mapping(name).key.map((column, i) => encoded(column.codec.encode(first[i] ?? null))),
+              copy.mapping(name).key.map((column, i) => encoded(column.codec.encode(first[i] ?? null))),
             );
           expect(first.length).toBe(width);
         }
@@ -344,7 +344,7 @@ test("random windows leave exactly what the model holds, and rows keep their row
         return [
           name,
           {
-            rows: home.encoded(
+            rows: copy.encoded(
               name,
               order.map(([, row]) => row),
             ),
@@ -353,7 +353,7 @@ test("random windows leave exactly what the model holds, and rows keep their row
         ] as const;
       });
       const goneWords = new Set(changes[1]?.[1].gone.map(([k]) => k));
-      const { refused } = await home.apply(Object.fromEntries(changes));
+      const { refused } = await copy.apply(Object.fromEntries(changes));
       for (const [i, { rows }] of models.entries()) largest[i] = Math.max(largest[i] ?? 0, rows.size);
       const at = `seed ${SEED}, window ${n}`;
       expect(refused, at).toEqual([]);
@@ -362,15 +362,15 @@ test("random windows leave exactly what the model holds, and rows keep their row
       if (n % 10 !== 9) continue;
       for (const { shape, rows } of models) {
         const expected = [...rows.values()].map((row) => row.map(spelled).join(" ")).sort();
-        expect(home.dump(values(shape.name, shape.columns)).sort(), `${at}, ${shape.name}`).toEqual(expected);
+        expect(copy.dump(values(shape.name, shape.columns)).sort(), `${at}, ${shape.name}`).toEqual(expected);
       }
     }
     // The windows must have had something to move.
     expect(Math.min(...largest), `seed ${SEED}`).toBeGreaterThan(5);
-    expect(home.all("SELECT count(*) FROM _switchback_log")).toEqual([[0]]);
-    expect(home.all("PRAGMA integrity_check")).toEqual([["ok"]]);
+    expect(copy.all("SELECT count(*) FROM _switchback_log")).toEqual([[0]]);
+    expect(copy.all("PRAGMA integrity_check")).toEqual([["ok"]]);
   } finally {
-    home.close();
+    copy.close();
   }
 });
 

@@ -5,16 +5,16 @@ import { afterEach, describe, expect, test } from "vitest";
 import { SwitchbackError } from "#switchback/errors.js";
 import type { EncodedRow } from "#switchback/protocol/contract.js";
 import { SqliteTarget } from "#switchback/sqlite/target/target.js";
-import { type Columns, Home, values } from "../support/home.js";
 import { python, pythonNow, testFile } from "../support/sqlite.js";
+import { type Columns, SqliteCopy, values } from "../support/sqlite-copy.js";
 
-const open: Home[] = [];
+const open: SqliteCopy[] = [];
 afterEach(() => {
-  for (const home of open.splice(0)) home.close();
+  for (const copy of open.splice(0)) copy.close();
 });
 
-function home(schema: string, columns: Columns = {}, journal: "wal" | "delete" = "wal"): Home {
-  const made = Home.open(schema, columns, journal);
+function openCopy(schema: string, columns: Columns = {}, journal: "wal" | "delete" = "wal"): SqliteCopy {
+  const made = SqliteCopy.open(schema, columns, journal);
   open.push(made);
   return made;
 }
@@ -30,7 +30,9 @@ const batches = (...list: EncodedRow[][]) => ({
 });
 
 test("a trigger that passes over a row stops the window, whatever it was to write", async () => {
-  const h = home("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'a'), (2, 'b')");
+  const h = openCopy(
+    "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'a'), (2, 'b')",
+  );
   const writer = h.file.writer();
   const changes = {
     INSERT: { rows: [["3", "c"]] },
@@ -66,7 +68,7 @@ describe("what changes and what stays", () => {
   const ALL = values("t", ["id", "at", "doc", "price", "free", "name"]);
 
   test("a column that means the same keeps its spelling beside one that changed", async () => {
-    const h = home(SCHEMA, COLUMNS);
+    const h = openCopy(SCHEMA, COLUMNS);
     const before = h.dump(ALL);
     const row = (id: string, at: string, doc: string, price: string, free: string, name: string | null) => [
       id,
@@ -94,7 +96,7 @@ describe("what changes and what stays", () => {
   });
 
   test("every storage class arrives, and the log stays empty", async () => {
-    const h = home(
+    const h = openCopy(
       "CREATE TABLE t(id INTEGER PRIMARY KEY, v, r REAL, n NUMERIC, i INTEGER, s TEXT, b BLOB);",
     );
     const log = h.all("SELECT count(*) FROM _switchback_log");
@@ -124,7 +126,7 @@ describe("what changes and what stays", () => {
   });
 
   test("a row in which nothing differs is not written", async () => {
-    const h = home(SCHEMA, COLUMNS);
+    const h = openCopy(SCHEMA, COLUMNS);
     const writer = h.file.writer();
     const others = "SELECT count(*) FROM sqlite_schema";
     writer.exec(
@@ -151,7 +153,7 @@ describe("unique values that move", () => {
   const ROWS = "SELECT rowid, k, a, b, c, d FROM u ORDER BY k";
 
   test("swaps, rotations and shifts in every kind of unique index keep the rowids", async () => {
-    const h = home(SCHEMA);
+    const h = openCopy(SCHEMA);
     await h.apply({
       u: {
         rows: [
@@ -190,7 +192,7 @@ describe("unique values that move", () => {
   });
 
   test("a new row that waits does not take the rowid of one that comes back", async () => {
-    const h = home(`
+    const h = openCopy(`
       CREATE TABLE t(k TEXT PRIMARY KEY, v INTEGER UNIQUE);
       INSERT INTO t(rowid, k, v) VALUES (19, 'a', 1), (20, 'b', 2);`);
     const { refused } = await h.apply({
@@ -211,7 +213,7 @@ describe("unique values that move", () => {
   });
 
   test("a long rotation waits in a temporary table", async () => {
-    const h = home("CREATE TABLE t(id INTEGER PRIMARY KEY, v INTEGER UNIQUE)");
+    const h = openCopy("CREATE TABLE t(id INTEGER PRIMARY KEY, v INTEGER UNIQUE)");
     const count = 30_000;
     const row = (id: number, v: number) => [String(id), String(v)];
     const ids = Array.from({ length: count }, (_, i) => i);
@@ -223,7 +225,7 @@ describe("unique values that move", () => {
   });
 
   test("the older version of a row in quarantine gives way; a value held by a sound row does not move", async () => {
-    const h = home(
+    const h = openCopy(
       "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT COLLATE NOCASE UNIQUE, n INTEGER CHECK (n < 10)); INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 2), (3, 'c', 3)",
     );
     const first = await h.apply({
@@ -262,7 +264,7 @@ describe("unique values that move", () => {
   });
 
   test("a chain of refusals keeps the older versions where it can", async () => {
-    const h = home(
+    const h = openCopy(
       "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT COLLATE NOCASE UNIQUE); INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c')",
     );
     // 3 wants what only differs in case from 9, which is new; 2 wants 3's; 1 wants 2's.
@@ -287,7 +289,7 @@ describe("unique values that move", () => {
 
 describe("keys", () => {
   test("NOCASE keys are told apart byte for byte, also where only the index ignores case", async () => {
-    const h = home(`
+    const h = openCopy(`
       CREATE TABLE a(k TEXT COLLATE NOCASE PRIMARY KEY, v);
       CREATE TABLE b(k TEXT, v, PRIMARY KEY (k COLLATE NOCASE));
       INSERT INTO a VALUES ('Bob', 1); INSERT INTO b VALUES ('Bob', 1);`);
@@ -305,7 +307,7 @@ describe("keys", () => {
   });
 
   test("keys without affinity: 1, '1' and x'31' are three", async () => {
-    const h = home(
+    const h = openCopy(
       "CREATE TABLE t(k PRIMARY KEY NOT NULL, v TEXT); INSERT INTO t VALUES (1, 'i'), ('1', 't'), (x'31', 'b')",
     );
     await h.apply({
@@ -330,7 +332,7 @@ describe("keys", () => {
   });
 
   test("composite keys, WITHOUT ROWID, rowids, and a key that changed", async () => {
-    const h = home(`
+    const h = openCopy(`
       CREATE TABLE c(a TEXT, b INTEGER, v TEXT, PRIMARY KEY (b, a));
       CREATE TABLE w(a TEXT COLLATE NOCASE, b REAL, v TEXT UNIQUE, PRIMARY KEY (b DESC, a)) WITHOUT ROWID;
       CREATE TABLE "r o"(rowid TEXT, v TEXT UNIQUE);
@@ -386,7 +388,7 @@ describe("keys", () => {
   });
 
   test("rows keep their hidden rowid, and children of a deleted row stay", async () => {
-    const h = home(`
+    const h = openCopy(`
       CREATE TABLE p(k TEXT PRIMARY KEY, v TEXT);
       CREATE TABLE child(id INTEGER PRIMARY KEY, p TEXT REFERENCES p ON DELETE CASCADE ON UPDATE CASCADE);
       INSERT INTO p(rowid, k, v) VALUES (5, 'a', 'x'), (6, 'b', 'y'); INSERT INTO child VALUES (1, 'a'), (2, 'b');`);
@@ -400,7 +402,7 @@ describe("keys", () => {
 });
 
 test("columns that SQLite computes are not written, and must come out as PostgreSQL holds them", async () => {
-  const h = home(`
+  const h = openCopy(`
     CREATE TABLE g(id INTEGER PRIMARY KEY, a INTEGER, v TEXT AS (printf('%03d', a)) VIRTUAL, s TEXT AS (hex(a)) STORED UNIQUE);
     INSERT INTO g(id, a) VALUES (1, 1), (2, 2);`);
   const names = h.mapping("g").columns.map(({ column }) => column);
@@ -427,7 +429,7 @@ test("columns that SQLite computes are not written, and must come out as Postgre
 
 describe("quarantine", () => {
   test("each kind of row that SQLite cannot hold is named, the others pass, and it releases by itself", async () => {
-    const h = home(
+    const h = openCopy(
       `
       CREATE TABLE q(id INTEGER PRIMARY KEY, n INTEGER NOT NULL, c INTEGER CONSTRAINT small CHECK (c < 10), m NUMERIC, at DATETIME);
       CREATE TABLE s(id INTEGER PRIMARY KEY, v TEXT) STRICT;
@@ -494,7 +496,7 @@ describe("quarantine", () => {
   });
 
   test("a row that the source refused is recorded as well, once", async () => {
-    const h = home("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)");
+    const h = openCopy("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)");
     const refused = { table: "t", key: "[1]", column: "v", reason: "too large for one value" };
     await h.apply({ t: { part: { refused: [refused] } } });
     const again = await h.apply({ t: { part: { refused: [refused] } } });
@@ -505,7 +507,7 @@ describe("quarantine", () => {
 
 describe("transactions", () => {
   test("an owner that lost its place changes nothing", async () => {
-    const h = home("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)");
+    const h = openCopy("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)");
     await h.apply({ t: { rows: [["1", "a"]] } });
     const other = new SqliteTarget("app", h.file.path, "other", h.mappings);
     expect(other.claim()).toBe(1);
@@ -520,7 +522,7 @@ describe("transactions", () => {
   });
 
   test("batches are one transaction; a failure between two of them leaves everything as it was", async () => {
-    const h = home(
+    const h = openCopy(
       "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT UNIQUE); INSERT INTO t VALUES (1, 'a'), (2, 'b')",
     );
     const reader = h.file.writer();
@@ -561,7 +563,7 @@ describe("transactions", () => {
   });
 
   test("rows as CSV, in chunks that break anywhere", async () => {
-    const h = home("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)");
+    const h = openCopy("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)");
     const csv = Buffer.from('"1","say ""ä"",\nagain"\n"2",\n"3",""\n');
     for (const size of [1, 3, 7, 100]) {
       const rows = {
@@ -581,7 +583,9 @@ describe("transactions", () => {
   });
 
   test("the fence refuses the application's writes, whatever their conflict policy", async () => {
-    const h = home("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT UNIQUE); INSERT INTO t VALUES (1, 'a')");
+    const h = openCopy(
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT UNIQUE); INSERT INTO t VALUES (1, 'a')",
+    );
     await h.apply({ t: { rows: [["2", "b"]] } });
     const script = `
 import sqlite3, sys
@@ -602,7 +606,7 @@ db.rollback()`;
   });
 
   test("a reader of a rollback-journal file holds up the commit and no more", async () => {
-    const h = home(
+    const h = openCopy(
       "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'a')",
       {},
       "delete",
@@ -636,7 +640,7 @@ time.sleep(0.5); print(db.execute("SELECT group_concat(v) FROM t").fetchone()[0]
   });
 
   test("a writer that never ends is reported after a while, and nothing is half done", async () => {
-    const h = home("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)");
+    const h = openCopy("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)");
     const writer = h.file.writer();
     writer.exec("BEGIN IMMEDIATE");
     const error = await h.apply({ t: { rows: [["1", "b"]] } }).catch((e: unknown) => e);
@@ -663,12 +667,12 @@ describe("two keys of PostgreSQL's that are one to SQLite", () => {
   const SCHEMA =
     "CREATE TABLE t(k PRIMARY KEY, v); CREATE TABLE w(a, b, v, PRIMARY KEY (a, b)) WITHOUT ROWID; INSERT INTO t VALUES (0, 1); INSERT INTO w VALUES (0, 1, 1)";
   const NEGATIVE = '{"$real": "-0.0"}';
-  const keys = (h: Home) => h.dump(values("t", ["k", "v"]));
-  const named = (h: Home) => h.all("SELECT key FROM _switchback_quarantine ORDER BY key").flat();
+  const keys = (h: SqliteCopy) => h.dump(values("t", ["k", "v"]));
+  const named = (h: SqliteCopy) => h.all("SELECT key FROM _switchback_quarantine ORDER BY key").flat();
   const MINUS = "r8000000000000000";
 
   test("a key that changed to the other zero, or to the other class, is exact", async () => {
-    const h = home(SCHEMA);
+    const h = openCopy(SCHEMA);
     await h.apply({
       t: { rows: [[NEGATIVE, "1"]], gone: [["0"]] },
       w: { rows: [[NEGATIVE, "1.0", "1"]], gone: [["0", "1"]] },
@@ -683,7 +687,7 @@ describe("two keys of PostgreSQL's that are one to SQLite", () => {
   });
 
   test("the second row is quarantined by name, and the first one stays as it is", async () => {
-    const h = home(SCHEMA);
+    const h = openCopy(SCHEMA);
     const { refused } = await h.apply({
       t: { rows: [[NEGATIVE, "2"]] },
       w: { rows: [[NEGATIVE, "1", "2"]] },
@@ -699,7 +703,7 @@ describe("two keys of PostgreSQL's that are one to SQLite", () => {
   });
 
   test("the second row takes the place of the first once that is gone", async () => {
-    const h = home(SCHEMA);
+    const h = openCopy(SCHEMA);
     await h.apply({ t: { rows: [[NEGATIVE, "2"]] } });
     await h.apply({ t: { rows: [[NEGATIVE, "2"]], gone: [["0"]] } });
     expect(keys(h)).toEqual([`${MINUS} i2`]);

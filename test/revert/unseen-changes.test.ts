@@ -10,14 +10,14 @@ import { pythonNow, type TestFile, testFile } from "../support/sqlite.js";
 
 const WAIT = { timeout: 15_000 };
 
-interface Away {
+interface AfterCutover {
   readonly file: TestFile;
   readonly database: TestDatabase;
   readonly sidecar: Sidecar;
   readonly problems: () => Promise<string[]>;
 }
 
-async function away(schema: string, work: (away: Away) => Promise<void>): Promise<void> {
+async function afterCutover(schema: string, work: (moved: AfterCutover) => Promise<void>): Promise<void> {
   const file = testFile(schema);
   const database = await testDatabase(18);
   const sidecar = await Sidecar.streaming({ sqlite: file.path, url: database.url });
@@ -46,7 +46,7 @@ const inPython = (path: string, statements: string) =>
   ]);
 
 test("triggers off in PostgreSQL, VACUUM and a new trigger in SQLite: named, over a restart too, until all is mended", async () => {
-  await away(SCHEMA, async ({ file, database, sidecar, problems }) => {
+  await afterCutover(SCHEMA, async ({ file, database, sidecar, problems }) => {
     const known = [
       "COPY_UNKNOWN the triggers on t in PostgreSQL had vanished",
       "COPY_UNKNOWN the table keyless may have been given other rowids",
@@ -83,7 +83,7 @@ test("triggers off in PostgreSQL, VACUUM and a new trigger in SQLite: named, ove
 });
 
 test("triggers off in PostgreSQL just before a revert: it is refused", async () => {
-  await away("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)", async ({ database, sidecar }) => {
+  await afterCutover("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)", async ({ database, sidecar }) => {
     await database.query("ALTER TABLE t DISABLE TRIGGER ALL; INSERT INTO t VALUES (2, 'unseen')");
     const { code, document } = await ask(sidecar, "sqlite");
     expect([code, document.reason]).toEqual([1, expect.stringContaining("triggers on t")]);
@@ -91,7 +91,7 @@ test("triggers off in PostgreSQL just before a revert: it is refused", async () 
 });
 
 test("a VACUUM of tables with keys keeps nobody from going home", async () => {
-  await away(
+  await afterCutover(
     "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)",
     async ({ file, database, sidecar, problems }) => {
       inPython(file.path, "VACUUM");
@@ -104,7 +104,7 @@ test("a VACUUM of tables with keys keeps nobody from going home", async () => {
 });
 
 test("another file in the place of SQLite's, such as a backup: writes stay in PostgreSQL", async () => {
-  await away(
+  await afterCutover(
     "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)",
     async ({ file, database, sidecar, problems }) => {
       const backup = `${file.path}.backup`;

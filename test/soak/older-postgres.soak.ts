@@ -33,7 +33,7 @@ afterEach(async () => {
 });
 
 /** One statement in SQLite; what refused it, or "taken". */
-function home(text = "INSERT INTO entry(v) VALUES ('home')"): string {
+function writeSqlite(text = "INSERT INTO entry(v) VALUES ('sqlite')"): string {
   const db = file.writer();
   try {
     db.exec(text);
@@ -46,7 +46,7 @@ function home(text = "INSERT INTO entry(v) VALUES ('home')"): string {
 }
 
 /** The same in PostgreSQL, in a session of its own: a database that is put back throws others out. */
-async function away(text = "INSERT INTO entry(v) VALUES ('away')"): Promise<string> {
+async function writePostgres(text = "INSERT INTO entry(v) VALUES ('postgres')"): Promise<string> {
   const client = new pg.Client({ connectionString: database.url });
   await client.connect();
   try {
@@ -111,53 +111,55 @@ async function goesOnExactly(): Promise<void> {
 test("it is refused over any number of flips, and the newer store stays as it is", async () => {
   const atHome = await copyOfNow("0");
   await flip("cutover");
-  expect(await away()).toBe("taken");
+  expect(await writePostgres()).toBe("taken");
   const whileAway = await copyOfNow("1");
   await flip("revert");
-  expect(home()).toBe("taken");
+  expect(writeSqlite()).toBe("taken");
   const newest = await copyOfNow("2");
   await sidecar.waitDrained();
   // It says that it is open under epoch 1, and takes writes until a sidecar has looked.
   await putBack(whileAway);
-  expect(await away()).toBe("taken");
+  expect(await writePostgres()).toBe("taken");
   await refused("SPLIT");
-  expect(home()).toBe("taken");
-  expect(await away()).toContain("switchback: writes go to SQLite (epoch 2)");
+  expect(writeSqlite()).toBe("taken");
+  expect(await writePostgres()).toContain("switchback: writes go to SQLite (epoch 2)");
   await putBack(atHome);
   await refused("SPLIT");
-  expect(home()).toBe("taken");
-  expect(await away()).toContain("switchback: writes go to SQLite (epoch 0)");
+  expect(writeSqlite()).toBe("taken");
+  expect(await writePostgres()).toContain("switchback: writes go to SQLite (epoch 0)");
   // The one that belongs here goes on where it was.
   await putBack(newest);
   await goesOnExactly();
   await flip("cutover");
   await putBack(whileAway);
   await refused("SPLIT");
-  expect(home()).toContain("switchback: writes have moved to PostgreSQL (epoch 3)");
-  expect(await away()).toContain("switchback: writes go to SQLite (epoch 3)");
+  expect(writeSqlite()).toContain("switchback: writes have moved to PostgreSQL (epoch 3)");
+  expect(await writePostgres()).toContain("switchback: writes go to SQLite (epoch 3)");
 });
 
 // ---- while SQLite has the writes
 
 test("an older copy catches up, whatever happened to the rows meanwhile", async () => {
-  home("INSERT INTO entry(v) VALUES ('two'), ('three')");
+  writeSqlite("INSERT INTO entry(v) VALUES ('two'), ('three')");
   await sidecar.waitDrained();
   const copy = await copyOfNow();
-  home("UPDATE entry SET v = v || '!'; DELETE FROM entry WHERE id = 2; UPDATE entry SET id = 9 WHERE id = 3");
+  writeSqlite(
+    "UPDATE entry SET v = v || '!'; DELETE FROM entry WHERE id = 2; UPDATE entry SET id = 9 WHERE id = 3",
+  );
   await sidecar.waitDrained();
   await putBack(copy);
   await goesOnExactly();
 });
 
 test("an older server under a sidecar that goes on running catches up too", async () => {
-  home();
+  writeSqlite();
   await sidecar.waitDrained();
   await copyServer(server);
-  home("UPDATE entry SET v = v || '!'");
+  writeSqlite("UPDATE entry SET v = v || '!'");
   await sidecar.waitDrained();
   await restoreServer(server);
   await expect.poll(() => differences(file.path, database.url), { timeout: 20_000 }).toEqual([]);
-  expect(home()).toBe("taken");
+  expect(writeSqlite()).toBe("taken");
   await sidecar.waitDrained();
   expect(await differences(file.path, database.url)).toEqual([]);
 });
@@ -167,20 +169,20 @@ for (const [what, before] of [
   ["a later position", "UPDATE entry SET v = 'early'"],
 ] as const) {
   test(`an older copy whose changes since ${what} are pruned from the log is refused`, async () => {
-    if (before !== "") home(before);
+    if (before !== "") writeSqlite(before);
     await sidecar.waitDrained();
     const copy = await copyOfNow();
-    for (let n = 0; n < 40; n++) home();
+    for (let n = 0; n < 40; n++) writeSqlite();
     await sidecar.waitDrained();
     await putBack(copy);
-    home("DELETE FROM _switchback_log WHERE seq < (SELECT max(seq) FROM _switchback_log)");
-    home();
+    writeSqlite("DELETE FROM _switchback_log WHERE seq < (SELECT max(seq) FROM _switchback_log)");
+    writeSqlite();
     await refused(/LOG_TAMPERED|SQLITE_REWOUND/);
   });
 }
 
 test("an older copy from before capture was lost and mended is copied anew", async () => {
-  home();
+  writeSqlite();
   await sidecar.waitDrained();
   const copy = await copyOfNow();
   await sidecar.term();
@@ -189,11 +191,11 @@ test("an older copy from before capture was lost and mended is copied anew", asy
     .prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'entry'")
     .pluck()
     .all() as string[];
-  home(triggers.map((name) => `DROP TRIGGER "${name}"`).join(";"));
-  home("UPDATE entry SET v = 'unseen' WHERE id = 1");
+  writeSqlite(triggers.map((name) => `DROP TRIGGER "${name}"`).join(";"));
+  writeSqlite("UPDATE entry SET v = 'unseen' WHERE id = 1");
   sidecar.start();
   await sidecar.waitPhase("streaming");
-  home();
+  writeSqlite();
   await sidecar.waitDrained();
   expect(await differences(file.path, database.url)).toEqual([]);
   await putBack(copy);
@@ -204,18 +206,18 @@ test("an older copy from before capture was lost and mended is copied anew", asy
 
 test("SQLite, the copy, knows more: it is not taken back, however much PostgreSQL took since", async () => {
   await flip("cutover");
-  expect(await away()).toBe("taken");
+  expect(await writePostgres()).toBe("taken");
   await carriedHome();
   const copy = await copyOfNow();
   for (let n = 0; n < 2; n++) {
-    expect(await away("UPDATE entry SET v = v || '?' WHERE id = 1")).toBe("taken");
+    expect(await writePostgres("UPDATE entry SET v = v || '?' WHERE id = 1")).toBe("taken");
     await carriedHome();
   }
   await putBack(copy);
   await refused("SPLIT");
-  for (let n = 0; n < 5; n++) expect(await away()).toBe("taken");
+  for (let n = 0; n < 5; n++) expect(await writePostgres()).toBe("taken");
   await refused("SPLIT");
-  expect(home()).toContain("switchback: writes have moved to PostgreSQL (epoch 1)");
+  expect(writeSqlite()).toContain("switchback: writes have moved to PostgreSQL (epoch 1)");
   // Whoever goes on with PostgreSQL as it is gives up the way back.
   const given = await sidecar.cli(["teardown", "--keep", "postgres"]);
   expect(given.code, given.stdout + given.stderr).toBe(0);
@@ -225,19 +227,19 @@ test("the same under a sidecar that goes on running: it halts", async () => {
   await flip("cutover");
   await copyServer(server);
   for (let n = 0; n < 2; n++) {
-    expect(await away("UPDATE entry SET v = v || '?' WHERE id = 1")).toBe("taken");
+    expect(await writePostgres("UPDATE entry SET v = v || '?' WHERE id = 1")).toBe("taken");
     await carriedHome();
   }
   await restoreServer(server);
-  for (let n = 0; n < 4; n++) expect(await away()).toBe("taken");
+  for (let n = 0; n < 4; n++) expect(await writePostgres()).toBe("taken");
   const { problems } = await sidecar.waitPhase("halted");
   expect(problems).toMatchObject([{ code: "SPLIT" }]);
-  expect(home()).toContain("switchback: writes have moved to PostgreSQL (epoch 1)");
+  expect(writeSqlite()).toContain("switchback: writes have moved to PostgreSQL (epoch 1)");
 });
 
 test("a new database for a file that had moved before: refused, and adopted on purpose its copy begins again", async () => {
   await flip("cutover");
-  expect(await away()).toBe("taken");
+  expect(await writePostgres()).toBe("taken");
   await flip("revert");
   await sidecar.term();
   const fresh = await server.database();
@@ -252,9 +254,9 @@ test("a new database for a file that had moved before: refused, and adopted on p
     expect((await next.cli(["verify"])).code).toBe(0);
     expect((await next.cli(["cutover"])).code).toBe(0);
     await next.waitPhase("reverse_streaming");
-    await fresh.query("INSERT INTO entry(v) VALUES ('away')");
+    await fresh.query("INSERT INTO entry(v) VALUES ('postgres')");
     expect((await next.cli(["revert"])).code).toBe(0);
-    expect(home("INSERT INTO entry(v) SELECT count(*) FROM entry")).toBe("taken");
+    expect(writeSqlite("INSERT INTO entry(v) SELECT count(*) FROM entry")).toBe("taken");
     await next.waitDrained();
     expect(await differences(file.path, fresh.url)).toEqual([]);
   } finally {

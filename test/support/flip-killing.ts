@@ -20,7 +20,7 @@ const SCHEMA = `
   INSERT INTO counter VALUES (0, 0), (1, 0), (2, 0), (3, 0);`;
 
 /** Takes names on standard input; a name that is there already was written before its writer could know. */
-const HOME_WRITER = `
+const SQLITE_WRITER = `
 import os, sqlite3, sys
 db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=10)
 # In WAL mode the same as FULL; with a rollback journal only this makes a commit last.
@@ -42,7 +42,7 @@ for line in sys.stdin:
 
 /** A store is open when it would take a row; it never gets one. */
 const TRIAL = "INSERT INTO op VALUES ('trial', 9)";
-const HOME_TRIAL = `
+const SQLITE_TRIAL = `
 import sqlite3, sys
 db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=10)
 try:
@@ -60,9 +60,9 @@ type Store = "sqlite" | "postgres";
 class Writer {
   readonly acknowledged: string[] = [];
   ackedAtMs = 0;
-  private away: pg.Client | null = null;
+  private postgres: pg.Client | null = null;
   private stopped = false;
-  private home: Outside | null = null;
+  private sqlite: Outside | null = null;
   private readonly over: Promise<void>;
 
   constructor(
@@ -82,24 +82,24 @@ class Writer {
   async stop(): Promise<void> {
     this.stopped = true;
     await this.over;
-    await this.home?.finish();
-    await this.away?.end().catch(() => {});
+    await this.sqlite?.finish();
+    await this.postgres?.end().catch(() => {});
   }
 
   begin(): void {
-    this.home = python(HOME_WRITER, [this.file, String(this.number)], "python3", this.environment);
+    this.sqlite = python(SQLITE_WRITER, [this.file, String(this.number)], "python3", this.environment);
   }
 
   freeze(): void {
-    this.home?.process.kill("SIGSTOP");
+    this.sqlite?.process.kill("SIGSTOP");
   }
 
   /** Kills what writes to SQLite; what it did not acknowledge is tried again after `begin`. */
   async kill(): Promise<void> {
-    const { home } = this;
-    this.home = null;
-    home?.kill();
-    await home?.finish().catch(() => {});
+    const { sqlite } = this;
+    this.sqlite = null;
+    sqlite?.kill();
+    await sqlite?.finish().catch(() => {});
   }
 
   private async work(): Promise<void> {
@@ -124,39 +124,39 @@ class Writer {
   }
 
   private async wroteHome(name: string): Promise<boolean> {
-    const { home } = this;
-    if (!home) return false;
-    home.process.stdin?.write(`${name}\n`);
+    const { sqlite } = this;
+    if (!sqlite) return false;
+    sqlite.process.stdin?.write(`${name}\n`);
     try {
-      return (await home.line()) === "done";
+      return (await sqlite.line()) === "done";
     } catch (error) {
-      if (this.home === home) throw error;
+      if (this.sqlite === sqlite) throw error;
       return false;
     }
   }
 
   private async wroteAway(name: string): Promise<boolean> {
     try {
-      if (!this.away) {
+      if (!this.postgres) {
         const client = new pg.Client({ connectionString: this.url, connectionTimeoutMillis: 5_000 });
         client.on("error", () => {});
         await client.connect();
-        this.away = client;
+        this.postgres = client;
       }
-      await this.away.query("BEGIN");
-      const { rowCount } = await this.away.query(
+      await this.postgres.query("BEGIN");
+      const { rowCount } = await this.postgres.query(
         "INSERT INTO op VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
         [name, this.number],
       );
-      await this.away.query("UPDATE counter SET value = value + $2 WHERE writer = $1", [
+      await this.postgres.query("UPDATE counter SET value = value + $2 WHERE writer = $1", [
         this.number,
         rowCount,
       ]);
-      await this.away.query("COMMIT");
+      await this.postgres.query("COMMIT");
       return true;
     } catch {
-      this.away?.end().catch(() => {});
-      this.away = null;
+      this.postgres?.end().catch(() => {});
+      this.postgres = null;
       return false;
     }
   }
@@ -285,10 +285,10 @@ class Run {
 
   /** The stores that would take a write now. */
   private async open(): Promise<Store[]> {
-    const home = python(HOME_TRIAL, [this.file], "python3", this.power?.environment);
+    const sqlite = python(SQLITE_TRIAL, [this.file], "python3", this.power?.environment);
     const client = new pg.Client({ connectionString: this.url });
     await client.connect();
-    const away = client.query(`BEGIN; ${TRIAL}`).then(
+    const postgres = client.query(`BEGIN; ${TRIAL}`).then(
       () => true,
       (error: { code?: string }) => {
         if (error.code !== "25006") throw error;
@@ -296,10 +296,10 @@ class Run {
       },
     );
     try {
-      const [said] = await home.finish();
+      const [said] = await sqlite.finish();
       return [
         ...(said === "open" ? ["sqlite" as const] : []),
-        ...((await away) ? ["postgres" as const] : []),
+        ...((await postgres) ? ["postgres" as const] : []),
       ];
     } finally {
       await client.end();
@@ -309,9 +309,9 @@ class Run {
   /** What the route file and SQLite's own record say. */
   private state(): string {
     const db = new Database(this.file, { readonly: true });
-    const home = db.prepare("SELECT writes FROM _switchback_route").pluck().get();
+    const sqlite = db.prepare("SELECT writes FROM _switchback_route").pluck().get();
     db.close();
-    return `file ${routeOf(this.sidecar)?.writes} home ${home}`;
+    return `file ${routeOf(this.sidecar)?.writes} sqlite ${sqlite}`;
   }
 
   private async moment(when: Kill["when"], to: Store, chance: () => number): Promise<void> {

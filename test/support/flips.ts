@@ -83,14 +83,14 @@ export async function routes(
 ): Promise<Record<string, RouteSaid | null>> {
   const { writes, epoch } = JSON.parse((await sidecar.get("/route")).text) as RouteSaid;
   const sqlite = new Database(file, { readonly: true });
-  const [home] = sqlite.prepare("SELECT writes, epoch FROM _switchback_route").all() as RouteSaid[];
+  const [said] = sqlite.prepare("SELECT writes, epoch FROM _switchback_route").all() as RouteSaid[];
   sqlite.close();
-  const [away] = await database.query("SELECT writes, epoch::int FROM switchback.route");
+  const [there] = await database.query("SELECT writes, epoch::int FROM switchback.route");
   return {
     file: routeFile(sidecar),
     http: { writes, epoch },
-    sqlite: home ?? null,
-    postgres: away as unknown as RouteSaid,
+    sqlite: said ?? null,
+    postgres: there as unknown as RouteSaid,
   };
 }
 

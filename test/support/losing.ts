@@ -26,9 +26,9 @@ const schemaOf = (name: string) => `
   INSERT INTO ${name}_kind VALUES (1, 'one'), (2, 'two');
   INSERT INTO ${name}_row(name, kind) VALUES ('first', 1), ('second', 2);`;
 const insert = (table: string, place: string) => `INSERT INTO ${table}(name, kind) VALUES (${place}, 1)`;
-const homeTable = (source: string) => `${source}_row`;
+const sqliteTable = (source: string) => `${source}_row`;
 /** Each source has a schema of its own. */
-const awayTable = (source: string) => `${source}.${source}_row`;
+const postgresTable = (source: string) => `${source}.${source}_row`;
 const PHASE = { sqlite: "streaming", postgres: "reverse_streaming" } as const;
 /** Half a dozen retreats and their pauses. */
 const PATIENCE_MS = 40_000;
@@ -47,8 +47,8 @@ export class Losing {
   private constructor(
     private readonly database: TestDatabase,
     private readonly files: readonly TestFile[],
-    private readonly homes: readonly Database.Database[],
-    private readonly away: pg.Client,
+    private readonly sqliteFiles: readonly Database.Database[],
+    private readonly postgres: pg.Client,
     proxy: CutProxy,
     private readonly folder: string,
   ) {
@@ -60,12 +60,12 @@ export class Losing {
     const files = SOURCES.map((name) => testFile(schemaOf(name)));
     const folder = join(files[0]?.folder ?? "", "switchback");
     mkdirSync(folder);
-    const homes = files.map((file) => file.writer());
-    for (const home of homes) home.pragma("busy_timeout = 0");
+    const sqliteFiles = files.map((file) => file.writer());
+    for (const sqlite of sqliteFiles) sqlite.pragma("busy_timeout = 0");
     return new Losing(
       database,
       files,
-      homes,
+      sqliteFiles,
       await database.client(),
       await CutProxy.open(database.url),
       folder,
@@ -121,9 +121,9 @@ export class Losing {
   }
 
   private async tryHome(source: string, name: string): Promise<boolean> {
-    const home = this.homes[SOURCES.indexOf(source as "a")];
+    const sqlite = this.sqliteFiles[SOURCES.indexOf(source as "a")];
     try {
-      home?.prepare(insert(homeTable(source), "?")).run(name);
+      sqlite?.prepare(insert(sqliteTable(source), "?")).run(name);
       return true;
     } catch (error) {
       if (/SQLITE_(BUSY|CONSTRAINT_TRIGGER)/.test(String((error as { code?: string }).code))) return false;
@@ -133,7 +133,7 @@ export class Losing {
 
   private async tryAway(source: string, name: string): Promise<boolean> {
     try {
-      await this.away.query(insert(awayTable(source), "$1"), [name]);
+      await this.postgres.query(insert(postgresTable(source), "$1"), [name]);
       return true;
     } catch (error) {
       // The fence, locks of a flip, and tables that are not there yet.
@@ -183,23 +183,23 @@ export class Losing {
   private async open(): Promise<string[]> {
     return Promise.all(
       SOURCES.map(async (source, i) => {
-        const home = this.homes[i];
+        const sqlite = this.sqliteFiles[i];
         const found: Store[] = [];
         for (let tries = 0; tries < 200; tries++) {
           try {
-            home?.exec(`BEGIN IMMEDIATE; ${insert(homeTable(source), "'trial'")}`);
+            sqlite?.exec(`BEGIN IMMEDIATE; ${insert(sqliteTable(source), "'trial'")}`);
             found.push("sqlite");
             break;
           } catch (error) {
             if (!/BUSY/.test(String((error as { code?: string }).code))) break;
             await sleep(5);
           } finally {
-            if (home?.inTransaction) home.exec("ROLLBACK");
+            if (sqlite?.inTransaction) sqlite.exec("ROLLBACK");
           }
         }
         const client = await this.database.client();
         try {
-          await client.query(`BEGIN; ${insert(awayTable(source), "'trial'")}`);
+          await client.query(`BEGIN; ${insert(postgresTable(source), "'trial'")}`);
           found.push("postgres");
         } catch {
           // Closed.
@@ -233,13 +233,13 @@ export class Losing {
     await this.verify();
     for (const [i, source] of SOURCES.entries()) {
       const here = new Set(
-        this.homes[i]
-          ?.prepare(`SELECT name FROM ${homeTable(source)}`)
+        this.sqliteFiles[i]
+          ?.prepare(`SELECT name FROM ${sqliteTable(source)}`)
           .pluck()
           .all(),
       );
-      const away = await this.database.query(`SELECT name FROM ${awayTable(source)}`);
-      const there = new Set(away.map(({ name }) => name));
+      const postgres = await this.database.query(`SELECT name FROM ${postgresTable(source)}`);
+      const there = new Set(postgres.map(({ name }) => name));
       const acknowledged = this.acknowledged.filter((row) => row.source === source);
       expect(acknowledged.filter(({ name }) => !here.has(name) || !there.has(name))).toEqual([]);
     }

@@ -10,7 +10,7 @@ import { differences } from "./rows.js";
 import type { TestDatabase } from "./servers.js";
 import { type Outside, python, pythonNow } from "./sqlite.js";
 
-const HOME = readFileSync(new URL("./home-writer.py", import.meta.url), "utf8");
+const SQLITE_WRITER = readFileSync(new URL("./sqlite-writer.py", import.meta.url), "utf8");
 const PEACE_MS = 3;
 
 export const ROUTE_SCHEMA = `
@@ -26,8 +26,8 @@ export class RouteWriter {
   readonly others: string[] = [];
   /** When each operation was acknowledged (performance.now). */
   readonly atMs: number[] = [];
-  private readonly home: Outside;
-  private away: pg.Client | null = null;
+  private readonly sqlite: Outside;
+  private postgres: pg.Client | null = null;
   private stopping = false;
   private readonly over: Promise<void>;
 
@@ -37,7 +37,7 @@ export class RouteWriter {
     private readonly url: string,
     readonly number: number,
   ) {
-    this.home = python(HOME, [file, String(number)]);
+    this.sqlite = python(SQLITE_WRITER, [file, String(number)]);
     this.over = this.work();
     this.over.catch(() => {});
   }
@@ -50,14 +50,14 @@ export class RouteWriter {
   async stop(): Promise<void> {
     this.stopping = true;
     await this.over;
-    await this.home.finish();
-    await this.away?.end();
+    await this.sqlite.finish();
+    await this.postgres?.end();
   }
 
   kill(): void {
     this.stopping = true;
-    this.home.kill();
-    this.away?.end().catch(() => {});
+    this.sqlite.kill();
+    this.postgres?.end().catch(() => {});
   }
 
   private async work(): Promise<void> {
@@ -67,7 +67,7 @@ export class RouteWriter {
         await sleep(1);
         continue;
       }
-      if (!(await (writes === "sqlite" ? this.writeHome() : this.writeAway()))) {
+      if (!(await (writes === "sqlite" ? this.writeSqlite() : this.writePostgres()))) {
         await sleep(1);
         continue;
       }
@@ -77,15 +77,15 @@ export class RouteWriter {
     }
   }
 
-  private async writeHome(): Promise<boolean> {
-    this.home.process.stdin?.write(`${this.operations}\n`);
-    const answer = await this.home.line();
+  private async writeSqlite(): Promise<boolean> {
+    this.sqlite.process.stdin?.write(`${this.operations}\n`);
+    const answer = await this.sqlite.line();
     if (answer === "fenced") this.fenced++;
     else if (answer !== "done") this.others.push(answer);
     return answer === "done";
   }
 
-  private async writeAway(): Promise<boolean> {
+  private async writePostgres(): Promise<boolean> {
     const [n, writer] = [this.operations, this.number];
     const name = `${writer}-${n}`;
     try {
@@ -100,7 +100,7 @@ export class RouteWriter {
       if (n % 5 === 0) await client.query("DELETE FROM latest WHERE place = $1", [writer * 100 + (n % 3)]);
     } catch (error) {
       this.note(error);
-      await this.away?.query("ROLLBACK").catch(() => this.disconnect());
+      await this.postgres?.query("ROLLBACK").catch(() => this.disconnect());
       return false;
     }
     try {
@@ -134,17 +134,17 @@ export class RouteWriter {
   }
 
   private async connected(): Promise<pg.Client> {
-    if (this.away) return this.away;
+    if (this.postgres) return this.postgres;
     const client = new pg.Client({ connectionString: this.url });
     client.on("error", () => this.disconnect());
     await client.connect();
-    this.away = client;
+    this.postgres = client;
     return client;
   }
 
   private disconnect(): void {
-    this.away?.end().catch(() => {});
-    this.away = null;
+    this.postgres?.end().catch(() => {});
+    this.postgres = null;
   }
 }
 
@@ -168,11 +168,11 @@ export async function expectNothingLost(
 ): Promise<void> {
   const counts = writers.map(({ operations: n }, writer) => [writer, n, n, n, n]);
   expect((JSON.parse(pythonNow(LOOK.trim(), [file])) as number[][]).slice(0, counts.length)).toEqual(counts);
-  const away = await database.query(
+  const postgres = await database.query(
     `SELECT c.writer::int, c.value::int, count(o.name)::int AS ops, count(DISTINCT o.name)::int AS names,
             coalesce(max(o.n) + 1, 0)::int AS next
        FROM counter c LEFT JOIN op o USING (writer) GROUP BY c.writer, c.value ORDER BY c.writer`,
   );
-  expect(away.map((row) => Object.values(row)).slice(0, counts.length)).toEqual(counts);
+  expect(postgres.map((row) => Object.values(row)).slice(0, counts.length)).toEqual(counts);
   expect(await differences(file, database.url)).toEqual([]);
 }

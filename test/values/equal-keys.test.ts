@@ -3,9 +3,9 @@
 import { expect, test } from "vitest";
 import { Sidecar } from "../support/cli.js";
 import { drained, move, verify } from "../support/flips.js";
-import { dump, values } from "../support/home.js";
 import { testDatabase } from "../support/servers.js";
 import { pythonNow, testFile } from "../support/sqlite.js";
+import { dump, values } from "../support/sqlite-copy.js";
 
 const WRITER = `
 import sqlite3, sys

@@ -154,14 +154,14 @@ describe("what PostgreSQL made comes home exactly, or not at all", () => {
     for (const kind of kinds) {
       it(JSON.stringify(kind), async () => {
         for (const affinity of AFFINITIES) {
-          for (const value of values) await home(client, { ...kind, affinity }, value);
+          for (const value of values) await writeAndRead(client, { ...kind, affinity }, value);
         }
       });
     }
   }
 });
 
-async function home(client: pg.Client, spec: CodecSpec, input: string): Promise<void> {
+async function writeAndRead(client: pg.Client, spec: CodecSpec, input: string): Promise<void> {
   const codec = codecFor(spec);
   const types = { getTypeParser: () => (text: string) => text };
   const query = { text: `SELECT $1::text::${codec.type}`, values: [input], rowMode: "array", types };

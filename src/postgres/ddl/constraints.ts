@@ -25,13 +25,13 @@ export async function suspend(
     place: number;
     kind: Kind;
     name: string;
-    rest: string;
+    suspend: string;
     definition: string;
   }>(sql("postgres/disturbing"), [mappings.map(qualifiedName)]);
   const found = rows.map((row) => ({ ...row, table: at(mappings, row.place - 1, "table").table.name }));
-  for (const { table, kind, name, rest, definition } of found) {
+  for (const { table, kind, name, suspend, definition } of found) {
     await keepSuspended(records, source, table, kind, name, definition);
-    await records.query(rest);
+    await records.query(suspend);
   }
   return found.map(({ table, kind, name }) => ({
     table,

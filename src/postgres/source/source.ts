@@ -165,7 +165,7 @@ export class PostgresSource implements Source {
           continue;
         }
         const lookMs = Math.min(LOOK_MS_MAX, Math.max(LOOK_MS_MIN, idleMs / 20));
-        await this.nap.rest(Math.min(this.asleep ? SLEEPING_LOOK_MS : lookMs, until - now), signal);
+        await this.nap.sleep(Math.min(this.asleep ? SLEEPING_LOOK_MS : lookMs, until - now), signal);
       }
     } catch (error) {
       if (!signal.aborted) throw postgresError(error);

@@ -3,7 +3,7 @@
 import type pg from "pg";
 import type { TableWindow, Window } from "../../protocol/contract.js";
 import { allAnswered } from "../connection.js";
-import { LEAVE } from "./quarantine.js";
+import { RELEASE } from "./quarantine.js";
 
 /** A table's part of a narrow window, and the statements that carry it over. */
 export type TableMove = Pick<TableWindow, "table" | "touched"> & {
@@ -33,7 +33,7 @@ export async function sendMoves(
   for (const { table, touched, statements } of moves) {
     for (const statement of statements) sent.push(client.query(statement));
     if (touched.length === 0) continue;
-    const result = client.query(LEAVE, [source, table, touched]);
+    const result = client.query(RELEASE, [source, table, touched]);
     releases.push({ table, result });
     sent.push(result);
   }

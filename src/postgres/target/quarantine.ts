@@ -9,7 +9,7 @@ import { sql } from "../../sql-files.js";
 import { countMismatch } from "./counts.js";
 
 /** $1 source, $2 table, $3 key texts. */
-export const LEAVE = `DELETE FROM switchback.quarantine WHERE source = $1 AND table_name = $2 AND key = ANY ($3)
+export const RELEASE = `DELETE FROM switchback.quarantine WHERE source = $1 AND table_name = $2 AND key = ANY ($3)
   RETURNING key, column_name AS column, reason, since::text AS since`;
 const ENTER = sql("postgres/enter-quarantine");
 
@@ -29,7 +29,7 @@ export async function leave(
   table: string,
   keys: readonly string[],
 ): Promise<{ readonly count: number; readonly left: Left }> {
-  const { rows } = await client.query<Entry>(LEAVE, [source, table, keys]);
+  const { rows } = await client.query<Entry>(RELEASE, [source, table, keys]);
   return { count: rows.length, left: new Map(rows.map((row) => [row.key, row])) };
 }
 

@@ -24,7 +24,7 @@ export function readFenceState(db: Database.Database): FenceState {
   return { closed: closed === 1n, epoch: Number(epoch), pair: readIdentityRecord(db).pair?.id ?? null };
 }
 
-export interface ShutOrder {
+export interface CloseOrder {
   readonly file: string;
   /** The epoch under which the other store has the writes. */
   readonly epoch: number;
@@ -42,20 +42,20 @@ export type Judged = "closed" | "open" | "bare";
  * `open` must be closed. Other files were opened under a later epoch or by another database: they are closed
  * as far as this epoch is newer. `bare` is a file without records.
  */
-export function judgeFile(state: FenceState, { epoch, pair }: Pick<ShutOrder, "epoch" | "pair">): Judged {
+export function judgeFile(state: FenceState, { epoch, pair }: Pick<CloseOrder, "epoch" | "pair">): Judged {
   if (state.epoch === null) return "bare";
   if (state.closed || state.epoch > epoch) return "closed";
   return state.pair === null || pair === null || state.pair === pair ? "open" : "closed";
 }
 
 /** Closes the file if it is open, or bare where the order says so. Resolves to its state before. */
-export async function shutFile(order: ShutOrder, signal: AbortSignal): Promise<Judged> {
+export async function closeFile(order: CloseOrder, signal: AbortSignal): Promise<Judged> {
   const db = openSqlite(order.file, { readonly: false });
   try {
     durableCommits(db);
     return await withWriteLock(db, signal, () => {
       const found = judgeFile(readFenceState(db), order);
-      if (found === "open" || (found === "bare" && order.bare)) shut(db, order.epoch, order.tables);
+      if (found === "open" || (found === "bare" && order.bare)) closeStore(db, order.epoch, order.tables);
       return found;
     });
   } finally {
@@ -67,7 +67,7 @@ export async function shutFile(order: ShutOrder, signal: AbortSignal): Promise<J
  * Run inside a write transaction. Tables without triggers get them: the fence refuses only writes that are
  * captured.
  */
-export function shut(db: Database.Database, epoch: number, tables: readonly string[]): void {
+export function closeStore(db: Database.Database, epoch: number, tables: readonly string[]): void {
   const recorded = [...(readCapture(db)?.ids.keys() ?? [])];
   const names = new Set([...tables, ...recorded]);
   const captured = readSchema(db).tables.filter(({ name }) => names.has(name));

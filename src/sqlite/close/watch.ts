@@ -7,11 +7,11 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type Database from "better-sqlite3";
 import { openSqlite } from "../connection.js";
-import { type Judged, judgeFile, readFenceState, type ShutOrder, shutFile } from "./close.js";
+import { type CloseOrder, closeFile, type Judged, judgeFile, readFenceState } from "./close.js";
 
 export type Look = Judged | "replaced" | "gone";
 
-const SHUT_MS = 5_000;
+const CLOSE_MS = 5_000;
 const PROCESS = fileURLToPath(new URL("./process.js", import.meta.url));
 const run = promisify(execFile);
 
@@ -27,7 +27,7 @@ export class ClosedFileWatch {
     this.inode = placeOf(file)?.inode ?? "";
   }
 
-  look(order: ShutOrder): Look {
+  look(order: CloseOrder): Look {
     const place = placeOf(this.file);
     if (place === null) return "gone";
     if (place.inode !== this.inode) return "replaced";
@@ -45,10 +45,10 @@ export class ClosedFileWatch {
   }
 
   /** Closes a file that was found open. Resolves to its state before. @throws when it cannot be closed */
-  async shut(order: ShutOrder, found: Exclude<Look, "closed" | "gone">): Promise<Judged> {
-    if (found !== "replaced") return shutFile(order, AbortSignal.timeout(SHUT_MS));
+  async closeAgain(order: CloseOrder, found: Exclude<Look, "closed" | "gone">): Promise<Judged> {
+    if (found !== "replaced") return closeFile(order, AbortSignal.timeout(CLOSE_MS));
     const { stdout } = await run(process.execPath, [PROCESS, JSON.stringify(order)], {
-      timeout: 2 * SHUT_MS,
+      timeout: 2 * CLOSE_MS,
     });
     const answer = JSON.parse(stdout) as { found: Judged } | { error: string };
     if ("error" in answer) throw new Error(answer.error);

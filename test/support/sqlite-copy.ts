@@ -26,7 +26,7 @@ export interface Change {
   readonly part?: Partial<TableWindow>;
 }
 
-export class Home {
+export class SqliteCopy {
   position = 0;
 
   private constructor(
@@ -37,11 +37,11 @@ export class Home {
     this.position = target.claim();
   }
 
-  static open(schema: string, columns: Columns = {}, journal: "wal" | "delete" = "wal"): Home {
-    return Home.over(testFile(schema, journal), columns);
+  static open(schema: string, columns: Columns = {}, journal: "wal" | "delete" = "wal"): SqliteCopy {
+    return SqliteCopy.over(testFile(schema, journal), columns);
   }
 
-  static over(file: TestFile, columns: Columns = {}): Home {
+  static over(file: TestFile, columns: Columns = {}): SqliteCopy {
     const db = openSqlite(file.path, { readonly: false });
     const tables = Object.fromEntries(Object.entries(columns).map(([table, c]) => [table, { columns: c }]));
     const source: SourceConfig = {
@@ -59,7 +59,7 @@ export class Home {
     installSqliteCapture(db, read.tables, schemaVersion(db));
     db.exec(`${LOG_TRIGGER}; INSERT INTO _switchback_fenced VALUES (1)`);
     db.close();
-    return new Home(file, mappings, new SqliteTarget("app", file.path, "me", mappings));
+    return new SqliteCopy(file, mappings, new SqliteTarget("app", file.path, "me", mappings));
   }
 
   mapping(table: string): TableMapping {

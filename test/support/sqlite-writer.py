@@ -1,7 +1,7 @@
 """The SQLite side of a writer that follows the route: each line of its input is one operation, and is one
 transaction of an insert under a new name, a counter and a row that is replaced again and again.
 
-usage: home-writer.py FILE WRITER
+usage: sqlite-writer.py FILE WRITER
 Answers each line, a number, with `done`, `fenced` or the error."""
 import sqlite3
 import sys

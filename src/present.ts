@@ -1,5 +1,6 @@
-// What must be there. Where the absence of a row, an element or a record would be a bug, the reader asks for it here
-// and gets an error that names it, instead of a stand-in that hides it. Where absence is an answer, nothing here is used.
+// What must be there. Where the absence of a row, an element or a record would be a bug, the reader asks for it here.
+// It gets an error that names what is missing, not a stand-in that hides it. Where absence is an answer, nothing here
+// is used.
 
 /** The value. @throws Error naming it, when there is none */
 export function present<T>(value: T | null | undefined, what: string): T {

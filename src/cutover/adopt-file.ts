@@ -1,9 +1,9 @@
-// `--adopt-file`: moves SQLite files to this database on purpose. It goes on from the files as they are: every table
-// is copied again, and no epoch is ever lowered. Refused while the writes are away.
+// `--adopt-file`: moves SQLite files to this database on purpose. It continues from the files as they are: every
+// table is copied again, and no epoch is ever lowered. Refused while PostgreSQL has the writes.
 //
-// The order matters to crashes: the file first says that every copy lacks something, then PostgreSQL forgets what it
-// had, and last the file takes the epoch and the name of its database. An end in between leaves a pair that still
-// does not fit, and the next try does all of it again.
+// The order matters after a crash. The file first records that every copy lacks something, then PostgreSQL forgets
+// what it had. Last, the file takes the epoch and the name of its database. An end in between leaves a pair that
+// still does not fit, and the next try does all of it again.
 import type { Logger } from "pino";
 import { SwitchbackError } from "../errors.js";
 import { type DatabaseIdentity, forgetCopies } from "../postgres/pair.js";

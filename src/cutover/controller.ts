@@ -1,6 +1,7 @@
-// Decides when to flip and carries it out: the flag says what the operator wants, the preconditions say whether
-// it may be, flip.ts does it, and the answer goes to whoever asked. One flip at a time, in either direction. Where a try
-// stands is one value with a table of transitions, flip-state.ts; this file feeds it events and does what it says.
+// Decides when to flip and carries it out. The flag says what the operator wants, and the preconditions say whether
+// it is allowed. flip.ts does it, and the answer goes to the caller. One flip at a time, in either direction. Where a
+// try stands is one value with a table of transitions, flip-state.ts; this file feeds it events and does what it
+// says.
 import type { Logger } from "pino";
 import { errorText } from "../error-text.js";
 import { SwitchbackError } from "../errors.js";
@@ -55,11 +56,11 @@ interface SwitchingOptions {
   readonly count: (result: FlipOutcome, pauseMs: number | null) => void;
 }
 
-/** A refused flip is looked at again this soon while the flag stays. */
+/** A refused flip is tried again after this time while the flag stays. */
 const AGAIN_MS = 1_000;
 const STARTING_LOOK_MS = 10;
 
-/** The reason of a flip whose flag was set back; whoever set it back knows why. */
+/** The reason of a flip whose flag was set back; the one who set it back knows why. */
 export const WITHDRAWN = "the flag was withdrawn";
 
 export class FlipController {
@@ -112,8 +113,8 @@ export class FlipController {
   }
 
   /**
-   * Waits until the flag asks for this direction, and flips; returns once a flip was tried, when the followers go
-   * home. @throws SwitchbackError FLIP_IN_DOUBT and whatever keeps the store that had the writes from reopening
+   * Waits until the flag asks for this direction, and flips; returns once a flip was tried, when the followers stop.
+   * @throws SwitchbackError FLIP_IN_DOUBT and whatever keeps the store that had the writes from reopening
    */
   async serve(direction: FlipDirection, signal: AbortSignal): Promise<void> {
     try {
@@ -158,7 +159,7 @@ export class FlipController {
         return false;
       }
       const result = "reason" in gates ? gates : await this.flipped(direction, gates, stop.signal);
-      // Where the writes moved, that was said at once.
+      // Where the writes moved, that was said already.
       if (result.flipped) return true;
       if (signal.aborted) {
         this.on(to, { kind: "interrupted" });
@@ -200,7 +201,7 @@ export class FlipController {
     }
   }
 
-  /** The flip. What it throws leaves a store closed: only the stores' records can tell how to go on. */
+  /** The flip. What it throws leaves a store closed: only the stores' records can tell how to continue. */
   private async flipped(
     direction: FlipDirection,
     { from, to, links }: FlipReady,

@@ -9,7 +9,7 @@
 //      │     └──────────────────┼──┴── retreated ──┘               │ settled: as it was before the try
 //   refused ◄──── refused ──────┘                                  ▼
 //
-//   idle, refused, retreated, unreadable: the flag is looked at. `unreadable` forgets what came of earlier tries, and so
+//   idle, refused, retreated, unreadable: the flag is read. `unreadable` forgets what came of earlier tries, and so
 //   does a flag that no longer asks for the flip.
 //
 // F1 From `closing` until `settled` the state is doubtful: both stores may be closed, and only their records can tell.
@@ -20,7 +20,7 @@
 import { SwitchbackError } from "../errors.js";
 import type { Problem } from "../status.js";
 
-/** What the flag is looked at in, with what came of the last try. */
+/** The states in which the flag is read, with the result of the last try. */
 type BetweenTries =
   | { readonly kind: "idle" }
   | { readonly kind: "refused"; readonly problem: Problem; readonly retreats: number }
@@ -178,7 +178,7 @@ function isIdle(state: FlipState): state is BetweenTries {
   return state.kind === "idle" || state.kind === "refused" || state.kind === "retreated";
 }
 
-/** The flag is looked at between two tries only. */
+/** The flag is read between two tries only. */
 function isLooking(state: FlipState): boolean {
   return isIdle(state) || state.kind === "unreadable";
 }

@@ -1,7 +1,7 @@
-// The sidecar's sign of life, a file beside the route file and one beside the flag: that it runs, what it serves, and
-// what came of the last flip it was asked for. The commands that ask for a flip read it, because they share files with
-// the sidecar and nothing else for certain: HTTP may be off, and PostgreSQL may be away. Another application's sidecar
-// that would share one of the two files finds it there too.
+// The sidecar's heartbeat: a file beside the route file and one beside the flag. It says that the sidecar runs, what
+// it serves, and how the last requested flip ended. The commands that ask for a flip read it, because they share
+// files with the sidecar and nothing else for certain: HTTP may be off, and PostgreSQL may be away. Another
+// application's sidecar that would share one of the two files finds it there too.
 import { readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SwitchbackError } from "../errors.js";

@@ -1,5 +1,5 @@
 // What must hold before the writes may move, each with its reason in words. Only what the sidecar knows and the
-// target records is looked at; nothing is changed.
+// target records is read; nothing is changed.
 import type pg from "pg";
 import type { Config, PostgresConfig, SourceConfig } from "../config/config.js";
 import { withSession } from "../postgres/connection.js";
@@ -108,7 +108,7 @@ function notVerified(source: string, found: VerificationRecord | null, maxAgeMs:
   if (!found) return `${source} was never verified: run \`switchback verify\``;
   if (!found.equal) {
     const rows = found.different === 1 ? "1 row that differs" : `${found.different} rows that differ`;
-    return `the last verification of ${source} found ${rows} or cannot be held: mend what \`switchback verify\` names and run it again`;
+    return `the last verification of ${source} found ${rows} or cannot be held: repair what \`switchback verify\` names and run it again`;
   }
   const ageMs = Date.now() - Date.parse(found.at);
   if (ageMs <= maxAgeMs) return null;

@@ -1,5 +1,5 @@
-// The start of a sidecar: finds out from both stores' own records who has the writes, finishes or takes back a
-// flip that a crash cut short, and refuses stores that do not belong together. The rules are recovery.ts's; here
+// The start of a sidecar. It reads from both stores' own records who has the writes, and finishes or takes back a
+// flip that a crash interrupted. It refuses stores that do not belong together. The rules are recovery.ts's; here
 // they meet the stores.
 import type { Logger } from "pino";
 import type { PostgresConfig } from "../config/config.js";
@@ -50,7 +50,7 @@ export async function resume(
     const { here, strange } = await strangers(client, postgres, files);
     if (adopt) await adoptFiles({ records, here, sources, strange, owner, log });
     else if (strange[0]) throw foreign(strange[0]);
-    // The states first: whoever claims them later has also read PostgreSQL's record later.
+    // The states first: a sidecar that claims them later has also read PostgreSQL's record later.
     const mine = await readKnown(records, sources);
     await upgradeFiles(mine, owner);
     await withGate(mine, owner, (gate) => gate.belong(pairOf(here)));
@@ -214,7 +214,7 @@ function refuseStrangers(
   }
 }
 
-/** While the file is a copy nobody logs anything in it, and it only ever comes further. */
+/** While the file is a copy, nothing is logged in it, and its position only advances. */
 function checkCopy({ source, record, tables }: Known, reached: number): void {
   source.attach(tables.map(({ mapping }) => mapping));
   if (reached < record.consumed) {

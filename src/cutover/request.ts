@@ -1,5 +1,5 @@
-// Asking a running sidecar for a flip, from another process or over HTTP: sets the flag, waits for the answer, and
-// takes the wish back when there is none in time, so that nothing happens later that nobody waits for any more.
+// Asks a running sidecar for a flip, from another process or over HTTP: sets the flag and waits for the answer.
+// Without an answer in time it withdraws the request, so that no flip happens later that no caller waits for.
 import type { PostgresConfig, SourceConfig } from "../config/config.js";
 import { ERRORS, type ErrorCode, SwitchbackError } from "../errors.js";
 import { pause } from "../retry.js";
@@ -33,7 +33,10 @@ export interface CutoverOutcome {
 const POLL_MS = 10;
 /** The wish is taken back this long before the timeout, so that the store is open again within it. */
 const MARGIN_MS = 250;
-/** The answer follows the route at once, unless the flip was finished from the stores' records, which know no pause. */
+/**
+ * The answer follows the route immediately, unless the flip was finished from the stores' records, which know no
+ * pause.
+ */
 const ARRIVED_MS = 500;
 /** Taking back takes milliseconds, unless PostgreSQL must be asked and does not answer. */
 const SETTLE_MS = 2_000;
@@ -64,13 +67,13 @@ export async function requestFlip(options: RequestOptions): Promise<CutoverOutco
     withdraw(options);
     return refusal(answer);
   }
-  // A sidecar that was started anew after the decision has no answer to give; the route has.
+  // A sidecar that was restarted after the decision has no answer to give; the route has.
   const arrived = readRoute(routeFile);
   if (arrived?.writes === to) return { flipped: true, epoch: arrived.epoch, there: true };
   withdraw(options);
   const late = await waitFor({ ...options, signal: new AbortController().signal }, before, SETTLE_MS);
   if (late?.flipped) {
-    // It happened while the wish was being taken back: then it shall stay.
+    // It happened while the request was being withdrawn: then it stays.
     writeFlag(flagFile, to);
     return { flipped: true, epoch: late.epoch, pauseMs: late.pauseMs, there: true };
   }
@@ -90,13 +93,13 @@ function refusal({ epoch, pauseMs, reason }: Omit<FlipAnswer, "n" | "at">): Cuto
   return { flipped: false, epoch, pauseMs, reason: reason || "the sidecar gave no reason", there: false };
 }
 
-/** A halted sidecar does nothing more, so nobody has to wait. */
+/** A halted sidecar does nothing more, so no caller has to wait. */
 function haltedAnswer({ routeFile, to }: RequestOptions, problem: Problem): Omit<FlipAnswer, "n" | "at"> {
   const reason = haltedError(problem).message;
   return { to, flipped: false, epoch: readRoute(routeFile)?.epoch ?? 0, pauseMs: 0, reason };
 }
 
-/** The problem of a sidecar that has halted, as an error of whoever wants something of it. */
+/** The problem of a halted sidecar, as an error for a caller that asks it for something. */
 export function haltedError({ code, message, hint, ...where }: Problem): SwitchbackError {
   const known = code in ERRORS ? (code as ErrorCode) : "BUG";
   return new SwitchbackError(known, `the sidecar has halted: ${code} ${message}`, where);

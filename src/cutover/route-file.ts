@@ -8,7 +8,7 @@ import { Outage } from "../retry.js";
 import type { Problem, Route } from "../status.js";
 import { throughLinks } from "./through-link.js";
 
-/** `durable` waits for the disk; in the pause of a flip nobody has time for that, and it is done again afterwards. */
+/** `durable` waits for the disk; the pause of a flip has no time for that, and it is done again afterwards. */
 function publishRoute(file: string, route: Route, durable: boolean): void {
   const text = `${JSON.stringify(route)}\n`;
   try {
@@ -40,7 +40,7 @@ export function readRoute(file: string): Route | null {
 }
 
 /**
- * A file that sent the application to PostgreSQL is never turned back by stores that know of no such flip: after
+ * A file that sent the application to PostgreSQL is never turned back by stores that know of no such flip. After
  * `teardown --keep postgres` the SQLite file is old and takes writes again. @throws SwitchbackError ROUTE_AHEAD
  */
 export function refuseToForget(file: string, found: Route): void {
@@ -57,8 +57,8 @@ export function refuseToForget(file: string, found: Route): void {
 const LOOK_MS = 500;
 
 /**
- * Keeps the route file saying what is so. A file that cannot be written, on a full disk for example, is tried again,
- * and one that somebody took away is put back: applications would wait at a fence for a route that never comes.
+ * Keeps the route file true. A file that cannot be written, on a full disk for example, is tried again, and one that
+ * was removed is put back. Otherwise applications would wait at a fence for a route that never comes.
  */
 export class RouteFile {
   private readonly outage: Outage;

@@ -1,4 +1,4 @@
-// What a sidecar serves, and whether that is what a command means: two applications may share a folder, a route file
+// What a sidecar serves, and whether that is what a command means. Two applications may share a folder, a route file
 // or an HTTP address, and a command must never act on the other one's sidecar.
 import { realpathSync, statSync } from "node:fs";
 import type { PostgresConfig } from "../config/config.js";

@@ -2,11 +2,11 @@
 // switchback.change, and their installation. A touched key is only a hint to re-read, so touching too many is
 // harmless and missing one is not. It knows nothing of how the log is read (source.ts).
 //
-// Statement triggers with transition tables see every row that a statement touched, whichever way: COPY, MERGE,
-// ON CONFLICT, cascades, writing CTEs. They run as their owner, so that the application needs no rights of ours; and
-// for that they are nobody else's to call, work for their own table only, and call no function that others made.
-// What the sidecar's own sessions write is not captured. Nobody is notified: NOTIFY makes all commits of a database
-// queue for one lock, flush to disk included, and forbids PREPARE TRANSACTION.
+// Statement triggers with transition tables see every row that a statement touched, whichever way: COPY, MERGE, ON
+// CONFLICT, cascades, writing CTEs. They run as their owner, so that the application needs no rights of ours.
+// Therefore no other role may call them, they work for their own table only, and they call no function that others
+// made. What the sidecar's own sessions write is not captured. No session is notified: NOTIFY makes all commits of a
+// database queue for one lock, flush to disk included, and forbids PREPARE TRANSACTION.
 import type pg from "pg";
 import type { ColumnMapping, TableMapping } from "../mapping/mapping.js";
 import { present } from "../present.js";
@@ -49,16 +49,16 @@ const TRIGGERS: readonly Trigger[] = [
     when: `AFTER DELETE ON % REFERENCING OLD TABLE AS ${OLD}`,
     shown: `8 A ${OLD}`,
   },
-  // Before, because afterwards nobody knows the keys any more.
+  // Before, because afterwards the keys are gone.
   { name: "switchback_capture_truncate", when: "BEFORE TRUNCATE ON %", shown: "34 A" },
 ];
 
 /** Tables changed in one transaction: their locks are held together, for some milliseconds. */
 const BATCH = 20;
-/** Nobody who writes waits behind our request for a lock longer than this. */
+/** No writer waits behind our request for a lock longer than this. */
 const LOCK_TIMEOUT_MS = 100;
 const TRIES_MAX = 50;
-/** Whoever waited behind us has its turn first. */
+/** A writer that waited behind us has its turn first. */
 const LOCK_WAIT = { triesMax: TRIES_MAX, pauseMs: () => 2 * LOCK_TIMEOUT_MS * Math.random() };
 
 /** Types whose text depends on the session's settings, with the settings that the interchange form asks for. */
@@ -94,7 +94,7 @@ export async function installPostgresCapture(
 }
 
 /**
- * Lets the triggers rest while writes go to the other store: transition tables would only cost. Like
+ * Disables the triggers while writes go to the other store: transition tables would only cost. Like
  * `installPostgresCapture`, it keeps no reader waiting, and no writer for long.
  */
 export async function suspendCapture(client: pg.ClientBase, tables: readonly CapturedTable[]): Promise<void> {
@@ -111,7 +111,7 @@ export async function suspendCapture(client: pg.ClientBase, tables: readonly Cap
 }
 
 /**
- * The names (mapping.table.name) of tables whose capture is missing, resting or not what some release of switchback
+ * The names (mapping.table.name) of tables whose capture is missing, disabled or not what some release of switchback
  * made. What such a table missed while writes went to PostgreSQL is unknown.
  */
 export async function lostCapture(
@@ -253,7 +253,7 @@ async function unlike(
   return tables.filter((table) => !sound(table));
 }
 
-/** One round trip and one transaction a batch; where a lock is not to be had at once, the batch is tried again. */
+/** One round trip and one transaction a batch; where a lock is not free, the batch is tried again. */
 async function inBatches<T extends CapturedTable>(
   client: pg.ClientBase,
   tables: readonly T[],

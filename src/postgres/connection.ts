@@ -35,8 +35,8 @@ interface SessionOptions {
 const SESSION = sql("postgres/session");
 
 /**
- * A session. Losing a commit of ours to a server crash loses no data, because the position is lost with it and
- * the log rows stay until a later, synchronous commit: so ordinary commits do not wait for the disk.
+ * A session. Losing a commit of ours to a server crash loses no data, because the position is lost with it and the
+ * log rows stay until a later, synchronous commit. So ordinary commits do not wait for the disk.
  * @throws SwitchbackError POSTGRES_* when the server cannot be reached or refuses
  */
 export async function connectPostgres(config: PostgresConfig, options: SessionOptions): Promise<pg.Client> {
@@ -256,9 +256,10 @@ export async function cancelStatements(
 }
 
 /**
- * What may be tried again, in a new session, because the store's records tell how to go on: a connection or a server
- * that went away, was shut down, or ended the session for a timeout or an administrator; a lack of connections, memory
- * or disk; a deadlock, a lock or an object in use, a statement cancelled. Anything else is for the operator, or a bug.
+ * What may be tried again in a new session, because the store's records tell how to continue. That is a lost
+ * connection, or a server that stopped or ended the session for a timeout or an administrator. It is also a lack of
+ * connections, memory or disk, a deadlock, a lock or an object in use, or a cancelled statement. Anything else is for
+ * the operator, or a bug.
  */
 const BY_SQLSTATE: readonly (readonly [RegExp, ErrorCode])[] = [
   [/^SB001$/, "POSITION_CONFLICT"],

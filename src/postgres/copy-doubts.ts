@@ -49,7 +49,7 @@ export async function readUnknown(client: pg.ClientBase, source: string): Promis
 
 /**
  * Takes changes out of the log that belong to no followed table of any source, and notes them with a table of this
- * source: whose they were meant to be is unknown.
+ * source. The source that they were meant for is unknown.
  */
 export async function noteStrays(client: pg.ClientBase, source: string): Promise<void> {
   try {

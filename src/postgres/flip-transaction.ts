@@ -1,6 +1,6 @@
-// The flip's one transaction in PostgreSQL, shared by the gate and the targets of all its sources. Each has the session for
-// itself while it works: one sends its statements without waiting in between, another fills a table with COPY, and the
-// driver can do only one of them at a time.
+// The flip's one transaction in PostgreSQL, shared by the gate and the targets of all its sources. Each has the
+// session for itself while it works. One sends its statements without waiting in between, another fills a table with
+// COPY, and the driver can do only one of them at a time.
 import type pg from "pg";
 import { present } from "../present.js";
 import { pipelined } from "./connection.js";

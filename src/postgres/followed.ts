@@ -1,5 +1,5 @@
 // Writes the records of the followed tables: how a table is mapped, what shape it was given, which ranges are to be
-// copied. Reading them is control.ts's. Each function runs inside the transaction that changes the table itself.
+// copied. records.ts reads them. Each function runs inside the transaction that changes the table itself.
 
 import { mappingToJson, type TableMapping } from "../mapping/mapping.js";
 import type { Range } from "../protocol/contract.js";

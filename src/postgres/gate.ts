@@ -1,6 +1,6 @@
-// PostgreSQL's door for the application's writes, for every source of this database together: the fence's body,
-// the route, and what must be there while applications write (foreign keys, sequences, triggers, capture) and
-// must not be there while only we do. Its record decides who has the writes.
+// PostgreSQL's gate for the application's writes, for every source of this database together. It owns the fence's
+// body, the route, and what is present only while applications write: foreign keys, sequences, triggers and capture.
+// Its record decides who has the writes.
 //
 // Two sessions. One closes, reopens and records; statements on it are answered in order, so that what was given
 // up is undone after it. The other holds the flip's one transaction and is cut off when the flip is given up:
@@ -25,12 +25,12 @@ import { qualifiedName } from "./target/merge.js";
 import type { PostgresTarget } from "./target/target.js";
 import { assertGuarded, isCapturing, isDisturbed } from "./trigger-check.js";
 
-/** A lock that is not free soon is tried again later: whoever queues behind us must not wait long. */
+/** A lock that is not free soon is tried again later: a session that queues behind us must not wait long. */
 const LOCK_MS = 50;
 const LOCK_PAUSE_MS = 100;
-/** A transaction that writes for longer than this is let end before the door is closed. */
+/** A transaction that writes for longer than this may end before the gate closes. */
 const LONG_WRITER_MS = 25;
-/** With the door closed the last ones are waited for no longer than this; then it opens again for a while. */
+/** With the gate closed the last ones are waited for no longer than this; then it opens again for a while. */
 const CLOSED_MS = 250;
 const WRITER_LOOK_MS = 1;
 /** A second or two of trying deserves a word. */
@@ -122,7 +122,7 @@ export class PostgresGate implements Gate {
     await commitOrDoubt(flip.client);
     for (const target of this.targets.values()) target.leave();
     this.flip = null;
-    // Saying goodbye takes milliseconds that nobody must wait for.
+    // Ending the session takes milliseconds that no caller must wait for.
     void flip.client.end().catch(() => {});
   }
 
@@ -145,9 +145,9 @@ export class PostgresGate implements Gate {
   }
 
   /**
-   * The closed body refuses every statement from its commit on, also in transactions that began earlier; those
-   * that wrote before hold their locks until they end, and are waited for. No lock is asked for, so nobody queues
-   * behind us and nobody deadlocks with us. A transaction that takes long is waited for with the door open.
+   * The closed body refuses every statement from its commit on, also in transactions that began earlier; those that
+   * wrote before hold their locks until they end, and are waited for. No lock is asked for, so no session queues
+   * behind us or deadlocks with us. A transaction that takes long is waited for with the gate open.
    */
   async close(epoch: number, signal: AbortSignal): Promise<number> {
     const closed = this.guard(async () => {
@@ -210,7 +210,7 @@ export class PostgresGate implements Gate {
   }
 
   async reopen(epoch: number): Promise<void> {
-    // What was given up goes on for some statements: they must not fall among ours.
+    // What was given up continues for some statements: they must not fall among ours.
     await this.begun;
     await this.guard(() => this.openAgain(epoch));
   }

@@ -5,7 +5,7 @@ import { LOG_MIGRATION, latestOf, pendingOf } from "../migrations.js";
 import { only } from "../present.js";
 import { sql } from "../sql-files.js";
 
-/** Serialises installations: several processes may start at once. */
+/** Serialises installations: several processes may start at the same time. */
 const INSTALL_LOCK = "8320234785195188844";
 
 /** The number of the last migration applied to this database; 0 where switchback is not installed. */

@@ -1,5 +1,5 @@
-// Which database this is, as PostgreSQL tells it: switchback's own id, which a dump, a restore and a failover keep,
-// and the place, which tells a copy of the database from its original.
+// Which database this is, as PostgreSQL tells it. Switchback's own id is kept by a dump, a restore and a failover.
+// The place tells a copy of the database from its original.
 import type pg from "pg";
 import type { PostgresConfig } from "../config/config.js";
 import { only } from "../present.js";

@@ -1,6 +1,7 @@
-// Whether a session lasts. A pooler in transaction mode gives each transaction whatever session of the server is free:
-// the lock would be nobody's, and the settings that let our writes pass the fence would stay behind in the sessions of
-// the application. So this is found out before anything is set. It knows no configuration and no connection of ours.
+// Whether a session lasts. A pooler in transaction mode gives each transaction whatever session of the server is
+// free. The lock would have no owner, and the settings that let our writes pass the fence would stay in the sessions
+// of the application. So this is found out before anything is set. It knows no configuration and no connection of
+// ours.
 import type pg from "pg";
 import { SwitchbackError } from "../errors.js";
 import { only } from "../present.js";
@@ -25,14 +26,14 @@ export async function backendOf(client: Queryable): Promise<number> {
   return Number(only((await client.query(PID)).rows, "answer").pid);
 }
 
-/** True when somebody stands between: the number that the client was told at its start is not the session's. */
+/** True when a pooler stands between: the number that the client was told at its start is not the session's. */
 export function isPooled(client: pg.ClientBase, backend: number): boolean {
   return (client as pg.ClientBase & { processID?: number | null }).processID !== backend;
 }
 
 /**
- * Other sessions are opened beside it and kept busy with a transaction each: in a pool that parts with sessions
- * between transactions one of them gets ours, or we get another.
+ * Other sessions are opened beside it and kept busy with a transaction each. In a pool that changes sessions between
+ * transactions, one of them gets ours, or we get another.
  * @throws SwitchbackError POSTGRES_POOLED when it is so; what `open` throws
  */
 export async function assertLasting(

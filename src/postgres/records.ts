@@ -210,7 +210,7 @@ export class Records {
     );
   }
 
-  /** Those of the tables whose fence is gone: somebody dropped or disabled it. */
+  /** Those of the tables whose fence is gone: it was dropped or disabled. */
   async unfenced(mappings: readonly TableMapping[]): Promise<TableMapping[]> {
     const { rows } = await this.query<{ place: string }>(
       `SELECT t.tgrelid::regclass::text AS place FROM pg_catalog.pg_trigger t
@@ -226,8 +226,8 @@ export class Records {
   }
 
   /**
-   * Takes everything of ours off a table. While SQLite has the writes, what was suspended comes back and the
-   * table's sequences go on after its rows; while PostgreSQL has them, all of that is as the application left it.
+   * Takes everything of ours off a table. While SQLite has the writes, what was suspended is restored and the table's
+   * sequences continue after its rows. While PostgreSQL has them, all of that is as the application left it.
    */
   async release(source: string, { id, mapping }: FollowedTable, away: boolean): Promise<void> {
     const table = qualifiedName(mapping);
@@ -343,7 +343,7 @@ export class Records {
 
   async query<R extends pg.QueryResultRow>(text: string, values: unknown[] = []): Promise<pg.QueryResult<R>> {
     try {
-      // Without values the simple protocol is used, which takes several statements at once.
+      // Without values the simple protocol is used, which takes several statements in one message.
       return await (values.length === 0 ? this.client.query<R>(text) : this.client.query<R>(text, values));
     } catch (error) {
       throw postgresError(error);

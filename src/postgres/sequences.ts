@@ -81,7 +81,7 @@ const OBSTACLES: Readonly<Record<SequenceObstacle, readonly [what: string, remed
   rights: ["takes its numbers from a sequence that the role may not set", "Grant UPDATE on the sequence."],
 };
 
-/** What stands in the way of numbers that go on after the cutover, as findings of `check`. */
+/** What stands in the way of numbers that continue after the cutover, as findings of `check`. */
 export async function sequenceFindings(
   client: pg.ClientBase,
   mappings: readonly TableMapping[],
@@ -103,8 +103,8 @@ export async function sequenceFindings(
 }
 
 /**
- * Lets each sequence go on after the largest value of every column that it numbers, after the mark where there is
- * one, and after what it gave out itself. Returns what each was set to; 0 for one that starts anew.
+ * Lets each sequence continue after the largest value of every column that it numbers, after the mark where there is
+ * one, and after what it gave out itself. Returns what each was set to; 0 for one that starts again.
  */
 export async function alignSequences(
   client: pg.ClientBase,

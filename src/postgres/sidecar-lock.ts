@@ -38,7 +38,7 @@ export async function lockTarget(config: PostgresConfig): Promise<TargetLock> {
     ),
   );
   const lost = Promise.race([ended, watchLasting(client, WATCH_MS)]);
-  // Whoever waits for it hears of it; nobody has to.
+  // A caller that waits for it gets the failure; no caller has to wait.
   lost.catch(() => {});
   try {
     await takeLock(client, config.database);

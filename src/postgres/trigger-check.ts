@@ -1,6 +1,6 @@
-// What must hold of the followed tables: the triggers that see and refuse the application's writes are all in place,
-// because without them a write before the fence would be missed, and one after it accepted; no policy hides rows from
-// the sidecar's role; and while SQLite has the writes, nothing of others' on the tables meets what the sidecar writes.
+// What must hold of the followed tables. The triggers that see and refuse the application's writes are all in place:
+// without them a write before the fence would be missed, and one after it accepted. No policy hides rows from the
+// sidecar's role. While SQLite has the writes, no trigger or rule of others affects what the sidecar writes.
 import type pg from "pg";
 import { SwitchbackError } from "../errors.js";
 import type { TableMapping } from "../mapping/mapping.js";
@@ -23,8 +23,8 @@ export async function assertGuarded(client: pg.ClientBase, tables: readonly Foll
 }
 
 /**
- * The statement that every transaction which writes to these tables runs before it does: it fails with SB003 where
- * something of others' would meet the writes, and until the transaction ends nothing of the kind can come.
+ * The statement that every transaction which writes to these tables runs before it does. It fails with SB003 where a
+ * trigger or rule of others would affect the writes. Until the transaction ends nothing of the kind can be added.
  */
 export function undisturbed(mappings: readonly TableMapping[]): pg.QueryConfig {
   return {
@@ -35,7 +35,7 @@ export function undisturbed(mappings: readonly TableMapping[]): pg.QueryConfig {
 }
 
 /**
- * The same outside of a window, and soon: on a table that somebody has locked, the next window will meet what is there.
+ * The same outside of a window, and soon: on a table that is locked, the next window will meet what is there.
  * @throws SwitchbackError TARGET_DISTURBED, POSTGRES_ROW_SECURITY, POSTGRES_*
  */
 export async function assertUndisturbed(

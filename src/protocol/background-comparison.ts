@@ -1,6 +1,6 @@
 // Compares a copy with its source again and again beside the following, one range at a time and within a share of the
-// time, so that a difference that no trigger and no count of changes shows is found within a known time. It knows
-// neither engine.
+// time. So a difference that no trigger and no count of changes shows is found within a known time. It knows neither
+// engine.
 //
 // A round looks for every row of the source in the copy, then counts both stores: equal counts leave no room for rows
 // that the copy alone has.

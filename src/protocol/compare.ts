@@ -1,10 +1,9 @@
-// Proves a target equal to its source at one position while the source goes on changing, and knows neither
-// engine.
+// Proves a target equal to its source at one position while the source keeps changing, and knows neither engine.
 //
-// A view of the target stands at W, a snapshot of the source at P ≥ W. Rows whose keys were not logged in
-// (W, P] are the same at both positions, so comparing them is exact. The others are exempt at first and looked
-// at again, with a newer view and a newer snapshot, until a view and a snapshot stand at the very same position:
-// then nothing is exempt, and what was proven is equality at that position.
+// A view of the target stands at W, a snapshot of the source at P ≥ W. Rows whose keys were not logged in (W, P] are
+// the same at both positions, so comparing them is exact. The others are exempt at first and read again, with a newer
+// view and a newer snapshot, until a view and a snapshot stand at the very same position. Then nothing is exempt, and
+// equality is proven at that position.
 import { pause } from "../retry.js";
 import type {
   Chunk,

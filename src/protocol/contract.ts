@@ -37,7 +37,7 @@ export interface Counted {
   readonly refused: number;
 }
 
-/** A range's chunks, and at their end what the reader counted: whoever writes them checks that nothing is missing. */
+/** A range's chunks, and at their end what the reader counted: their writer checks that nothing is missing. */
 export type RangeReading = AsyncGenerator<Chunk, Counted, void>;
 
 /** One end of a range: a row's place in the table's own order, as JSON text that only the source reads. */
@@ -99,7 +99,7 @@ export interface Window {
   close(applied: boolean): Promise<void>;
 }
 
-/** One source read transaction, seen by several readers at once. */
+/** One source read transaction, seen by several readers together. */
 export interface Snapshot {
   readonly position: Position;
   readonly readers: number;
@@ -125,8 +125,8 @@ export class SourceChanged extends Error {
 
 /**
  * Thrown by a target, with nothing committed: a unique value that the source has in one row is held by another row
- * here, whose key the source did not name. The source cannot hold both, so that the other row is stale, unless the
- * target is stricter: the keys are read again, and then a row that is still in the way is refused.
+ * here, whose key the source did not name. The source cannot hold both, so the other row is stale, unless the target
+ * is stricter. The keys are read again, and then a row that is still in the way is refused.
  */
 export class StaleRows extends Error {
   override readonly name = "StaleRows";
@@ -224,7 +224,7 @@ export interface View {
   readonly position: Position;
   /**
    * Compares every row, but for those in the window that `exempt` gives once the rows are read: they changed
-   * meanwhile and are looked at again.
+   * meanwhile and are read again.
    */
   compareAll(
     table: string,
@@ -236,12 +236,12 @@ export interface View {
   close(): Promise<void>;
 }
 
-/** The highest number ever given out, by source and table: a store that takes over goes on above it. */
+/** The highest number ever given out, by source and table: a store that takes over continues above it. */
 export type IdCeilings = ReadonlyMap<string, ReadonlyMap<string, bigint>>;
 
 /**
- * A store's door for the application's writes. Whatever a method promises holds once it resolves, because it is
- * one committed transaction of the store; after a failure the store's own record tells (recovery.ts).
+ * A store's gate for the application's writes. Whatever a method promises holds once it resolves, because it is one
+ * committed transaction of the store; after a failure the store's own record tells (recovery.ts).
  */
 export interface Gate {
   /** True for the store whose record decides who has the writes. Of the two stores exactly one does. */

@@ -29,7 +29,7 @@ export interface Counting {
   cancel(): Promise<void>;
 }
 
-/** Begins to count; resolves once both stores hold on to one position, and following may go on. */
+/** Begins to count; resolves once both stores hold on to one position, and following may continue. */
 export async function beginCount(
   meeting: Meeting,
   held: ReadonlyMap<string, { readonly rows: number }>,
@@ -46,7 +46,7 @@ export async function beginCount(
     tables: found,
     passedOver,
   }));
-  // Whoever asks for the result hears of its failure.
+  // A caller that asks for the result gets its failure.
   result.catch(() => {});
   const cancel = async () => {
     await met.target.cancel().catch(() => {});

@@ -1,5 +1,5 @@
-// The keys of rows that a target holds and that kept rows of the source out, and of rows that it refused before: they
-// are read again with every window until one was applied, so that a change that capture missed heals itself.
+// The keys of rows that a target holds and that kept rows of the source out, and of rows that it refused before. They
+// are read again with every window until one was applied, so that a change that capture missed is corrected.
 import type { EncodedRow, KeysByTable } from "./contract.js";
 
 export class Doubts {

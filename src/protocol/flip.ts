@@ -3,11 +3,11 @@
 //   approach ── reserve ── close the old gate ── drain every link ── decide ── open the new gate ── publish
 //         no pause    │◄───────────────────────── pause ────────────────────────────►│
 //
-// One of the two stores decides: the commit of its step is the flip, and until then everything can be taken
-// back. So the decider's step comes first: arriving there, it opens and decides in one transaction; leaving it,
-// it records the decision and then the other store opens. Until the decision a failure, the deadline or the
-// operator's change of mind leads to a retreat: the old gate opens again. A decision whose outcome is unknown is
-// nobody's to guess: both gates stay closed and InDoubt is thrown (recovery.ts goes on from the records).
+// One of the two stores decides: the commit of its step is the flip, and until then everything can be taken back. So
+// the decider's step comes first: arriving there, it opens and decides in one transaction; leaving it, it records the
+// decision and then the other store opens. Until the decision a failure, the deadline or the operator's change of
+// mind leads to a retreat: the old gate opens again. A decision whose outcome is unknown is never guessed: both gates
+// stay closed and InDoubt is thrown (recovery.ts continues from the records).
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { errorText } from "../error-text.js";
 import { untilAborted } from "../retry.js";
@@ -23,7 +23,7 @@ interface FlipPlan {
   readonly from: Gate;
   readonly to: Gate;
   readonly epoch: number;
-  /** Every link from `from` to `to`; nobody else may be moving them. */
+  /** Every link from `from` to `to`; nothing else may be moving them. */
   readonly links: readonly Drainable[];
   /** Aborted at the deadline or when the flip is no longer wanted; its reason is the answer. */
   readonly signal: AbortSignal;
@@ -39,13 +39,13 @@ export type FlipResult =
       readonly flipped: false;
       readonly reason: string;
       readonly pauseMs: number;
-      /** Resolves once the links stand still: work that was given up may still be going on. */
+      /** Resolves once the links stand still: work that was given up may still be running. */
       readonly still?: Promise<unknown>;
     };
 
 /**
  * @throws InDoubt when the decision's outcome is unknown; whatever kept the old gate from opening again, or a
- *   decided flip from being finished. In each case only the stores' records say how to go on.
+ *   decided flip from being finished. In each case only the stores' records say how to continue.
  */
 export async function flip(plan: FlipPlan): Promise<FlipResult> {
   const { from, to, epoch, signal } = plan;

@@ -1,9 +1,9 @@
 // The link moves changes from a source to a target, and knows neither engine.
 //
-// What it keeps true: the target's content equals the source at position W, restricted to the ranges copied so
-// far. Two moves keep it so. `advance` applies the keys changed in (W, W'] and moves W to W'. `copy` adds a
-// range read at exactly W. Either is one target transaction, so that a crash between any two instructions
-// leaves a state from which the same two moves go on.
+// What it keeps true: the target's content equals the source at position W, restricted to the ranges copied so far.
+// Two moves keep it so. `advance` applies the keys changed in (W, W'] and moves W to W'. `copy` adds a range read at
+// exactly W. Either is one target transaction, so that a crash between any two instructions leaves a state from which
+// the same two moves continue.
 //
 //   copy:   snapshot at P ── window (W, P] ──► target at P ── ranges read at P ──► … next snapshot …
 //   run:    wait ── window (W, now] ──► target at now ── wait ── …
@@ -33,7 +33,7 @@ import { beginRangeComparison, type Comparing } from "./range-comparison.js";
 
 /** A snapshot is let go after this long, so that the application's log can be recycled. */
 const SNAPSHOT_MS = 30_000;
-/** With nothing to do, the link looks again this often even if nobody woke it. */
+/** With nothing to do, the link looks again this often even without a wake-up. */
 const IDLE_MS = 1_000;
 
 /** A window that took no longer than this leaves little behind; a writer that is always ahead is not chased for ever. */
@@ -86,12 +86,12 @@ export class Link {
     this.doubts.forget();
   }
 
-  /** Begins to count both stores at one position; resolves as soon as following may go on. */
+  /** Begins to count both stores at one position; resolves as soon as following may continue. */
   count(source: HistorySource, target: HistoryTarget): Promise<Counting> {
     return this.met(() => beginCount(this.meeting, this.held.tables, source, target));
   }
 
-  /** Begins to compare a range at one position; resolves as soon as following may go on. */
+  /** Begins to compare a range at one position; resolves as soon as following may continue. */
   compare(source: HistorySource, target: HistoryTarget, range: Range): Promise<Comparing> {
     return this.met(() => beginRangeComparison(this.meeting, source, target, range));
   }
@@ -312,7 +312,7 @@ export function isComplete(table: HeldTable): boolean {
   return table.copied.length === table.total;
 }
 
-/** Waits for all, then throws the first failure: nobody is left running behind the caller's back. */
+/** Waits for all, then throws the first failure: nothing is left running after it. */
 async function settled(work: readonly Promise<unknown>[]): Promise<void> {
   const results = await Promise.allSettled(work);
   const failed = results.find((result) => result.status === "rejected");

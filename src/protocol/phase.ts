@@ -9,10 +9,11 @@
 //      └── changed ── reverting ◄───────────────── flipping ────── reverse_streaming
 //                        └──────────────────── away ─────────────────────────▲
 //
-//   changed: look again at what there is: the file's tables changed, a flip was given up, the writes came home.
+//   changed: look again at what there is: the file's tables changed, a flip was given up, the writes returned.
+//   again.
 //   away:    the writes are in the other store.
 //
-//   any but stopping ── failed ──► halted               only the operator can go on
+//   any but stopping ── failed ──► halted               only the operator can continue
 //   any              ── stop ────► stopping
 //
 // P1 Nothing leaves `stopping`.  P2 Only `stop` leaves `halted`.  P3 `halted` always says why.

@@ -35,7 +35,7 @@ export async function beginRangeComparison(
     early: (snapshot) => gather(snapshot, range),
   });
   const result = compare(met, range);
-  // Whoever waits for it hears of its failure.
+  // A caller that waits for it gets its failure.
   result.catch(() => {});
   return {
     result,

@@ -1,5 +1,5 @@
-// The comparison in the background, as the sidecar runs it beside the following: what it finds is a problem that stands
-// in the way of a flip until a later comparison finds the table equal, or `verify` does.
+// The comparison in the background, as the sidecar runs it beside the following. What it finds is a problem that
+// blocks a flip until a later comparison finds the table equal, or `verify` does.
 import type { SourceConfig } from "../config/config.js";
 import { counted } from "../findings.js";
 import type { TableMapping } from "../mapping/mapping.js";
@@ -33,7 +33,9 @@ interface StandingOptions {
 
 /** Differing keys that a problem names. */
 const NAMED = 5;
-/** A table with another shape may be one that the sidecar is about to change: it is looked at again before it is named. */
+/**
+ * A table with another shape may be one that the sidecar is about to change: it is checked again before it is named.
+ */
 const SHAPE_AGAIN_MS = 2_000;
 
 export class StandingComparison {
@@ -133,7 +135,7 @@ export class StandingComparison {
     const before = this.suspected;
     this.suspected = found.length > 0 && settled;
     const sure = found.length === 0 || (this.suspected && before);
-    // What is named is looked at again after the next round.
+    // What is named is checked again after the next round.
     this.shapesDueMs = sure ? Number.POSITIVE_INFINITY : performance.now() + SHAPE_AGAIN_MS;
     if (!sure) return;
     for (const table of this.misshapen) monitor.withdraw("SHAPE_DIFFERS", table);

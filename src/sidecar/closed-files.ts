@@ -32,7 +32,7 @@ interface ClosedFilesOptions {
 }
 
 const LOOK_MS = 500;
-/** A file that another one was moved over is looked at by another process. */
+/** A file that another one was moved over is checked by another process. */
 const REPLACED_MS = 5_000;
 
 export class ClosedFiles {

@@ -1,5 +1,5 @@
-// The time between two flips, in either direction: the links run, the flag is watched, and the flip that the flag
-// asks for ends it, or one that was tried in vain. What was opened for a flip is closed with the epoch.
+// The time between two flips, in either direction: the links run and the flag is watched. The flip that the flag asks
+// for ends it, also one that was tried in vain. What was opened for a flip is closed with the epoch.
 import type { Logger } from "pino";
 import type { Config, PostgresConfig } from "../config/config.js";
 import type { FlipController, FlipDirection } from "../cutover/controller.js";
@@ -21,7 +21,7 @@ export interface EpochOptions {
   readonly route: () => Route;
   /** Tells every source's phase. */
   readonly on: (event: PhaseEvent) => void;
-  /** Told what keeps a link from starting that the operator could mend, and null once it is over. */
+  /** Told what keeps a link from starting that the operator could repair, and null once it is over. */
   readonly hindered: (problem: Problem | null) => void;
   /** Called once for each source, when both its sides are open and agree. */
   readonly ready: () => void;
@@ -51,7 +51,7 @@ export async function runEpoch(
   }
 }
 
-/** Runs all of it; the first failure stops the others, and all are waited for, so that nothing goes on unlocked. */
+/** Runs all of it; the first failure stops the others, and all are waited for, so that nothing continues unlocked. */
 export async function allOrThrow(
   signal: AbortSignal,
   works: readonly ((signal: AbortSignal) => Promise<void>)[],

@@ -8,7 +8,9 @@ export const PASSING: ReadonlySet<string> = new Set([
   "POSTGRES_UNREACHABLE",
   "POSTGRES_TRANSIENT",
 ]);
-/** Answers of the stores' records themselves, or of whoever keeps them now: no try after these opens a store. */
+/**
+ * Answers of the stores' records themselves, or of the sidecar that keeps them now: no try after these opens a store.
+ */
 export const DECIDED: ReadonlySet<string> = new Set([
   "SPLIT",
   "TARGET_FOREIGN",

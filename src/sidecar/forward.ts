@@ -1,6 +1,6 @@
-// One source on its way to its target: prepares both sides, copies what is not copied, finishes keys and
-// indexes, then follows the changes. It may be started again after any failure and goes on from the stores'
-// own records. When the file's tables change their shape it looks again and copies what it must.
+// One source on its way to its target: prepares both sides, copies what is not copied, finishes keys and indexes,
+// then follows the changes. It may be started again after any failure and continues from the stores' own records.
+// When the file's tables change their shape it looks again and copies what it must.
 import type { Logger } from "pino";
 import type { PostgresConfig, SourceConfig } from "../config/config.js";
 import type { Finding } from "../findings.js";
@@ -96,8 +96,8 @@ export class ForwardReplication {
   }
 
   /**
-   * Brings the target to the source's present and then follows it until aborted or until a flip is over; throws
-   * what it cannot mend. `ready` is called once both sides are open and agree, before anything is copied.
+   * Brings the target to the source's present and then follows it until aborted or until a flip is over; throws what
+   * it cannot repair. `ready` is called once both sides are open and agree, before anything is copied.
    */
   async follow(
     owner: string,

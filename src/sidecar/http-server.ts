@@ -44,7 +44,7 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
-/** An action's body carries nothing that is needed; more than this is somebody else's protocol. */
+/** An action's body carries nothing that is needed; more than this is another protocol. */
 const BODY_BYTES_MAX = 16 * 1024;
 const HEADER_BYTES_MAX = 16 * 1024;
 const CONNECTIONS_MAX = 100;
@@ -226,7 +226,7 @@ function respond(reply: Reply, request: IncomingMessage, response: ServerRespons
 }
 
 /**
- * On the loopback interface, a name other than localhost in the Host header is a web page's: its own name was made to
+ * On the loopback interface, a name other than localhost in the Host header is a web page's. Its own name was made to
  * point here, so that the browser lets the page read the answer (DNS rebinding).
  */
 function misdirected(request: IncomingMessage): Reply | null {

@@ -14,7 +14,7 @@ import type { Oddity } from "../schema/model.js";
 import type { Problem, SourceStatus, TableStatus } from "../status.js";
 import type { SourceMetrics } from "../telemetry/metrics.js";
 
-/** How often the newest position is looked at for the lag, also while the other store is away. */
+/** How often the newest position is read for the lag, also while the other store is away. */
 export const SAMPLE_MS = 200;
 /** Refused rows that a log names one by one. */
 const NAMED = 5;

@@ -1,9 +1,9 @@
-// Columns that were dropped and added again word for word between two looks at the file. SQLite tells nobody: the
+// Columns that were dropped and added again word for word between two looks at the file. SQLite does not tell: the
 // table's text, its triggers and its row in the schema table are as before, but every row has the column's default.
-// Only ALTER TABLE ADD COLUMN can put a column there, and it puts it last; so the last column is looked at, and the
-// one before it only when the last one proves nothing. A row that the target holds with another value than the
-// default, and that was not written since, shows what happened: SQLite either still has that value or has lost it.
-// Costs one statement a table in PostgreSQL, which ends at the first row with a value, and a lookup by key in SQLite.
+// Only ALTER TABLE ADD COLUMN can put a column there, and it puts it last. So the last column is checked, and the one
+// before it only when the last one proves nothing. A row that the target holds with another value than the default,
+// and that was not written since, shows what happened. SQLite either still has that value or has lost it. Costs one
+// statement a table in PostgreSQL, which ends at the first row with a value, and a lookup by key in SQLite.
 import type Database from "better-sqlite3";
 import type pg from "pg";
 import { storedAs } from "../codec/affinity.js";

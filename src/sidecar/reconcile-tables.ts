@@ -1,5 +1,5 @@
 // What becomes of the tables that are followed already: left as they are, put right in place, or copied again. The
-// target's shape after any sequence of migrations is the one that a fresh start would make; rows that something may
+// target's shape after any sequence of migrations is the one that a fresh start would make. Rows that something may
 // have changed without a trigger of ours are read again. reconcile.ts decides what is followed and how it is mapped.
 
 import { SwitchbackError } from "../errors.js";
@@ -68,13 +68,13 @@ export async function lookAtShapes(
 interface Present {
   readonly tables: readonly TargetTable[];
   readonly known: ReadonlyMap<string, FollowedTable>;
-  /** Mapped anew, because the table's DDL or its configuration is another. */
+  /** Mapped again, because the table's DDL or its configuration is another. */
   readonly changed: ReadonlySet<string>;
   /** Tables that the triggers may have missed changes of. */
   readonly lost: ReadonlySet<string>;
   /** Those of them whose present triggers came after the target's position. */
   readonly missed: ReadonlySet<string>;
-  /** True when somebody else changed the file's schema since the last look. */
+  /** True when another process changed the file's schema since the last look. */
   readonly moved: boolean;
   readonly position: Position;
   readonly shapes: Shapes;

@@ -1,9 +1,9 @@
-// Makes the records of both stores agree with the file as it is now: which tables are followed, how they are
-// mapped, which must be copied, and that capture is in place for exactly those. Run at every start and whenever
-// the file's tables change.
+// Makes the records of both stores agree with the file as it is now: which tables are followed, how they are mapped,
+// and which must be copied. Capture is in place for exactly those. Run at every start and whenever the file's tables
+// change.
 //
-// Order matters to crashes: the target is told that a table must be copied anew before capture is repaired, so
-// that an end in between finds the repair still to be done.
+// The order matters after a crash. The target is told that a table must be copied again before capture is repaired,
+// so that a restart finds the repair still to be done.
 import type pg from "pg";
 import type { SourceConfig } from "../config/config.js";
 import { type ErrorCode, SwitchbackError } from "../errors.js";
@@ -106,7 +106,7 @@ async function reconcileAt(sides: Sides, schema: Schema, version: number): Promi
 
   const captured = file.capture(mappings, version);
   if (!record) {
-    // A file that joins later starts under the epoch that the others have reached, and as nobody's copy.
+    // A file that joins later starts under the epoch that the others have reached, and as a copy of no database.
     const { epoch } = await records.route();
     file.look((db) => setEpoch(db, epoch));
     file.look(forgetCarried);
@@ -205,7 +205,7 @@ function checkIdentity(
 }
 
 /**
- * Tables whose capture was lost and mended after the position that the target has: it has been copied anew since,
+ * Tables whose capture was lost and repaired after the position that the target has: it has been copied again since,
  * but this target is older than that.
  */
 function missedChanges(file: SqliteSource, record: SourceRecord | null): string[] {

@@ -8,7 +8,7 @@ import type { Link } from "../protocol/link.js";
 
 /** Keys read again with one window. */
 const BATCH = 2_000;
-/** Following goes on after this long; what is left has its turn when there is nothing to apply. */
+/** Following continues after this time; what is left has its turn when there is nothing to apply. */
 const TURN_MS = 500;
 
 export class Reconsideration {

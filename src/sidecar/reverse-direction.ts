@@ -1,4 +1,4 @@
-// The epoch in which PostgreSQL has the writes: every source's link to its SQLite file, which stays a warm copy, and
+// The epoch in which PostgreSQL has the writes: every source's link to its SQLite file, which stays a warm copy. Also
 // what the revert at its end needs, from the preconditions to the gates.
 import { revertObstacle } from "../cutover/preflight.js";
 import { validateForeignKeys } from "../postgres/ddl/validate-foreign-keys.js";

@@ -1,5 +1,5 @@
-// One source while PostgreSQL has the writes: keeps its SQLite file an exact, warm copy over the link with its
-// roles swapped, and knows what stands in the way of going back.
+// One source while PostgreSQL has the writes: keeps its SQLite file an exact, warm copy over the link with its roles
+// swapped. It knows what blocks a revert.
 import type pg from "pg";
 import type { Logger } from "pino";
 import type { PostgresConfig, SourceConfig } from "../config/config.js";
@@ -30,7 +30,7 @@ interface ReverseOptions {
   readonly verified: (found: VerificationRecord | null) => void;
 }
 
-/** What a way back has in hand while it is followed. */
+/** What the reverse link holds while it follows. */
 interface Kept {
   readonly source: PostgresSource;
   readonly target: SqliteTarget;
@@ -173,7 +173,7 @@ export class ReverseReplication {
     if (performance.now() - this.checkedMs > CHECK_MS) await this.check(client, target);
   }
 
-  /** Looks whether capture, fences, columns and the file are what they were; mends what can be mended, and says so. */
+  /** Looks whether capture, fences, columns and the file are what they were; repairs what it can, and says so. */
   private async check(client: pg.Client, target: SqliteTarget): Promise<void> {
     this.checkedMs = performance.now();
     const records = new Records(client);
@@ -215,7 +215,7 @@ export class ReverseReplication {
     }));
     // Those that an earlier release made missed nothing, and are replaced.
     if (lost.length === 0) return installPostgresCapture(client, this.tables);
-    // Before, for whoever comes after a crash; and afterwards, because until then more may have been missed.
+    // Before, for the restart after a crash; and afterwards, because until then more may have been missed.
     await noteUnknown(client, this.name, lost);
     await installPostgresCapture(client, this.tables);
     await noteUnknown(client, this.name, lost);
@@ -231,7 +231,7 @@ export class ReverseReplication {
     if (this.reading) await this.sample(this.reading);
   }
 
-  /** One look at a time; whoever comes meanwhile waits for that one. */
+  /** One look at a time; a caller that comes meanwhile waits for that one. */
   private sample(source: PostgresSource): Promise<void> {
     this.sampling ??= this.sampleOnce(source).finally(() => {
       this.sampling = null;

@@ -131,16 +131,16 @@ export class Sidecar {
   }
 
   /**
-   * Follows until aborted, in whichever direction, and flips when the flag says so. A store that goes away is
-   * waited for; what only the operator can mend halts the sidecar, which goes on answering, but never before one
-   * store is open. Failures before everything was once ready are thrown, but for what passes by itself.
+   * Follows until aborted, in whichever direction, and flips when the flag says so. A store that goes away is waited
+   * for; what only the operator can repair halts the sidecar, which keeps answering, but never before one store is
+   * open. Failures before everything was once ready are thrown, but for what passes by itself.
    */
   async run(signal: AbortSignal): Promise<void> {
     const outage = new Outage(this.log, "following the source");
     const startedMs = performance.now();
     void this.closedFiles.watch(signal);
     let [connected, started] = [false, false];
-    /** What halts the sidecar once the doors are right. */
+    /** What halts the sidecar once the gates are right. */
     let halting: { readonly error: unknown } | null = null;
     for (let tries = 1; !signal.aborted; tries++) {
       let following = false;
@@ -183,7 +183,7 @@ export class Sidecar {
     }
   }
 
-  /** Sets the doors right as the records say, and tells the world. */
+  /** Sets the gates as the records say, and publishes the route. */
   private async settle(owner: string): Promise<void> {
     await this.controller.claim();
     const refuse = (found: Route) => refuseToForget(this.config.routeFile, found);
@@ -285,7 +285,7 @@ export class Sidecar {
     return this.state.ready();
   }
 
-  /** Compares every source with its copy while both go on. */
+  /** Compares every source with its copy while both keep changing. */
   async verify(signal: AbortSignal): Promise<readonly VerificationResult[]> {
     const { phase } = this.state;
     if (phase.name === "halted") throw haltedError(phase.problem);

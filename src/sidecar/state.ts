@@ -13,7 +13,7 @@ import type { Progress } from "../telemetry/progress.js";
 import { VERSION } from "../version.js";
 import type { ClosedFiles } from "./closed-files.js";
 
-/** Whoever asks for the status is not kept waiting by a store that hangs. */
+/** A request for the status is not kept waiting by a store that hangs. */
 const LOOK_MS = 200;
 
 /** A source's replication in one direction, as far as it answers for itself. */
@@ -35,7 +35,7 @@ interface Parts {
 export class SidecarState {
   /** Why the stores are not reached, while that lasts. */
   outage: Problem | null = null;
-  /** What keeps a link from starting that the operator could mend. */
+  /** What keeps a link from starting that the operator could repair. */
   hindrance: Problem | null = null;
   private readonly names: readonly string[];
   private phases: readonly Phase[];
@@ -52,7 +52,7 @@ export class SidecarState {
     this.phases = this.names.map(() => STARTING);
   }
 
-  /** The stores' records say who has the writes; nobody is told yet. */
+  /** The stores' records say who has the writes; it is not published yet. */
   found(route: Route): void {
     this.known = route;
   }
@@ -92,7 +92,7 @@ export class SidecarState {
     for (const i of this.names.keys()) this.on(i, event);
   }
 
-  /** The last comparison of a source was read from the target's records, whoever made it. */
+  /** The last comparison of a source was read from the target's records, regardless of which process made it. */
   noteVerification(name: string, found: VerificationRecord | null): void {
     if (!found) return;
     this.checks.set(name, found);

@@ -17,7 +17,7 @@ interface SuspendOptions extends Sources {
   readonly owner: string;
   readonly log: Logger;
   readonly route: () => Route;
-  /** Told what keeps a link from starting that the operator could mend, and null once it is over. */
+  /** Told what keeps a link from starting that the operator could repair, and null once it is over. */
   readonly hindered: (problem: Problem | null) => void;
 }
 
@@ -31,7 +31,7 @@ export async function suspendTarget(options: SuspendOptions, signal: AbortSignal
     const { captures, disturbs } = await gate.awake();
     if (route().epoch > 0 || captures || disturbs)
       await gate.suspend(signal, !captures, (source) => {
-        const message = `source ${source}: somebody reads a table whose foreign keys must rest; the copy goes on when that ends`;
+        const message = `source ${source}: another session reads a table whose foreign keys must be suspended; the copy continues when it ends`;
         log.warn({ source }, message);
         hindered(problem("POSTGRES_TRANSIENT", message, { source }));
       });

@@ -35,7 +35,7 @@ export interface OpenStores {
 export interface VerifiedDirection {
   /** The store that has the writes. */
   readonly writes: "sqlite" | "postgres";
-  /** Somebody must carry changes over, or there is nothing to compare. */
+  /** A sidecar must carry changes over, or there is nothing to compare. */
   assertFollowed(): Promise<void>;
   /** Compares the tables, naming at most `keysMax` keys per table. Missing rows are missing in the copy. */
   compare(keysMax: number): Promise<Comparison>;

@@ -103,7 +103,7 @@ export class Verification {
     return this.judge(await this.compare(EXAMPLES));
   }
 
-  /** Mends differing rows until none differ, or a round mends nothing. */
+  /** Repairs differing rows until none differ, or a round repairs nothing. */
   async repair(): Promise<VerificationResult> {
     await this.direction.assertFollowed();
     await this.direction.retryQuarantined();

@@ -1,14 +1,15 @@
-// The SQLite files' door for the application's writes, all files of one target together.
+// The SQLite files' gate for the application's writes, all files of one target together.
 //
-// The fence's triggers (fence.ts) are made beforehand; what closes the door is a row, so that closing and opening change no schema and
-// keep no application waiting for it to be parsed again. The row's table is read by every write, the message
-// names the epoch that closes it. Our own writes pass: see _switchback_applying in sql/sqlite/migrations/0001_records.sql.
+// The fence's triggers (fence.ts) are made beforehand, and a row closes the gate. So closing and opening change no
+// schema and keep no application waiting for it to be parsed again. The row's table is read by every write; the
+// message names the epoch that closes it. Our own writes pass: see _switchback_applying in
+// sql/sqlite/migrations/0001_records.sql.
 //
-// A door has an owner: whoever closed it, or took it over to recover (`_switchback_position`). A sidecar that was
-// frozen or cut off while another took over finds its door in other hands and leaves it alone.
+// A closed gate has an owner: the sidecar that closed it, or took it over to recover (`_switchback_position`). A
+// sidecar that was frozen or cut off while another took over finds its gate under another owner and leaves it alone.
 //
-// While the writes are in the other store, the application's own triggers on captured tables rest, word for
-// word, in a table of ours: what they would do was already done where the write was made.
+// While the writes are in the other store, the application's own triggers on captured tables are kept, word for word,
+// in a table of ours. What they would do was already done where the write was made.
 import { open as openFile } from "node:fs/promises";
 import type Database from "better-sqlite3";
 import { SwitchbackError } from "../errors.js";
@@ -60,7 +61,7 @@ export class SqliteGate implements Gate {
   ) {
     this.files = sources.map((source) => {
       const db = openSqlite(source.file, { readonly: false });
-      // A door that a power cut could open or close again would be none.
+      // A gate that a power cut could open or close again would be none.
       durableCommits(db);
       return { source, db };
     });
@@ -70,10 +71,10 @@ export class SqliteGate implements Gate {
     return this.files.map((file) => guard(file, () => readGate(file.db)));
   }
 
-  /** Takes closed doors over from whoever closed them; must come before the other store's record is read. */
+  /** Takes closed gates over from the sidecar that closed them; must come before the other store's record is read. */
   async claim(): Promise<void> {
     for (const file of this.files) {
-      // An open door has no owner, and the application is spared a commit of ours.
+      // An open gate has no owner, and the application is spared a commit of ours.
       if (!guard(file, () => readGate(file.db)).closed) continue;
       await this.one(file, patience(), ({ db }) => {
         db.prepare("UPDATE _switchback_position SET owner = ?").run(this.owner);
@@ -82,8 +83,9 @@ export class SqliteGate implements Gate {
   }
 
   /**
-   * Brings the files' records to the present version, whoever has the writes, and the triggers of a file that is a
-   * copy, of the named tables; where SQLite has the writes capture sees to its own. Only for files of this pair.
+   * Brings the files' records to the present version, whichever store has the writes. In a file that is a copy also
+   * the triggers of the named tables; where SQLite has the writes, capture maintains its own. Only for files of this
+   * pair.
    * @throws SwitchbackError RECORDS_NEWER
    */
   async upgrade(tables: ReadonlyMap<string, readonly Table[]> = new Map()): Promise<void> {
@@ -92,7 +94,7 @@ export class SqliteGate implements Gate {
       if (guard(file, () => isUpgraded(file.db, captured))) continue;
       await this.one(file, patience(), ({ db, source }) => {
         const { closed } = readGate(db);
-        // While the file is a copy, a change of its schema that nobody knows yet must stay unknown.
+        // While the file is a copy, a change of its schema that the sidecar does not know yet must stay unknown.
         if (closed && !isKnownSchema(db)) migrateSqlite(db);
         else
           changeSchema(db, source, () => {
@@ -132,13 +134,13 @@ export class SqliteGate implements Gate {
   }
 
   /**
-   * Waits until the files can be written to, so that the other store is not let go while somebody here holds a
-   * lock. What the application has not made durable yet is, so that the next commit has less to wait for.
+   * Waits until the files can be written to, so that the other store is not let go while another process holds a lock
+   * here. What the application has not made durable yet is, so that the next commit has less to wait for.
    */
   async reserve(signal: AbortSignal): Promise<void> {
     await this.each(signal, ({ db, source }) => {
       source.place.assertSame();
-      // What VACUUM or DDL did to the copy must be looked at first.
+      // What VACUUM or DDL did to the copy must be checked first.
       if (!isKnownSchema(db)) throw changedSchema(source);
     });
     for (const { source } of this.files) {
@@ -166,7 +168,7 @@ export class SqliteGate implements Gate {
     return since;
   }
 
-  /** Closes at once whatever the file's state: for a file that must not be written to. */
+  /** Closes immediately, in any state of the file: for a file that must not be written to. */
   async closeAnyway(index: number, epoch: number): Promise<void> {
     const file = at(this.files, index, "SQLite file");
     await withWriteLock(file.db, patience(), () => closeStore(file.db, epoch, []));

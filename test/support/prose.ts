@@ -103,7 +103,7 @@ export function passages(path: string, text: string): Passage[] {
     const words = inside ? null : literal(node);
     if (words !== null && isMessage(words)) {
       const { line } = file.getLineAndCharacterOfPosition(node.getStart(file));
-      for (const paragraph of words.split(/\n\s*\n|\n(?=\s*[-\d]|\s{2,})/))
+      for (const paragraph of words.split(/\n\s*\n|\n(?=\s*[-\d]|\s{2,}|[A-Z]+ +\/)/))
         messages.push({ line: line + 1, kind: "message", text: plain(paragraph) });
     }
     // Every token, for the comments before it; the parts of a literal belong to the literal.

@@ -1,6 +1,6 @@
-// A view of the target at one position: a REPEATABLE READ transaction in which rows of the source are staged
-// and compared with the copy, in PostgreSQL's own types and by PostgreSQL itself. It changes nothing but
-// temporary tables, and always rolls back.
+// A view of the target at one position. In a REPEATABLE READ transaction, rows of the source are staged and compared
+// with the copy, in PostgreSQL's own types and by PostgreSQL itself. It changes nothing but temporary tables, and
+// always rolls back.
 import type pg from "pg";
 import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
 import { at, only } from "../../present.js";
@@ -190,8 +190,9 @@ function notSpared(mapping: TableMapping, spared: Stage, alias: "s" | "t"): stri
 }
 
 /**
- * True when any value is not the one that the other store holds. Equality alone would pass -0 for 0 and, in a column of
- * any type, 1.0 for 1; the text alone would tell 19.90 from 19.9, which SQLite cannot, so that no repair would help.
+ * True when any value is not the one that the other store holds. Equality alone would pass -0 for 0 and, in a column
+ * of any type, 1.0 for 1. The text alone would tell 19.90 from 19.9, which SQLite cannot, so that no repair would
+ * help.
  */
 function differs(mapping: TableMapping): string {
   const tests = mapping.columns.map((column, i) => {

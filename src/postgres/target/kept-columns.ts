@@ -1,5 +1,5 @@
-// What rows hold in columns that only PostgreSQL has, kept while the rows are deleted and written again: in a temporary
-// table for as long as a transaction, and in a table of ours while a whole table is copied again.
+// What rows hold in columns that only PostgreSQL has, kept while the rows are deleted and written again. A temporary
+// table keeps it for a transaction, and a table of ours while a whole table is copied again.
 import type pg from "pg";
 import type { TableMapping } from "../../mapping/mapping.js";
 import { quote } from "../../schema/model.js";
@@ -16,7 +16,7 @@ function columnsOf(mapping: TableMapping, own: readonly { readonly name: string 
 
 /**
  * Deletes the rows that are in the way of those in `relation`, which has `rows` of them, and keeps what they had in a
- * temporary table beside the stage; its name, as SQL.
+ * temporary table beside the stage. Returns its name, as SQL.
  */
 export async function keepDeleted(
   client: pg.Client,

@@ -1,14 +1,14 @@
-// The statements that move one table's rows, built from its mapping. A batch is either one JSON parameter
-// (few rows, one message) or a staged temporary table (many rows, COPY); both are read as a relation named x
-// with text columns c0 … cn, or typed ones where COPY has parsed them already.
+// The statements that move one table's rows, built from its mapping. A batch is either one JSON parameter (few rows,
+// one message) or a staged temporary table (many rows, COPY). Both are read as a relation named x with text columns
+// c0 … cn, or typed ones where COPY has parsed them already.
 //
-// Order within a transaction: rows that are gone, then rows whose unique values change, then the writes. After
-// the deletions no touched row holds a unique value that another one is about to take, so that swaps and
-// rotations, legal at the end of a source transaction, never collide on the way.
+// Order within a transaction: rows that are gone, then rows whose unique values change, then the writes. After the
+// deletions no touched row holds a unique value that another one is about to take. So swaps and rotations, legal at
+// the end of a source transaction, never collide on the way.
 //
 // Each statement is counted where it runs: it fails in PostgreSQL when it touches another number of rows than were
-// sent. A rule, a trigger that returns NULL or a policy would drop rows without an error, and a window's statements
-// are sent together with their COMMIT, so that a count that the client compares would come too late.
+// sent. A rule, a trigger that returns NULL or a policy would drop rows without an error. A window's statements are
+// sent together with their COMMIT, so that a count that the client compares would come too late.
 
 import type { ColumnMapping, TableMapping } from "../../mapping/mapping.js";
 import { at } from "../../present.js";

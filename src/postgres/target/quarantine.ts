@@ -1,5 +1,6 @@
-// The quarantine in PostgreSQL's records: rows go in by their keys, leave when their keys are touched, and keep the
-// time since when they are refused again for the same reason. Also its keys, a batch at a time, to be tried again.
+// The quarantine in PostgreSQL's records. Rows enter it by their keys and are released when their keys are touched. A
+// row that is refused again for the same reason keeps its first time. Also its keys, a batch at a time, to be tried
+// again.
 import type pg from "pg";
 import { Refusal } from "../../codec/codec.js";
 import type { TableMapping } from "../../mapping/mapping.js";
@@ -71,7 +72,7 @@ export interface QuarantineCursor {
 
 export interface QuarantinedKeys {
   readonly keys: KeysByTable;
-  /** The last row that was looked at; null when there was none. */
+  /** The last row that was read; null when there was none. */
   readonly last: QuarantineCursor | null;
 }
 

@@ -1,5 +1,5 @@
-// Writes a batch in pieces down to single rows, because some row in it is at fault: what PostgreSQL refuses is named by
-// its key, and every other row is written. Runs within a transaction of the caller's.
+// Writes a batch in pieces down to single rows, because some row in it is at fault. What PostgreSQL refuses is named
+// by its key, and every other row is written. Runs within a transaction of the caller's.
 import type pg from "pg";
 import type { TableMapping } from "../../mapping/mapping.js";
 import { encodedKeyText, keyIndexes } from "../../mapping/row-format.js";

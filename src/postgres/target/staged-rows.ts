@@ -1,4 +1,4 @@
-// Rows staged as one array of text each, for when a batch must be written row by row: a temporary table with a column
+// Rows staged as one array of text each, for when a batch must be written row by row. A temporary table with a column
 // for every value has PostgreSQL's limit on a row's width too, and typed columns fail on the values at fault. COPY's
 // CSV is re-written into COPY's CSV of arrays without becoming JavaScript strings, so that a value may be large.
 import type { ColumnMapping } from "../../mapping/mapping.js";

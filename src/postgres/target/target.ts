@@ -1,6 +1,6 @@
 // PostgreSQL as a target: moves the copy from one exact position to the next, and adds ranges. Each is one
-// transaction that also records what it did, and each holds or moves the position for this sidecar only, so
-// that no crash, retry or second sidecar can apply anything twice.
+// transaction that also records what it did. Each holds or moves the position for this sidecar only, so that no
+// crash, retry or second sidecar can apply anything twice.
 import type pg from "pg";
 import type { PostgresConfig } from "../../config/config.js";
 import { SwitchbackError } from "../../errors.js";
@@ -141,7 +141,7 @@ export class PostgresTarget implements HistoryTarget {
     await Promise.allSettled([this.narrow, this.wide, ...this.copiers].map((client) => client.end()));
   }
 
-  /** From now on windows are applied within this transaction of somebody else's, who commits; `tables` gathers theirs. */
+  /** From now on windows are applied within this transaction, which its owner commits; `tables` gathers theirs. */
   join(flip: FlipTransaction, tables: Set<string>): void {
     this.joined = { flip, tables };
   }
@@ -167,7 +167,8 @@ export class PostgresTarget implements HistoryTarget {
       } catch (error) {
         // Some row is at fault: the same window again, row by row where a batch fails.
         if (isDataError(error)) return await this.applyWide(window, true);
-        // What made a statement fail or miss rows may be somebody's trigger or rule: this looks for one before it writes.
+        // What made a statement fail or miss rows may be a trigger or rule of others: this looks for one before it
+        // writes.
         if (narrow && !isInterrupted(error)) return await this.applyWide(window, false);
         throw error;
       }
@@ -184,7 +185,7 @@ export class PostgresTarget implements HistoryTarget {
 
   async copy(range: Range, position: Position, read: () => RangeReading): Promise<CopiedRange> {
     const client = this.idle.pop();
-    if (!client) throw new Error("more copies at once than the target has writers");
+    if (!client) throw new Error("more copies at the same time than the target has writers");
     const mapping = this.mapping(range.table);
     try {
       try {

@@ -1,6 +1,6 @@
 // Finds the rows that keep others out: those that hold a value of a unique or exclusion index that a refused row has
-// too. The refused rows are put into a table like the target, without its constraints, so that PostgreSQL itself
-// computes what its indexes see of them: expressions, predicates and generated columns included.
+// too. The refused rows are put into a table like the target, without its constraints. So PostgreSQL itself computes
+// what its indexes see of them: expressions, predicates and generated columns included.
 import type pg from "pg";
 import type { TableMapping } from "../../mapping/mapping.js";
 import {

@@ -2,6 +2,7 @@
 // kind, so that callers need to know neither engine. It owns the reading of both engines' codes and runs
 // nothing.
 import { mask } from "../telemetry/redact.js";
+import { fenceOf } from "./fence.js";
 
 export type StoreName = "sqlite" | "postgres";
 export type Constraint = "unique" | "foreign key" | "not null" | "check";
@@ -154,7 +155,6 @@ export class Lost extends Error {}
  */
 export type ErrorVerdict = "fence" | "conflict" | "lost" | "final";
 
-const FENCE = /^switchback: writes (?:have moved to PostgreSQL|go to SQLite) \(epoch (\d+)\)/;
 const SOCKET = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOST|ENETUNREACH|ENETDOWN|EADDRNOTAVAIL)/;
 const BROKEN =
   /connection (terminated|ended|timeout)|timeout e|not queryable|socket|client (was closed|has enc)/i;
@@ -169,19 +169,14 @@ export function judgeError(error: unknown): ErrorVerdict {
   }
   if (!(error instanceof Error)) return "final";
   const code = codeOf(error) ?? "";
-  if (fenceEpoch(error) !== null) return "fence";
+  if (fenceOf(error) !== null) return "fence";
   if (/^(SQLITE_BUSY|SQLITE_LOCKED)|^(40001|40P01)$/.test(code)) return "conflict";
   return isLost(error) ? "lost" : "final";
 }
 
-/** The epoch in a fence's message; null for every other error. */
+/** The epoch that a fence names; null for every other error. */
 export function fenceEpoch(error: unknown): number | null {
-  if (error instanceof FenceMet) return error.epoch;
-  if (error instanceof ClientError) return fenceEpoch(error.cause);
-  const code = codeOf(error);
-  if (code !== "25006" && code !== "SQLITE_CONSTRAINT_TRIGGER") return null;
-  const epoch = FENCE.exec((error as Error).message)?.[1];
-  return epoch === undefined ? null : Number(epoch);
+  return error instanceof FenceMet ? error.epoch : (fenceOf(error)?.epoch ?? null);
 }
 
 /** True when the connection, not the statement, is at fault and a new one may succeed. */

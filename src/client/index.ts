@@ -12,6 +12,7 @@ export {
   type StoreName,
   TransactionError,
 } from "./errors.js";
+export { type Fence, fenceOf } from "./fence.js";
 export type { Health, StoreHealth } from "./health.js";
 export type { Metrics, StoreMetrics } from "./metrics.js";
 export type { ConnectOptions, Isolation } from "./options.js";

@@ -279,3 +279,33 @@ test("a closed door refuses what other triggers would have let through", () => {
   expect(db.prepare("SELECT v FROM plain").pluck().all()).toEqual(["old", "open"]);
   expect(position()).toBe(before);
 });
+
+test("no conflict clause hides the fence; a statement that meets no row gets no error", () => {
+  db.exec("INSERT INTO person(id, nick) VALUES (1, 'a'), (2, 'b')");
+  install();
+  prepareFence(db, 3);
+  db.exec("INSERT INTO _switchback_fenced VALUES (1)");
+  const refused = [
+    ...["", "OR IGNORE", "OR REPLACE", "OR FAIL", "OR ROLLBACK"].flatMap((form) => [
+      `INSERT ${form} INTO person(id, nick) VALUES (1, 'a')`,
+      `INSERT ${form} INTO person(id, nick) VALUES (9, 'z')`,
+    ]),
+    "INSERT INTO person(id) VALUES (1) ON CONFLICT DO NOTHING",
+    "INSERT INTO person(id) VALUES (1) ON CONFLICT(id) DO UPDATE SET nick = 'c'",
+    "UPDATE OR IGNORE person SET nick = 'b' WHERE id = 1",
+    "UPDATE OR IGNORE person SET nick = 'c'",
+    "DELETE FROM person",
+  ];
+  const words = "switchback: writes have moved to PostgreSQL (epoch 3)";
+  expect(apart(...refused)).toEqual(refused.map(() => words));
+  const idle = [
+    "UPDATE person SET nick = 'c' WHERE id = 9",
+    "DELETE FROM person WHERE id = 9",
+    "INSERT INTO person(id) SELECT 9 WHERE 0",
+  ];
+  expect(apart(...idle)).toEqual(["0", "0", "0"]);
+  expect(db.prepare("SELECT id, nick FROM person").raw().all()).toEqual([
+    [1n, "a"],
+    [2n, "b"],
+  ]);
+});

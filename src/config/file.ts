@@ -4,6 +4,7 @@
 // nor the precedence of the environment (config.ts), and sets no defaults.
 import { LineCounter, parseDocument } from "yaml";
 import { z } from "zod";
+import { nearNames } from "../near-names.js";
 import { isSecretName, mask, maskSecret } from "../telemetry/redact.js";
 
 /** Takes one problem: its path, and what was expected and received. */
@@ -220,7 +221,9 @@ function explain(issue: Issue, raw: unknown, report: Report): void {
   const known = Object.keys(sectionAt(issue.path).shape);
   const guarded = issue.path[0] === "postgres" || issue.path[0] === "http";
   for (const key of issue.keys) {
-    const near = nearest(key, known);
+    // The second half of a type such as numeric(10,2) without quotes inside braces: the type is reported.
+    if (/^\s*\d+\s*\)$/.test(key) && isOpen(valueAt(raw, [...issue.path, "type"]))) continue;
+    const near = nearNames(key, known)[0] ?? null;
     const secret = isSecretName(key) || (near === null ? guarded : isSecretName(near));
     const path = [...issue.path, key];
     const value = valueAt(raw, path);
@@ -230,6 +233,10 @@ function explain(issue: Issue, raw: unknown, report: Report): void {
       `unknown key (${suggestion}), received ${secret ? showSecret(value) : show(value, path)}`,
     );
   }
+}
+
+function isOpen(type: unknown): boolean {
+  return typeof type === "string" && /\([^)]*$/.test(type);
 }
 
 const TYPE_WORDS: Readonly<Record<string, string>> = {
@@ -304,35 +311,21 @@ const SHOWN_MAX = 100;
 function show(value: unknown, path: Path): string {
   if (value === undefined) return "nothing";
   if (isSecretName(String(path.at(-1)))) return showSecret(value);
-  const whole = mask(JSON.stringify(value, (key, item: unknown) => (isSecretName(key) ? "***" : item)));
+  const whole = mask(
+    JSON.stringify(value, (key, item: unknown) => (isSecretName(key) ? "***" : shownItem(item))),
+  );
   return whole.length > SHOWN_MAX ? `${whole.slice(0, SHOWN_MAX)}…` : whole;
+}
+
+/** A URL in the place of another value holds a password as often as in its own. */
+function shownItem(item: unknown): unknown {
+  return typeof item === "string"
+    ? item.replace(/[a-z][a-z0-9+.-]*:\/\/[\s\S]*/i, (url) => maskSecret(url))
+    : item;
 }
 
 function showSecret(value: unknown): string {
   // `${NAME}` names a secret and contains none.
   if (typeof value === "string" && /^\$\{\w+\}$/.test(value)) return JSON.stringify(value);
   return typeof value === "string" ? JSON.stringify(maskSecret(value)) : value === null ? "null" : '"***"';
-}
-
-/** The known key that is most similar to a misspelt one. */
-function nearest(key: string, known: readonly string[]): string | null {
-  const ranked = known
-    .map((name) => ({ name, edits: edits(key.toLowerCase(), name) }))
-    .sort((a, b) => a.edits - b.edits);
-  const best = ranked[0];
-  return best && best.edits <= Math.max(2, Math.floor(best.name.length / 3)) ? best.name : null;
-}
-
-/** Levenshtein's distance. */
-function edits(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i += 1) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j += 1) {
-      const swap = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(swap, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
 }

@@ -46,7 +46,7 @@ export function fromUrl(text: string, path: string, folder: string, report: Repo
   const received = `received ${JSON.stringify(maskSecret(text))}`;
   const url = /^postgres(ql)?:\/\//i.test(text) && URL.canParse(text) ? new URL(text) : null;
   const plain = url ? decoded([url.hostname, url.pathname.slice(1), url.username, url.password]) : null;
-  if (!url || !plain || url.hostname.includes(",") || plain[1]?.includes("/")) {
+  if (!url || !plain || url.hostname.includes(",") || plain[1]?.includes("/") || isMisread(url)) {
     report(path, `expected ${POSTGRES_URL}, ${received}`);
     return {};
   }
@@ -65,10 +65,26 @@ export function fromUrl(text: string, path: string, folder: string, report: Repo
     else if (name === "port") parts.port = port(value, `${path} (port)`, report);
     else if (name === "sslmode" || name === "ssl") mode = value;
     else if (name === "sslrootcert") certificate = value;
-    else if (!HARMLESS.has(name)) report(path, `the parameter ${name} is not supported, ${received}`);
+    else if (!HARMLESS.has(name)) report(path, `${shown(name, parts)} is not supported, ${received}`);
   }
   parts.ssl = tls(mode, certificate, path, folder, report);
   return parts;
+}
+
+const PARAMETERS = new Set([
+  ...["host", "user", "password", "dbname", "port", "sslmode", "ssl", "sslrootcert"],
+  ...HARMLESS,
+]);
+
+/** True when a character of the password seems to have ended the address: the rest was then read as something else. */
+function isMisread({ hash, pathname, search, searchParams }: URL): boolean {
+  if (hash !== "" || pathname.includes("@")) return true;
+  return search.includes("@") && [...searchParams.keys()].some((name) => !PARAMETERS.has(name));
+}
+
+/** A parameter after the password may be the rest of the password. */
+function shown(name: string, { password }: PostgresParts): string {
+  return password === undefined ? `the parameter ${name}` : "a parameter";
 }
 
 function decoded(texts: readonly string[]): string[] | null {

@@ -150,8 +150,10 @@ function checkTables(source: SourceConfig, index: number, report: Report): void 
       once(columns, name ?? column, column, at("columns", column, "name"), report);
       const parsed = type === undefined ? null : parseType(type);
       if (type !== undefined && parsed === null) {
-        const known = TYPE_NAMES.join(", ");
-        report(at("columns", column, "type"), `expected one of ${known}, received ${JSON.stringify(type)}`);
+        report(
+          at("columns", column, "type"),
+          `expected ${expectedType(type)}, received ${JSON.stringify(type)}`,
+        );
       } else if (from !== undefined && parsed !== null && !/^timestamp/.test(parsed.name)) {
         report(
           at("columns", column),
@@ -160,6 +162,12 @@ function checkTables(source: SourceConfig, index: number, report: Report): void 
       }
     }
   }
+}
+
+function expectedType(written: string): string {
+  return /\([^)]*$/.test(written)
+    ? 'the type in quotes, as in { type: "numeric(10,2)" }: inside { } a comma separates keys'
+    : `one of ${TYPE_NAMES.join(", ")}`;
 }
 
 function once(seen: Map<string, string>, target: string, owner: string, path: string, report: Report): void {

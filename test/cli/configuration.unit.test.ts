@@ -7,6 +7,7 @@ import { type Config, type ConfigOptions, loadConfig, withPostgres } from "#swit
 import type { Environment } from "#switchback/config/environment.js";
 import { durationMs, listenAddress } from "#switchback/config/file.js";
 import { SwitchbackError } from "#switchback/errors.js";
+import { mask, maskSecret } from "#switchback/telemetry/redact.js";
 
 const root = mkdtempSync(join(tmpdir(), "switchback-config-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -241,6 +242,10 @@ test.each([
   [
     "{ sqlite: a.db, tables: { t: { columns: { a: { type: timestampz } } } } }",
     "sources[0].tables.t.columns.a.type: expected one of ",
+  ],
+  [
+    "{ sqlite: a.db, tables: { t: { columns: { a: { type: numeric(10,2) } } } } }",
+    'sources[0].tables.t.columns.a.type: expected the type in quotes, as in { type: "numeric(10,2)" }',
   ],
   ["", "sources: expected at least one entry, received []"],
 ])("sources that cannot be: %s", (sources, expected) => {
@@ -484,4 +489,52 @@ test("durations and addresses", () => {
   ]);
   expect(listenAddress("off")).toBe("off");
   expect(["", "on", "h:99999", "::1:2", "h:1:2", false].map(listenAddress)).toEqual(Array(6).fill(undefined));
+});
+
+/** Numbers between 0 and 1, the same in every run. */
+function generator(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+test("no piece of a password in a URL shows, whatever characters it has", () => {
+  const random = generator(20_261_121);
+  const alphabet = "QXZJKVWqxzjkvw0123456789##??//@@::%&=+ \"'<>[]{}|^`~!$;,.-_\\";
+  const around = [
+    (p: string) => `postgres://usr:${p}@h:5432/d`,
+    (p: string) => `postgresql://usr:${p}@h/d?sslmode=require`,
+    (p: string) => `postgres://h/d?user=usr&password=${p}`,
+    (p: string) => `postgres://usr:12${p}@h`,
+  ];
+  const cwd = folder();
+  let refused = 0;
+  for (let round = 0; round < 1_500; round += 1) {
+    const length = 4 + Math.floor(random() * 14);
+    const password = Array.from({ length }, () => alphabet[Math.floor(random() * alphabet.length)]).join("");
+    const url = around[round % around.length]?.(password) ?? "";
+    const said = [mask(`cannot reach ${maskSecret(url)}`)];
+    const place = round % 3 === 0 ? "flag" : "url";
+    try {
+      const yaml = place === "flag" ? { postgres: JSON.stringify(url), sources: [] } : { postgres: { url } };
+      const text = JSON.stringify({ sources: [{ sqlite: "./app.db" }], ...yaml });
+      writeFileSync(join(cwd, "switchback.yaml"), text);
+      const { postgres } = loadConfig({}, {}, cwd);
+      // What a command announces of the server, where the URL was read otherwise than it was meant.
+      if (postgres && postgres.password !== undefined)
+        said.push(`${postgres.user}@${postgres.host}:${postgres.port}/${postgres.database}`);
+    } catch (error) {
+      if (!(error instanceof SwitchbackError)) throw error;
+      refused += 1;
+      said.push(error.message);
+    }
+    for (let at = 0; at + 4 <= password.length; at += 1) {
+      const piece = password.slice(at, at + 4);
+      if (said.some((text) => text.includes(piece)))
+        throw new Error(`${JSON.stringify(piece)} of ${JSON.stringify(url)} shows in ${said.join("\n")}`);
+    }
+  }
+  expect(refused).toBeGreaterThan(300);
 });

@@ -363,7 +363,8 @@ export class ForwardReplication {
     const held = this.held.tables.get(table);
     if (!held) return;
     const estimated = Math.max(this.monitored.get(table)?.estimated ?? 0, held.rows);
-    this.options.progress.table(table, held.rows, estimated);
+    // Rows that were deleted meanwhile are missing from the estimate's rows: a complete table has all of its own.
+    this.options.progress.table(table, held.rows, isComplete(held) ? held.rows : estimated);
     this.options.metrics.set("switchback_backfill_rows", held.rows, { table });
     this.options.metrics.set("switchback_backfill_estimated_rows", estimated, { table });
   }

@@ -33,6 +33,7 @@ export function withPrefix(progress: Progress, prefix: string): Progress {
 
 /** Enough to show progress without filling a small terminal; the other tables follow in turn. */
 const BARS_MAX = 12;
+const CLEAR_RIGHT = "\x1b[K";
 /** Interval between two log lines about copying. */
 const LINE_MS = 5_000;
 
@@ -91,9 +92,10 @@ class Bars implements Progress {
 
   table(name: string, copied: number, estimated: number): void {
     const seen = note(this.#seen, name, copied, estimated);
-    const multi = this.#multi ?? this.#open();
     let bar = this.#bars.get(name);
     if (!bar && seen.copied < seen.estimated && this.#bars.size < BARS_MAX) {
+      // Without a bar nothing draws the lines that go above the bars.
+      const multi = this.#multi ?? this.#open();
       bar = multi.create(seen.estimated, seen.copied, { name: name.padEnd(24), pace: "" });
       this.#bars.set(name, bar);
     }
@@ -103,9 +105,9 @@ class Bars implements Progress {
     bar.update(seen.copied, { pace: now ? `${now.rate} rows/s, ${now.leftSeconds} s left` : "" });
     if (seen.copied < seen.estimated) return;
     // A finished table leaves its bar to the next.
-    multi.remove(bar);
-    this.#bars.delete(name);
     this.screen.write(`${name}: ${seen.copied} rows\n`);
+    this.#remove(name, bar);
+    if (this.#bars.size === 0) this.#close();
   }
 
   phase(text: string): void {
@@ -113,11 +115,25 @@ class Bars implements Progress {
   }
 
   done(): void {
+    for (const [name, bar] of this.#bars) {
+      const { copied, estimated } = this.#seen.get(name) ?? { copied: 0, estimated: 0 };
+      this.screen.write(`${name}: ${copied} of about ${estimated} rows\n`);
+      this.#remove(name, bar);
+    }
+    this.#close();
+    this.#seen.clear();
+  }
+
+  #remove(name: string, bar: SingleBar): void {
+    this.#multi?.remove(bar);
+    this.#bars.delete(name);
+  }
+
+  #close(): void {
     // stop() alone would drop the lines that are waiting to be written above the bars.
     this.#multi?.update();
     this.#multi?.stop();
     this.#multi = null;
-    this.#bars.clear();
     if (this.#direct) this.screen.write = this.#direct;
     this.#direct = null;
   }
@@ -130,13 +146,14 @@ class Bars implements Progress {
         barsize: 24,
         hideCursor: true,
         gracefulExit: false,
+        clearOnComplete: true,
         fps: 8,
       },
       cliProgress.Presets.rect,
     );
-    // From here on the log writes above the bars.
+    // From here on the log writes above the bars, on lines that held bars before: the rest of each is cleared.
     this.#direct = this.screen.write;
-    this.screen.write = (text) => multi.log(text);
+    this.screen.write = (text) => multi.log(text.replaceAll("\n", `${CLEAR_RIGHT}\n`));
     this.#multi = multi;
     return multi;
   }

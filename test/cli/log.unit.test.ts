@@ -139,7 +139,7 @@ test("progress with --json says nothing", () => {
   expect(lines).toEqual([]);
 });
 
-test("the log goes above the bars while there are any, and back to the screen afterwards", () => {
+test("the log goes above the bars while there are any, and back to the screen afterwards", async () => {
   const { lines, log, screen } = recorder(true);
   const direct = screen.write;
   const stream = Object.assign(new PassThrough(), { isTTY: true, columns: 120 });
@@ -147,11 +147,42 @@ test("the log goes above the bars while there are any, and back to the screen af
   progress.table("orders", 1, 2);
   expect(screen.write).not.toBe(direct);
   log.info("meanwhile");
+  let drawn = "";
+  await expect.poll(() => (drawn += stream.read() ?? "")).toMatch(/orders .* 50% {2}1\/2/);
   progress.done();
-  const drawn = String(stream.read());
-  expect(drawn).toMatch(/orders .* 50% {2}1\/2/);
-  expect(drawn).toContain("info  meanwhile\n");
+  expect(drawn).toContain("info  meanwhile\x1b[K\n");
   expect(screen.write).toBe(direct);
   log.info("after");
   expect(lines).toHaveLength(1);
+});
+
+test("a table without rows to copy opens no bars, and a complete one closes them: the log is never held back", () => {
+  const { lines, log, screen } = recorder(true);
+  const direct = screen.write;
+  const stream = Object.assign(new PassThrough(), { isTTY: true, columns: 120 });
+  const progress = createProgress({ json: false, terminal: true, log, screen, stream });
+  progress.table("empty", 0, 0);
+  expect(screen.write).toBe(direct);
+  progress.table("orders", 1, 100);
+  progress.table("lines", 1, 9);
+  progress.table("orders", 99, 99);
+  expect(screen.write).not.toBe(direct);
+  log.info("one");
+  log.info("two");
+  progress.table("lines", 9, 9);
+  expect(screen.write).toBe(direct);
+  log.info("after");
+  expect(lines).toHaveLength(1);
+  const drawn = String(stream.read());
+  for (const line of ["orders: 99 rows", "one", "two", "lines: 9 rows"])
+    expect(drawn).toContain(`${line}\x1b[K\n`);
+});
+
+test("a bar that did not reach its end says how far it came", () => {
+  const { log, screen } = recorder(true);
+  const stream = Object.assign(new PassThrough(), { isTTY: true, columns: 120 });
+  const progress = createProgress({ json: false, terminal: true, log, screen, stream });
+  progress.table("orders", 50, 100);
+  progress.done();
+  expect(String(stream.read())).toContain("orders: 50 of about 100 rows");
 });

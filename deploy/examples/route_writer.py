@@ -1,7 +1,7 @@
 # An application in another language that follows the route: python3 route_writer.py FILE POSTGRES_URL ROUTE_FILE
 # Writes a numbered row into note(body) for each line of its standard input, in whichever store takes the writes,
 # and prints what was committed. It needs the route file, the fences' messages and nothing else of switchback.
-import json, sqlite3, sys, time
+import json, re, sqlite3, sys, time
 import psycopg2
 
 FILE, URL, ROUTE = sys.argv[1:4]
@@ -21,6 +21,10 @@ def store(name):
         stores[name] = sqlite3.connect(FILE, timeout=5) if name == "sqlite" else psycopg2.connect(URL)
     return stores[name]
 
+def for_postgres(sql):  # a ? in quotes is text; psycopg reads every % as its own
+    found = re.finditer(r"'[^']*'|\"[^\"]*\"|[^'\"]+", sql.replace("%", "%%"))
+    return "".join(part[0] if part[0][0] in "'\"" else part[0].replace("?", "%s") for part in found)
+
 def write(sql, values, until):
     while time.monotonic() < until:
         name = route()
@@ -28,7 +32,7 @@ def write(sql, values, until):
             try:
                 with store(name) as transaction:  # commits, or rolls back
                     cursor = transaction.cursor()
-                    cursor.execute(sql if name == "sqlite" else sql.replace("%", "%%").replace("?", "%s"), values)
+                    cursor.execute(sql if name == "sqlite" else for_postgres(sql), values)
                 return name
             except (sqlite3.Error, psycopg2.Error) as error:
                 if not str(error).startswith(FENCES + BUSY):

@@ -24,11 +24,11 @@ export async function teardown(context: Context, options: { readonly keep?: stri
       const installed = (await records.recordsVersion()) > 0;
       if (installed) await records.install();
       const keepsPostgres = installed && (await refuseToLose(records, options.keep));
+      const followed = installed ? await followedBy(records, config) : [];
       const files = config.sources.map((source) => removeFrom(source.sqlite, source.name));
-      // The work on foreign keys that the sidecar would still have done in the background.
-      if (keepsPostgres)
-        await validateForeignKeys(postgres, await followedBy(records, config), context.log, context.signal);
       const tables = installed ? await removeFromTarget(records, config, keepsPostgres) : 0;
+      // The work on foreign keys that the sidecar does in the background after a cutover.
+      await validateForeignKeys(postgres, followed, context.log, context.signal);
       const removed = { sqlite: files.filter(Boolean).length, tables };
       if (context.json) context.out(JSON.stringify(removed));
       else if (!installed && removed.sqlite === 0) context.out("switchback was not installed");

@@ -35,7 +35,7 @@ export async function validateForeignKeys(
         const detail = (error as { detail?: string }).detail ?? (error as Error).message;
         log.warn(
           { table, constraint: name },
-          `the foreign key ${name} stays NOT VALID, it has orphans: ${detail}`,
+          `the foreign key ${name} stays NOT VALID, it has orphans: ${detail} Correct the rows, then run: ${validate}`,
         );
       }
     }

@@ -9,9 +9,9 @@ export const ERRORS = {
   // usage and configuration
   USAGE:                     kind("configuration", "operator", 2,  "Run `switchback --help`, or `switchback COMMAND --help`."),
   CONFIG_INVALID:            kind("configuration", "operator", 2,  "Correct every line listed; docs/configuration.md describes each key."),
-  CONFIG_MISSING:            kind("configuration", "operator", 2,  "Pass --config with the path of an existing switchback.yaml."),
+  CONFIG_MISSING:            kind("configuration", "operator", 2,  "Pass --config with the path of an existing switchback.yaml, and give this user read permission on it."),
   TABLE_UNKNOWN:             kind("configuration", "operator", 2,
-    "Correct the table's name in the configuration; `switchback plan` lists the tables."),
+    "Correct the table's name in the command or in the configuration; `switchback plan` lists the tables."),
 
   // SQLite
   SQLITE_MISSING:            kind("sqlite",        "operator", 2,  "Correct the path; switchback never creates a database."),
@@ -101,7 +101,7 @@ export const ERRORS = {
   FLAG_UNREADABLE:           kind("configuration", "operator", 2,
     "Give the sidecar's user read permission on the flag file, and make sure that it holds the word sqlite or postgres."),
   FLAG_READ_ONLY:            kind("configuration", "operator", 4,
-    "Change the flag where it is managed, for example in its ConfigMap. The sidecar reads it from there."),
+    "Give this user write permission on the flag file and its folder. If the flag is managed elsewhere, as in a ConfigMap, change it there: the sidecar reads it."),
   NO_SIDECAR:                kind("switchback",    "operator", 4,
     "Start `switchback run` with the same configuration, then run the command again: only a running sidecar moves the writes."),
   OTHER_SIDECAR:             kind("switchback",    "operator", 4,

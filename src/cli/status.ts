@@ -1,6 +1,7 @@
 // `status`: asks a running sidecar first; without one it prints the records in the stores.
 import type pg from "pg";
 import type { Config, SourceConfig } from "../config/config.js";
+import { readHeartbeat } from "../cutover/heartbeat-file.js";
 import { assertPairs } from "../cutover/pair.js";
 import { described, sameDatabase, servedBy, within } from "../cutover/served.js";
 import { NOTICES } from "../error-kind.js";
@@ -14,7 +15,7 @@ import { quarantineProblems, tableStatus } from "../sidecar/monitor.js";
 import { readCapture } from "../sqlite/capture/install.js";
 import { openSqlite, sqliteError } from "../sqlite/connection.js";
 import { quarantinedRows } from "../sqlite/target/copy-record.js";
-import type { PhaseName, Problem, SourceStatus, Status } from "../status.js";
+import type { PhaseName, Problem, SourceStatus, Status, TableStatus } from "../status.js";
 import { VERSION } from "../version.js";
 import { type Context, type ExitCode, requirePostgres } from "./command.js";
 
@@ -83,10 +84,12 @@ async function readStores({ config }: Context, other: Problem | null): Promise<S
       sources.push(read.status);
       problems.push(...read.problems);
     }
-    if (!(await isLocked(client))) {
-      problems.push({
+    const halted = readHeartbeat(config.routeFile)?.halted ?? null;
+    if (halted) problems.unshift({ ...halted, message: `the sidecar has halted: ${halted.message}` });
+    else if (!(await isLocked(client))) {
+      problems.unshift({
         code: "NOT_RUNNING",
-        message: "no sidecar is running",
+        message: "no sidecar is running; this is what the stores record",
         hint: NOTICES.NOT_RUNNING.hint,
       });
     }
@@ -95,15 +98,16 @@ async function readStores({ config }: Context, other: Problem | null): Promise<S
       ? { at: checked[0].at, equal: checked.every((check) => check?.equal === true) }
       : null;
     const tables = sources.flatMap((source) => source.tables);
-    const phase: PhaseName = onPostgres
-      ? "reverse_streaming"
-      : tables.length === 0
-        ? "starting"
-        : tables.every((t) => t.state === "streaming")
-          ? "streaming"
-          : "backfilling";
+    const phase = halted ? "halted" : recordedPhase(onPostgres, tables);
     return { version: VERSION, phase, route, sources, verify, problems };
   });
+}
+
+/** What a sidecar would be doing, as far as the records tell. */
+function recordedPhase(onPostgres: boolean, tables: readonly TableStatus[]): PhaseName {
+  if (onPostgres) return "reverse_streaming";
+  if (tables.length === 0) return "starting";
+  return tables.every(({ state }) => state === "streaming") ? "streaming" : "backfilling";
 }
 
 async function readSource(
@@ -160,7 +164,9 @@ function newestPosition(source: SourceConfig): number | null {
 }
 
 function text(status: Status): string {
-  const lines = [`phase ${status.phase} · writes go to ${status.route.writes} (epoch ${status.route.epoch})`];
+  const running = status.problems.every(({ code }) => code !== "NOT_RUNNING");
+  const phase = running ? `phase ${status.phase}` : `no sidecar is running (recorded phase ${status.phase})`;
+  const lines = [`${phase} · writes go to ${status.route.writes} (epoch ${status.route.epoch})`];
   for (const source of status.sources) {
     lines.push(
       `${source.name}: position ${source.position ?? "–"}, applied ${source.applied ?? "–"}, ${source.lag.changes} changes behind`,

@@ -7,7 +7,7 @@ import { type CodecSpec, codecFor } from "../codec/registry.js";
 import type { ColumnConfig, SourceConfig, TableConfig } from "../config/config.js";
 import { SwitchbackError } from "../errors.js";
 import type { Finding } from "../findings.js";
-import { type Column, columnOf, quote, type Schema, type Table } from "../schema/model.js";
+import { type Column, columnOf, folded, quote, type Schema, type Table } from "../schema/model.js";
 import { defaultTargetName } from "../schema/pg-names.js";
 import { parseType, TYPE_NAMES } from "../schema/pg-types.js";
 import { type ColumnTarget, translateGenerated } from "../translate/translate.js";
@@ -114,8 +114,14 @@ function chosenFor(
     settings && configured
       ? configuredChoice(column, settings, evidence)
       : chooseType(column, evidence, { keepLengths: source.lengths === "keep", strict });
-  const target = settings?.name ?? defaultTargetName(column.name);
+  const target = settings?.name ?? targetNameOf(table, column.name);
   return { column, choice, configured, target, spec: specOf(table, column, choice, strict) };
+}
+
+/** A table whose rows are followed by the rowid has our column: the application's of the same name gives way. */
+function targetNameOf(table: Table, column: string): string {
+  const taken = table.key.kind === "rowid" && column === ROWID_COLUMN;
+  return defaultTargetName(taken ? `${column}_own` : column);
 }
 
 function mappingOf(
@@ -219,14 +225,10 @@ function configuredChoice(column: Column, settings: ColumnConfig, evidence: Evid
   };
 }
 
-/** SQLite's names ignore the case of ASCII letters, and so does the configuration. */
+/** The configuration ignores the case of ASCII letters, as SQLite does. */
 function entryOf<T>(entries: Readonly<Record<string, T>>, name: string): T | undefined {
   const wanted = folded(name);
   return Object.entries(entries).find(([written]) => folded(written) === wanted)?.[1];
-}
-
-function folded(name: string): string {
-  return name.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
 }
 
 function includedTables(db: Database.Database, schema: Schema, source: SourceConfig): Table[] {

@@ -6,7 +6,7 @@ import type { ForeignKey } from "../schema/model.js";
 import { columnOf } from "../schema/model.js";
 import type { TableDecision } from "./decide.js";
 import type { Choice } from "./default-type.js";
-import type { TableMapping } from "./mapping.js";
+import { ROWID_COLUMN, type TableMapping } from "./mapping.js";
 
 /** PostgreSQL's own limit; a row's width limits it further. */
 const COLUMNS_MAX = 1_600;
@@ -35,6 +35,17 @@ export function mappingFindings(
       column,
       message: `is a generated column that PostgreSQL cannot compute; it becomes an ordinary one with SQLite's values`,
       remedy: "Compute it in the application, or add a trigger, before writes go to PostgreSQL.",
+    });
+  }
+  for (const { column, target } of columns) {
+    if (column !== ROWID_COLUMN || target === ROWID_COLUMN) continue;
+    findings.push({
+      ...at,
+      severity: "warning",
+      code: "column-renamed",
+      column,
+      message: `becomes ${target}: the table has no usable key, and its rows are followed by the rowid, which is kept in ${ROWID_COLUMN}`,
+      remedy: "Choose another name with `name` in the configuration, or give the table a PRIMARY KEY.",
     });
   }
   if (mapping.columns.length > COLUMNS_MAX) {
@@ -140,7 +151,7 @@ export function foreignKeyFindings(mappings: readonly TableMapping[], source: st
           table: child.table.name,
           column,
           message: `is ${type} and refers to ${parent.table.name}.${parentColumn}, which is ${parentType}: PostgreSQL gets no such foreign key`,
-          remedy: `Give both the same type in the configuration, for example { type: ${parentType} }.`,
+          remedy: `Give both the same type in the configuration, for example { type: ${parentType.includes(",") ? `"${parentType}"` : parentType} }.`,
         }),
       );
     }),

@@ -118,6 +118,11 @@ export function rowidName({ rowidAlias, integerPrimaryKey }: Table): string | nu
   return integerPrimaryKey === null ? null : quote(integerPrimaryKey);
 }
 
+/** A name as SQLite compares names: the case of ASCII letters makes no difference. */
+export function folded(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+}
+
 /** The SQL expressions (unqualified, quoted) that make up a table's key, in order. */
 export function keyExpressions(table: Table): string[] {
   return table.key.kind === "rowid" ? [table.key.alias] : table.key.columns.map(quote);

@@ -4,12 +4,14 @@ import type { PostgresConfig, SourceConfig } from "../config/config.js";
 import { assertPairs } from "../cutover/pair.js";
 import { SwitchbackError } from "../errors.js";
 import { encodedKeyText } from "../mapping/row-format.js";
+import { nearNames } from "../near-names.js";
 import { connectPostgres } from "../postgres/connection.js";
 import { withComputedColumns } from "../postgres/ddl/compare-shapes.js";
 import type { ShapeDifference } from "../postgres/ddl/shape-difference.js";
 import { Records } from "../postgres/records.js";
 import { type Comparison, isEqual } from "../protocol/compare.js";
 import type { Position } from "../protocol/contract.js";
+import { folded } from "../schema/model.js";
 import { SqliteSource } from "../sqlite/source/source.js";
 import {
   type OpenStores,
@@ -72,8 +74,8 @@ export class Verification {
       // A table that was dropped in SQLite is a problem of its own; there is nothing to compare it with.
       const there = new Set(file.schema().schema.tables.map(({ name }) => name));
       const known = followed.filter(({ name }) => there.has(name));
-      const chosen = options.table === undefined ? known : known.filter(({ name }) => name === options.table);
-      checkReady(options, known.length, chosen);
+      const chosen = chosenBy(options.table, known);
+      checkReady(options, known, chosen);
       const { writes } = await records.route();
       const away = writes === "postgres";
       const written = known.map((table) => table.mapping);
@@ -194,23 +196,39 @@ export async function verifyAll(
   return verdicts;
 }
 
+function chosenBy<T extends { readonly name: string }>(
+  table: string | undefined,
+  known: readonly T[],
+): readonly T[] {
+  return table === undefined ? known : known.filter(({ name }) => folded(name) === folded(table));
+}
+
+/** Of many tables a message names the first ones. */
+const LISTED_MAX = 10;
+
+function suggestion(table: string, names: readonly string[]): string {
+  const near = nearNames(table, names).slice(0, 3);
+  if (near.length > 0) return `did you mean ${near.join(" or ")}?`;
+  const more = names.length - LISTED_MAX;
+  return `there are ${names.slice(0, LISTED_MAX).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+}
+
 function checkReady(
   options: VerifyOptions,
-  known: number,
+  known: readonly { readonly name: string }[],
   chosen: readonly { name: string; state: string }[],
 ): void {
   const where = { source: options.source.name };
-  if (known === 0)
+  if (known.length === 0)
     throw new SwitchbackError(
       "NOT_INSTALLED",
       `source ${options.source.name} was never copied to this database`,
       where,
     );
   if (options.table !== undefined && chosen.length === 0) {
-    throw new SwitchbackError("TABLE_UNKNOWN", `there is no followed table ${options.table}`, {
-      ...where,
-      table: options.table,
-    });
+    const names = known.map(({ name }) => name);
+    const message = `there is no followed table ${options.table}; ${suggestion(options.table, names)}`;
+    throw new SwitchbackError("TABLE_UNKNOWN", message, { ...where, table: options.table });
   }
   const copying = chosen.find(({ state }) => state === "copying");
   if (copying) {

@@ -113,7 +113,7 @@ function adoptColumn(
     answers.push(
       blocker(
         `PostgreSQL's column is ${canonical(have.type)}, the mapping says ${type}`,
-        `Map the column to { type: ${canonical(have.type)} } in the configuration where its values allow that, or alter the column to ${type}.`,
+        typeRemedy(have.type, type),
       ),
     );
   }
@@ -267,6 +267,14 @@ function sameColumn(have: ExistingColumn, want: TargetColumn): boolean {
     (have.generated !== "") === (want.generated !== null) &&
     sameNull
   );
+}
+
+/** A type of the application's own, such as an enum, is none that a column can be mapped to. */
+function typeRemedy(have: string, want: string): string {
+  const name = canonical(have);
+  if (parseType(name) === null) return `Alter the column to ${want}.`;
+  const quoted = name.includes(",") ? `"${name}"` : name;
+  return `Map the column to { type: ${quoted} } in the configuration where its values allow that, or alter the column to ${want}.`;
 }
 
 function canonical(type: string): string {

@@ -1,5 +1,5 @@
-// "Exact" is said of what was counted: rows that are in SQLite, and neither in PostgreSQL nor in quarantine, end a
-// backfill with an error and keep a running sidecar from moving the writes, until they are there.
+// "Exact" is said of what was counted. Rows that are in SQLite, and neither in PostgreSQL nor in quarantine, end a
+// backfill with an error. They keep a running sidecar from moving the writes until they are there.
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Sidecar } from "../support/cli.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";
@@ -25,7 +25,7 @@ afterEach(async () => {
   file.remove();
 });
 
-/** Past the fence, as a superuser who mends by hand may. */
+/** Past the fence, as a superuser who repairs by hand may. */
 const behindItsBack = (sql: string) =>
   database.query(`BEGIN; SET LOCAL session_replication_role = replica; ${sql}; COMMIT`);
 

@@ -1,5 +1,5 @@
-// Rows of hundreds of kilobytes and a value of thirty megabytes, in the history and in one transaction afterwards:
-// they arrive as they are, and the sidecar's memory does not hold them all at once.
+// Rows of hundreds of kilobytes and a value of thirty megabytes, in the history and in one transaction afterwards.
+// They arrive as they are, and the sidecar's memory never holds all of them.
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Sidecar } from "../support/cli.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";

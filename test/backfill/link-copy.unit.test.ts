@@ -1,5 +1,5 @@
-// The link's copying, against stores made of promises: ranges side by side, snapshots let go in time, a failed range
-// given back, and nothing copied except at the target's own position.
+// The link's copying, against stores made of promises. Ranges side by side, snapshots let go in time, a failed range
+// given back; nothing is copied except at the target's own position.
 import { expect, test } from "vitest";
 import type { HistorySource, HistoryTarget, Range, Snapshot, Window } from "#switchback/protocol/contract.js";
 import { Link, type TargetMirror } from "#switchback/protocol/link.js";
@@ -84,7 +84,7 @@ function stores(options: { strained?: boolean; failing?: number } = {}) {
 
 const everyRange = Array.from({ length: RANGES }, (_, number) => number);
 
-test("as many ranges are copied at once as there are readers, each once, all at one position", async () => {
+test("as many ranges are copied in parallel as there are readers, each once, all at one position", async () => {
   const { copy, seen } = stores();
   await copy();
   expect(seen.most).toBe(2);

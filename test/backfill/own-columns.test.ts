@@ -36,7 +36,7 @@ test("they survive a copy that begins again because capture was lost, also besid
   await database.query("UPDATE person SET token = 't' || id");
   await database.query("UPDATE word SET color = text || ' is red'");
   const before = await database.query(`SELECT id::int, token, "Nth"::int AS nth FROM person ORDER BY id`);
-  // Both tables lose their triggers together with changes that nobody logs.
+  // Both tables lose their triggers together with changes that no one logs.
   const writer = file.writer();
   const triggers = writer
     .prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger' AND name GLOB '_switchback_[0-9]*'")

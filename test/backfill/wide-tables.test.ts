@@ -1,5 +1,5 @@
-// Tables with hundreds of columns, some of whose rows do not fit into a page of PostgreSQL: those rows are quarantined
-// by name wherever they are met, every other row arrives, and the comparison goes on.
+// Tables with hundreds of columns, some of whose rows do not fit into a page of PostgreSQL. Those rows are
+// quarantined by name wherever they are met, every other row arrives, and the comparison continues.
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type Result, Sidecar } from "../support/cli.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";
@@ -52,7 +52,7 @@ const EXPECTED = [
   ...[440, 600].map((n) => ({ name: `texts${n}`, source: 6, target: 4, quarantined: 2 })),
 ].map((table) => ({ ...table, missing: 0, extra: 0, different: 0 }));
 
-test("rows beyond a page are counted beforehand, quarantined by the copy and by following, and verify goes on", async () => {
+test("rows beyond a page are counted beforehand, quarantined by the copy and by following, and verify continues", async () => {
   const check = await sidecar.cli(["check", "--json"]);
   expect(said(check)).toMatch(
     /1001 columns, and 12 rows are wider than the 8160 bytes of a page in PostgreSQL \(19032 by estimate\)/,

@@ -1,5 +1,6 @@
 // The whole `switchback backfill` command beside \copy of a file made beforehand plus the same indexes one after
-// another (the limit), row-by-row INSERTs (what hand-written scripts do) and pgloader: in turn, on one server.
+// another (the limit), row-by-row INSERTs (what hand-written scripts do) and pgloader. They run in turn, on one
+// server.
 import { copyFileSync, createReadStream, createWriteStream } from "node:fs";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";

@@ -1,7 +1,7 @@
-// One application under a flip, in a process of its own: single-row transactions at a steady rate, in the store that
-// took the last one until it refuses, then where the route says. When told to end (its standard input), it prints
-// when each of its writes was acknowledged, in milliseconds of the wall clock, in order.
-// usage: BENCH_DATABASE_URL=… node flip-writer.js FILE ROUTE TABLE WRITER PER_SECOND
+// One application under a flip, in a process of its own. It runs single-row transactions at a steady rate, in the
+// store that took the last one until it refuses, then where the route says. When told to end (its standard input), it
+// prints when each of its writes was acknowledged, in milliseconds of the wall clock, in order. usage:
+// BENCH_DATABASE_URL=… node flip-writer.js FILE ROUTE TABLE WRITER PER_SECOND
 import { readFileSync } from "node:fs";
 import Database from "better-sqlite3";
 import { connect, sleep } from "./measure.js";

@@ -1,5 +1,6 @@
-// Two things about moving the writes, seen from outside by processes of their own: how long nobody can write, under
-// four writers at a steady rate, and how far SQLite's warm copy is behind while PostgreSQL has the writes.
+// Two things about moving the writes, seen from outside by processes of their own. One is how long no one can write,
+// under four writers at a steady rate. The other is how far SQLite's warm copy is behind while PostgreSQL has the
+// writes.
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -44,7 +45,7 @@ export async function benchReverseLag(server, { perSecond, seconds }) {
       const [writer = "", n = ""] = name.split(" ");
       return atMs - (acknowledged[Number(writer)]?.[Number(n)] ?? Number.NaN);
     });
-    if (lags.some(Number.isNaN)) throw new Error("SQLite holds a row that nobody was told of");
+    if (lags.some(Number.isNaN)) throw new Error("SQLite holds a row that no one was told of");
     return {
       wantedPerSecond: perSecond,
       perSecond: lags.length / seconds,

@@ -1,5 +1,5 @@
-// The application comes first: an impatient program with deferred read-then-write transactions, which any commit of
-// ours between its read and its write would break, sees no error while history is copied and changes followed.
+// The application comes first. Any commit of ours between the read and the write of a deferred transaction would
+// break it. An impatient program with such transactions sees no error while history is copied and changes followed.
 import { expect, test } from "vitest";
 import { Sidecar } from "../support/cli.js";
 import { differences } from "../support/rows.js";

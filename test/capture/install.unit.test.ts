@@ -245,7 +245,7 @@ test("triggers of an earlier version are replaced, and nothing has to be copied 
   expect(install().fresh).toEqual(["person"]);
 });
 
-test("a closed door refuses what other triggers would have let through", () => {
+test("a closed gate refuses what other triggers would have let through", () => {
   db.exec("CREATE TABLE plain(v); INSERT INTO plain VALUES ('old'); INSERT INTO person(id) VALUES (1)");
   install();
   prepareFence(db, 3);

@@ -1,5 +1,5 @@
 // The change log is pruned while the application rests, and what is left still lets the sidecar, a restart and a
-// comparison go on.
+// comparison continue.
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Sidecar } from "../support/cli.js";
 import { differences } from "../support/rows.js";
@@ -27,7 +27,7 @@ const log = () =>
     newest: number;
   };
 
-test("a long log shrinks at a quiet moment, its numbers go on, and everything stays equal", async () => {
+test("a long log shrinks at a quiet moment, its numbers continue, and everything stays equal", async () => {
   const writer = file.writer();
   writer.exec(
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 130000) INSERT INTO hot SELECT i, 0 FROM n",

@@ -1,4 +1,4 @@
-// A second name of a SQLite file keeps another -wal file and damages it: hard links and mounts of the single file are
+// A second name of a SQLite file keeps another -wal file and damages it. Hard links and mounts of the single file are
 // blockers of `check`, and nothing opens such a file for work.
 import { execFileSync, spawnSync } from "node:child_process";
 import { linkSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";

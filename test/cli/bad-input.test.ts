@@ -139,7 +139,7 @@ describe("PostgreSQL", () => {
     return url.href;
   };
 
-  test("nobody listens", async () => {
+  test("no one listens", async () => {
     const url = at((u) => {
       u.port = "1";
     });
@@ -221,7 +221,7 @@ describe("the configuration", () => {
     refused(await withConfig("sources: [{"), 2, /switchback\.yaml|YAML/i);
   });
 
-  test("every problem at once: unknown keys and wrong types, with path and value", async () => {
+  test("every problem together: unknown keys and wrong types, with path and value", async () => {
     const result = await withConfig({
       ...good(),
       colour: "blue",

@@ -1,5 +1,5 @@
-// `check` and `plan` as an operator runs them, on files made by Python's sqlite3: what they find, how it reads,
-// what they exit with, and that the configuration `plan` writes is one that `plan` and `check` take again.
+// `check` and `plan` as an operator runs them, on files made by Python's sqlite3: what they find, how it reads, and
+// what they exit with. `plan` and `check` accept the configuration that `plan` writes.
 import { execFileSync } from "node:child_process";
 import { copyFileSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -76,7 +76,7 @@ describe("check", () => {
     ).toEqual([]);
   });
 
-  test("without PostgreSQL it says so, and goes on", async () => {
+  test("without PostgreSQL it says so, and continues", async () => {
     const { code, of } = await checked("--sqlite", made("alone.db", SOUND));
     expect(of("no-target")).toHaveLength(1);
     expect(code).toBe(0);
@@ -92,7 +92,7 @@ describe("check", () => {
       ["s", "[4]", "1"],
     ]);
     expect(of("quarantine").every((f) => f.severity === "blocker" && f.remedy !== "")).toBe(true);
-    // Row 3 is refused for its `n` first; each column has its say once the first is mended.
+    // Row 3 is refused for its `n` first; each column has its say once the first is repaired.
     const mended = made("mended.db", `${ODD} UPDATE t SET n = 0;`);
     const later = (await checked("--sqlite", mended)).of("quarantine");
     expect(later.map(({ column, key }) => [column, key])).toEqual([["s", "[3]"]]);

@@ -1,4 +1,4 @@
-// The configuration: precedence, every problem at once with its path and value, and no secret in any message.
+// The configuration: precedence, every problem together with its path and value, and no secret in any message.
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -157,7 +157,7 @@ test("the file: named by option or SWITCHBACK_CONFIG, missing only when named", 
   }
 });
 
-test("every problem at once, each with its path and the value received", () => {
+test("every problem together, each with its path and the value received", () => {
   const lines = problems(() =>
     load(
       `sources:
@@ -421,7 +421,7 @@ test("a variable is filled in from the environment, as a number too; a doubled $
   expect(config.backfill.workers).toBe(3);
 });
 
-test("a variable of a section that something else overrides, or nobody needs, may be unset", () => {
+test("a variable of a section that something else overrides, or no one needs, may be unset", () => {
   const yaml = `${SOURCE}postgres: { url: "${variable("ABSENT")}", max_connections: 20 }`;
   expect(load(yaml, {}, { postgres: "postgres://u@h/d" }).postgres).toMatchObject({
     host: "h",

@@ -1,5 +1,5 @@
-// The embedded PostgreSQL: kept between starts, shared by commands, proof against what a crash leaves behind, and no
-// obstacle to the signals and the exit code of the process that started it.
+// The embedded PostgreSQL: kept between starts, shared by commands, proof against what a crash leaves behind. It is
+// no obstacle to the signals and the exit code of the process that started it.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, mkdirSync, statSync, writeFileSync } from "node:fs";
@@ -49,7 +49,7 @@ async function dataFolder(url: string): Promise<string> {
   return row?.data_directory ?? "";
 }
 
-test("what is written is there at the next start; the password is nobody else's to read", async () => {
+test("what is written is there at the next start; the password is no one else's to read", async () => {
   const first = await startEmbedded({ folder });
   await query(first.url, "CREATE TABLE kept AS SELECT 42 AS a");
   await first.stop();
@@ -89,7 +89,7 @@ test("the owner killed outright takes the server with it, and the next start wai
   expect(await query(next.url, "SELECT 1 AS a")).toEqual([{ a: 1 }]);
   if (next.url !== orphan) await expect(query(orphan, "SELECT 1")).rejects.toThrow(/ECONNREFUSED/);
   await next.stop();
-  // Nobody but us started it, so that our stop was the last of it.
+  // No one but us started it, so that our stop was the last of it.
   await expect(query(next.url, "SELECT 1")).rejects.toThrow(/ECONNREFUSED/);
 });
 

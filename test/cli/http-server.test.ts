@@ -1,4 +1,4 @@
-// The sidecar's HTTP side: what it answers, who may act, and that nobody can wear it out.
+// The sidecar's HTTP side: what it answers, who may act, and that no one can wear it out.
 import { get } from "node:http";
 import { connect } from "node:net";
 import { afterEach, expect, test } from "vitest";
@@ -212,7 +212,7 @@ test("what is not HTTP gets 400; headers that never end are cut off", async () =
   expect(performance.now() - begun).toBeLessThan(9_000);
 }, 20_000);
 
-test("close() ends idle connections at once and lets a request under way finish", async () => {
+test("close() ends idle connections immediately and lets a request under way finish", async () => {
   let finish = () => {};
   let begin = () => {};
   const entered = new Promise<void>((resolve) => {

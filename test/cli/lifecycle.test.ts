@@ -67,7 +67,7 @@ describe("backfill and run", () => {
     }
   });
 
-  test("changes between a backfill and a run are followed; SIGTERM stops cleanly and a restart goes on", async () => {
+  test("changes between a backfill and a run are followed; SIGTERM stops cleanly and a restart continues", async () => {
     expect((await sidecar.cli(["backfill"])).code).toBe(0);
     const writer = file.writer();
     for (const price of [1, 2, 3]) {
@@ -199,7 +199,7 @@ describe("verify", () => {
     expect(Number(made)).toBeGreaterThan(100);
   });
 
-  test("notices changed, missing and extra rows, names them, and --repair mends them", async () => {
+  test("notices changed, missing and extra rows, names them, and --repair repairs them", async () => {
     expect((await sidecar.cli(["backfill"])).code).toBe(0);
     await tamper("UPDATE book SET title = 'forged' WHERE isbn = 'isbn-7'");
     await tamper("DELETE FROM author WHERE id = 2");

@@ -11,7 +11,7 @@ import {
   type MetricsRegistry,
 } from "#switchback/telemetry/metrics.js";
 
-/** The contract's list, written out once more: a renamed metric breaks somebody's dashboard. */
+/** The contract's list, written out once more: a renamed metric breaks someone's dashboard. */
 const CONTRACT: Record<string, string[]> = {
   switchback_lag_seconds: [],
   switchback_lag_changes: [],

@@ -77,7 +77,7 @@ test("its own commands are answered with the source's name, however the address 
   expect((await shop.cli(["status"])).code).toBe(0);
 });
 
-test("a flag that is a pipe, or large, is unreadable and keeps nobody waiting", async () => {
+test("a flag that is a pipe, or large, is unreadable and keeps no one waiting", async () => {
   const flag = flagOf(shop);
   const problem = (what: string) =>
     shop.waitFor(what, ({ problems }) => JSON.stringify(problems).includes(what));

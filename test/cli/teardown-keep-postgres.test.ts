@@ -1,5 +1,5 @@
-// Staying with PostgreSQL for good: `teardown --keep postgres`, and what a sidecar that is started again by
-// mistake may not do: send the application back to a file that is old and takes writes again.
+// Staying with PostgreSQL for good: `teardown --keep postgres`, and what a sidecar that is started again by mistake
+// may not do. It must not send the application back to a file that is old and takes writes again.
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -19,7 +19,7 @@ test("a sidecar started after `teardown --keep postgres` leaves the route where 
     expect(await sidecar.term()).toBe(0);
     expect((await sidecar.cli(["teardown"])).stderr).toContain("WOULD_LOSE");
     const kept = await sidecar.cli(["teardown", "--keep", "postgres"]);
-    expect([kept.code, kept.stdout]).toEqual([0, expect.stringContaining("The way back is given up")]);
+    expect([kept.code, kept.stdout]).toEqual([0, expect.stringContaining("A revert is no longer possible")]);
 
     const again = await sidecar.cli(["run"]);
     expect([again.code, again.stderr]).toEqual([4, expect.stringContaining("ROUTE_AHEAD")]);
@@ -27,7 +27,7 @@ test("a sidecar started after `teardown --keep postgres` leaves the route where 
     expect(await database.query("SELECT to_regnamespace('switchback') AS made")).toEqual([{ made: null }]);
     expect(await database.query("SELECT v FROM t ORDER BY id")).toEqual([{ v: "one" }, { v: "two" }]);
 
-    // The operator's own word: SQLite begins anew, and PostgreSQL's rows stand in the way as ever.
+    // The operator's own word: SQLite begins again, and PostgreSQL's rows stand in the way as ever.
     rmSync(join(sidecar.folder, "route.json"));
     const anew = await sidecar.cli(["run"]);
     expect([anew.code, anew.stderr]).toEqual([4, expect.stringContaining("TARGET_NOT_EMPTY")]);

@@ -49,7 +49,7 @@ test("serializable transactions of many callers on a few rows are not mostly rep
   await Promise.all(Array.from({ length: CALLERS }, caller));
   const after = db.getMetrics().postgres;
   expect(after.transactions - before.transactions).toBe(CALLERS * EACH);
-  // Let in all at once, each was repeated five times on average.
+  // Let in all together, each was repeated five times on average.
   expect(after.retries - before.retries).toBeLessThan(CALLERS * EACH);
   expect(await db.queryOne("SELECT sum(balance) AS sum FROM account")).toEqual({ sum: 0 });
 });

@@ -13,7 +13,7 @@ afterEach(async () => {
   for (const end of ends.splice(0).reverse()) await end();
 });
 
-type Cut = "never" | "before COMMIT arrives" | "after COMMIT arrived" | "after COMMIT, and no way back";
+type Cut = "never" | "before COMMIT arrives" | "after COMMIT arrived" | "after COMMIT, and no answer";
 
 /** Between client and server; cuts one connection around a COMMIT, then behaves. */
 async function proxy(url: string): Promise<{ url: string; cut(when: Cut): void; cuts(): number }> {
@@ -36,7 +36,7 @@ async function proxy(url: string): Promise<{ url: string; cut(when: Cut): void; 
         const now = when;
         when = "never";
         cuts += 1;
-        shut = now === "after COMMIT, and no way back";
+        shut = now === "after COMMIT, and no answer";
         if (now === "before COMMIT arrives") return end();
         mute = true;
       }
@@ -92,7 +92,7 @@ test.each(["before COMMIT arrives", "after COMMIT arrived"] as const)(
 
 test("an outcome that cannot be asked for is called unknown", async () => {
   const { db, way } = await inPostgres({ waitMs: 300 });
-  way.cut("after COMMIT, and no way back");
+  way.cut("after COMMIT, and no answer");
   const error = await db.execute("UPDATE account SET balance = 0 WHERE id = 1").catch((e: unknown) => e);
   expect(error).toBeInstanceOf(TransactionError);
   expect(error).toMatchObject({ outcome: "unknown", store: "postgres", code: "OUTCOME_UNKNOWN" });

@@ -1,4 +1,4 @@
-// The handle while writes move: nothing lost, nothing doubled, nobody left waiting, and nothing read from a copy.
+// The handle while writes move: nothing lost, nothing doubled, no one left waiting, and nothing read from a copy.
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -97,7 +97,7 @@ test("ten flips under eight clients lose nothing and double nothing", async () =
   expect(metrics.every(({ waits }) => waits.count > 0 && waits.longestMs < 5_000)).toBe(true);
 }, 120_000);
 
-test("a route file that nobody writes any more is made up for by the stores' own records", async () => {
+test("a route file that no one writes any more is made up for by the stores' own records", async () => {
   const flips = await stage();
   const db = handle(flips);
   flips.publish("sqlite", 0);
@@ -190,7 +190,7 @@ test("a transaction that locked rows and wrote none is repeated when the writes 
   await expect(locking).rejects.toMatchObject({ name: "QueryError", store: "sqlite" });
 });
 
-test("two readers that find out at once both get what is new", async () => {
+test("two readers that find out at the same time both get what is new", async () => {
   const flips = await stage();
   const db = handle(flips);
   await db.initialize();
@@ -200,7 +200,7 @@ test("two readers that find out at once both get what is new", async () => {
   expect(await Promise.all(looks)).toEqual(Array.from({ length: 5 }, () => [{ tag: "there" }]));
 });
 
-test("calls that wait when the handle is closed end, and open nothing anew", async () => {
+test("calls that wait when the handle is closed end, and open nothing again", async () => {
   const flips = await stage();
   const db = handle(flips);
   await db.initialize();
@@ -214,7 +214,7 @@ test("calls that wait when the handle is closed end, and open nothing anew", asy
   expect(flips.file.writer().prepare("SELECT count(*) FROM entry").pluck().get()).toBe(0);
 });
 
-test("while paused reads go on and writes wait; a flip that is given up lets them go on where they were", async () => {
+test("while paused reads continue and writes wait; a flip that is given up lets them continue where they were", async () => {
   const flips = await stage();
   const db = handle(flips);
   await db.initialize();
@@ -284,13 +284,13 @@ test("a fence leads back to an older epoch when the other store says that it tak
   const flips = await stage();
   flips.publish("postgres", 7);
   const db = handle(flips);
-  // Everything was installed anew: epochs began again at 0, and the file was not written since.
+  // Everything was installed again: epochs began again at 0, and the file was not written since.
   await db.execute("INSERT INTO entry (tag) VALUES ('again')");
   expect(flips.file.writer().prepare("SELECT tag FROM entry").all()).toEqual([{ tag: "again" }]);
   expect((await db.healthCheck()).route?.writes).toBe("sqlite");
 });
 
-test("a reader follows a cutover whose epoch is older than what it knew, after everything was installed anew", async () => {
+test("a reader follows a cutover whose epoch is older than what it knew, after everything was installed again", async () => {
   const flips = await stage();
   const db = handle(flips);
   flips.publish("sqlite", 4);
@@ -311,7 +311,7 @@ test.each(["cutover", "revert"])(
       await flips.database.query("UPDATE switchback.route SET writes = 'paused'");
     } else flips.closeSqlite();
     flips.publish("paused", flips.epoch);
-    // Nobody answers at the other one's address: the sidecar died in the pause.
+    // No one answers at the other one's address: the sidecar died in the pause.
     for (const route of [flips.route, "http://127.0.0.1:1/route"]) {
       const db = handle(flips, { route, waitMs: 5_000 });
       await db.initialize();
@@ -336,7 +336,7 @@ test("the route over HTTP, and without the sidecar", async () => {
   expect(await flips.database.query("SELECT count(*)::int AS n FROM entry")).toEqual([{ n: 2 }]);
   server.closeAllConnections();
   await new Promise((resolve) => server.close(resolve));
-  // The sidecar is down: the present handle goes on, and a new one asks the stores.
+  // The sidecar is down: the present handle continues, and a new one asks the stores.
   await db.execute("INSERT INTO entry (tag) VALUES ('c')");
   const fresh = handle(flips, { route: url });
   await fresh.execute("INSERT INTO entry (tag) VALUES ('d')");

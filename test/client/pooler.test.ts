@@ -53,7 +53,7 @@ test("every transaction, and every read, brings its own settings", async () => {
   expect(sessions).toEqual([{ state: "idle", query: "COMMIT" }]);
 });
 
-test("a pool by statement is refused at once, and not waited for as a server that is away", () => {
+test("a pool by statement is refused immediately, and not waited for as a server that is away", () => {
   const said = (message: string) => Object.assign(new Error(message), { code: "08P01" });
   expect(isLost(said("transaction blocks not allowed in statement pooling mode"))).toBe(false);
   expect(isLost(said("query_wait_timeout"))).toBe(true);

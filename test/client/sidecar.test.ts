@@ -31,7 +31,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   example?.kill();
-  // Those that wait for a route end with an error, which by now nobody minds.
+  // Those that wait for a route end with an error, which by now no one minds.
   await Promise.all(applications.map(({ db }) => db.close()));
   await Promise.all(applications.map((application) => application.stop()));
   await sidecar.remove();
@@ -157,12 +157,12 @@ test("cutovers that are given up, and a sidecar killed in the pause of one, cost
   for (const { db } of applications) expect(db.getMetrics().moves).toBe(0);
   // Until it has seen for a while that nothing is wanted, the sidecar lets some seconds pass after a retreat.
   await sleep(300);
-  // By nobody.
+  // By no one.
   writeFileSync(flagOf(sidecar), "postgres\n");
   await paused();
   await sidecar.kill9();
   await waiting();
-  // Reads go on where the writes were last.
+  // Reads continue where the writes were last.
   expect(await byFile.db.queryOne("SELECT count(*) AS n FROM account")).toEqual({ n: 6 });
   await holder.query("ROLLBACK");
   sidecar.start();

@@ -125,7 +125,7 @@ test.each(BOTH)("transactions: %s", async (store) => {
   const own = new Error("no");
   const thrown = db.transaction(async (tx) => {
     await tx.execute("INSERT INTO entry (tag) VALUES ('a')");
-    // Nobody else sees it yet.
+    // No one else sees it yet.
     throw own;
   });
   expect(await thrown.catch((e: unknown) => e)).toBe(own);

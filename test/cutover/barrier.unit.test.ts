@@ -4,7 +4,7 @@ import { Barrier } from "#switchback/protocol/barrier.js";
 
 const never = () => new AbortController().signal;
 
-test("whoever flips gets what every follower holds, once the last has parked", async () => {
+test("the flip gets what every follower holds, once the last has parked", async () => {
   const barrier = new Barrier<string>(2);
   const signal = never();
   expect(barrier.stopping.aborted).toBe(false);
@@ -35,7 +35,7 @@ test("a flip that is given up waits for no follower, and says why", async () => 
   await expect(barrier.take(stop.signal)).rejects.toThrow("withdrawn");
 });
 
-test("a follower that is told to stop goes home although the flip is not over", async () => {
+test("a follower that is told to stop ends although the flip is not over", async () => {
   const barrier = new Barrier<string>(1);
   const stop = new AbortController();
   const parked = barrier.park("a", stop.signal);

@@ -93,7 +93,7 @@ test("waiting ends with the signal", async () => {
   await watch.close();
 });
 
-test("a flag emptied for a moment, as by a shell that writes it anew, still says what it said", async () => {
+test("a flag emptied for a moment, as by a shell that writes it again, still says what it said", async () => {
   writeFileSync(flag, "postgres");
   const watch = new FlagWatch(flag);
   try {

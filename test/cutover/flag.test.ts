@@ -75,7 +75,7 @@ describe("the file", () => {
     expect(readFileSync(join(mount, "..third", "flag"), "utf8").trim()).toBe("postgres");
   });
 
-  test("with something else in it moves nothing, and is a problem until it is mended", async () => {
+  test("with something else in it moves nothing, and is a problem until it is repaired", async () => {
     await streaming();
     for (const nonsense of ["Postgres", "postgres sqlite", "postgresql", "\u0000"]) {
       writeFileSync(flagOf(sidecar), nonsense);
@@ -146,7 +146,7 @@ test("without a sidecar the command exits 4, names what to start, and leaves no 
 });
 
 test("a flag that cannot be written is said so, and nothing moves", async () => {
-  // No file can be made there, by nobody.
+  // No file can be made there, by no one.
   sidecar = await Sidecar.streaming({
     sqlite: file.path,
     url: database.url,

@@ -1,5 +1,5 @@
 // Foreign keys and the target's own triggers: there while PostgreSQL has the writes, out of the way while it is a
-// copy, whoever made the tables.
+// copy, by whichever side the tables were made.
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Sidecar } from "../support/cli.js";

@@ -1,4 +1,4 @@
-// The fence is part of the copy: when somebody takes it away, the next start puts it back and says so.
+// The fence is part of the copy: when someone takes it away, the next start puts it back and says so.
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Sidecar } from "../support/cli.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";

@@ -1,4 +1,4 @@
-// Somebody's lock in PostgreSQL stands in the way of a flip: it is given up within its timeout, the store that had the
+// Another session's lock in PostgreSQL blocks a flip. The flip is given up within its timeout, the store that had the
 // writes takes them again, and once the lock is gone a flip succeeds.
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Sidecar } from "../support/cli.js";

@@ -1,5 +1,5 @@
-// Numbers that PostgreSQL gives out after a cutover: every sequence behind a column of the copy goes on after the
-// rows, whoever owns it, and one that cannot be set is named.
+// Numbers that PostgreSQL gives out after a cutover. Every sequence behind a column of the copy continues after the
+// rows, whichever column owns it, and one that cannot be set is named.
 import { afterEach, describe, expect, test } from "vitest";
 import { alignSequences, readSequences, sequenceFindings } from "#switchback/postgres/sequences.js";
 import { type FileIdentity, mappingOf, place } from "../support/postgres-source.js";
@@ -14,7 +14,7 @@ const TABLES = ["plain", "one", "two", "small"] as const;
 const MAPPINGS = TABLES.map((name) => mappingOf(name, { id: "bigint", v: "text" }, ["id"]));
 
 describe.each([15, 18] as const)("PostgreSQL %i", (version) => {
-  test("a sequence that its column does not own goes on after the rows, a shared one after those of both tables", async () => {
+  test("a sequence that its column does not own continues after the rows, a shared one after those of both tables", async () => {
     here = await place(
       version,
       `CREATE SEQUENCE "Odd one"; CREATE SEQUENCE shared; CREATE SEQUENCE few AS smallint;

@@ -66,7 +66,7 @@ describe("a cutover is refused", () => {
     await expectRefused("postgres", /verification of app is .* old, and cutover\.require_verify is 1 s/);
   });
 
-  test("while a row is quarantined, and not any more when it is mended", async () => {
+  test("while a row is quarantined, and not any more when it is repaired", async () => {
     file.writer().exec("INSERT INTO person VALUES (3, 'nul' || char(0) || 'inside', 1, NULL)");
     await streaming();
     await sidecar.cli(["verify"]);

@@ -49,7 +49,7 @@ test("a sign of life is there from the start to the stop, and counts its answers
   expect(readHeartbeat(routeFile)).toBe(null);
 });
 
-test("a sign that nobody renews is that of a dead sidecar", () => {
+test("a sign that no one renews is that of a dead sidecar", () => {
   life.start();
   const longAgo = new Date(Date.now() - 60_000);
   utimesSync(heartbeatFile(routeFile), longAgo, longAgo);
@@ -58,7 +58,7 @@ test("a sign that nobody renews is that of a dead sidecar", () => {
   expect(readHeartbeat(routeFile)).toBe(null);
 });
 
-test("a sidecar that has halted answers at once and says why, also when it halts meanwhile", async () => {
+test("a sidecar that has halted answers immediately and says why, also when it halts meanwhile", async () => {
   life.start();
   const problem = { code: "SPLIT", message: "app.db is a backup", hint: "Put back the right one." };
   const began = performance.now();
@@ -134,7 +134,7 @@ test("a flip that happens while the wish is being withdrawn stays", async () => 
   expect(readFlag(flagFile)).toBe("postgres");
 });
 
-test("a sidecar that was started anew meanwhile counts its answers from 1, and is heard", async () => {
+test("a sidecar that was started again meanwhile counts its answers from 1, and is heard", async () => {
   life.start();
   life.answer({ to: "postgres", flipped: false, epoch: 0, pauseMs: 0, reason: "of yesterday" });
   const asked = ask();

@@ -76,7 +76,7 @@ test("a newer one is left alone: it is another sidecar's", () => {
   expect(read()).toEqual(newer);
 });
 
-test("what was never published is nobody's to write", () => {
+test("what was never published is no one's to write", () => {
   vi.advanceTimersByTime(1_200);
   expect(() => read()).toThrow("ENOENT");
 });

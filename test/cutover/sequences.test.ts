@@ -1,4 +1,4 @@
-// Numbers that the stores give out by themselves: after every flip they go on above those given before, also where
+// Numbers that the stores give out by themselves. After every flip they continue above those given before, also where
 // the newest row is gone, and never meet a row that is there.
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Sidecar } from "../support/cli.js";
@@ -57,7 +57,7 @@ async function flip(to: Store): Promise<void> {
   expect(await differences(file.path, database.url)).toEqual([]);
 }
 
-test("numbers go on after every flip", async () => {
+test("numbers continue after every flip", async () => {
   expect(await insert("sqlite")).toEqual({ counted: 5, emptied: 100, plain: 3, keyless: 3 });
   await flip("postgres");
   expect(await insert("postgres")).toEqual({ counted: 6, emptied: 101, plain: 4, keyless: 4 });
@@ -69,7 +69,7 @@ test("numbers go on after every flip", async () => {
   expect(await differences(file.path, database.url)).toEqual([]);
 });
 
-test("a number whose row is gone is not given again by whoever counts", async () => {
+test("a number whose row is gone is not given again by either store", async () => {
   await flip("postgres");
   expect(await insert("postgres")).toEqual({ counted: 5, emptied: 100, plain: 3, keyless: 3 });
   // One is used up by a transaction that comes to nothing.

@@ -1,4 +1,4 @@
-// Several files move together or not at all; and while PostgreSQL has the writes no file comes in anew.
+// Several files move together or not at all; and while PostgreSQL has the writes no file comes in again.
 import { writeFileSync } from "node:fs";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Sidecar } from "../support/cli.js";
@@ -101,7 +101,7 @@ test("while PostgreSQL has the writes a new file is refused, and so is a backfil
   } finally {
     await both.remove();
   }
-  // The refused attempts left nothing behind in the file that was not let in, and the old configuration goes on.
+  // The refused attempts left nothing behind in the file that was not let in, and the old configuration continues.
   expect(() => mail.writer().exec("INSERT INTO line VALUES ('free')")).not.toThrow();
   // The wish is what the command left in the flag.
   sidecar.start();

@@ -52,7 +52,7 @@ test("a cutover and a revert meet a SQLite transaction that does not end", async
   await database.query("UPDATE parent SET v = 'away' WHERE id = 1");
   await drained(sidecar, "postgres");
 
-  // A refused write leaves a transaction that holds SQLite's lock: PostgreSQL is not let go while nobody could
+  // A refused write leaves a transaction that holds SQLite's lock: PostgreSQL is not let go while no one could
   // write to SQLite.
   holder.exec("BEGIN");
   expect(() => holder.exec("UPDATE parent SET v = 'late'")).toThrow(/writes have moved/);
@@ -110,7 +110,7 @@ test("a refused writer that keeps SQLite's lock holds up neither the cutover's a
   }
 });
 
-/** Holds the whole file most of the time: with a rollback journal nobody can even read meanwhile. */
+/** Holds the whole file most of the time: with a rollback journal no one can even read meanwhile. */
 const HOGGING = `
 import sqlite3, sys, time
 db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=5)

@@ -1,6 +1,6 @@
-// Writers that ignore the route while SQLite has the writes: PostgreSQL refuses every kind of statement, also in
-// transactions that began before the revert; what was under way then survives; and readers keep neither a flip
-// nor the copy waiting.
+// Writers that ignore the route while SQLite has the writes. PostgreSQL refuses every kind of statement, also in
+// transactions that began before the revert. What was under way then survives, and readers keep neither a flip nor
+// the copy waiting.
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -133,7 +133,7 @@ test("readers that stay open hold up neither the revert nor, without foreign key
   const { code, stdout } = await sidecar.cli(["revert", "--json"]);
   expect(code, stdout).toBe(0);
   await expectRoute(sidecar, file.path, database, "sqlite", 6);
-  // SQLite takes the writes at once; the copy goes on when the foreign keys are out of the way.
+  // SQLite takes the writes immediately; the copy continues when the foreign keys are out of the way.
   file.writer().exec("INSERT INTO pet VALUES (4, 4); DELETE FROM person WHERE id = 1");
   await sleep(500);
   expect((await keyed.query("SELECT * FROM pet JOIN person ON owner = person.id")).rowCount).toBe(3);

@@ -1,5 +1,5 @@
-// Writers that ignore the route while PostgreSQL has the writes: SQLite refuses every kind of statement, from every
-// connection, in the contract's words; and readers keep neither a flip nor the way back waiting.
+// Writers that ignore the route while PostgreSQL has the writes. SQLite refuses every kind of statement, from every
+// connection, in the contract's words. Readers keep no flip waiting, in either direction.
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Sidecar } from "../support/cli.js";

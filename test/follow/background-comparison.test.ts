@@ -1,5 +1,5 @@
-// The comparison in the background finds, beside a writer, what no trigger and no count of changes could see, names it,
-// and keeps the writes where they are until it is settled.
+// The comparison in the background finds, beside a writer, what no trigger and no count of changes could see. It
+// names it, and keeps the writes where they are until it is settled.
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Sidecar } from "../support/cli.js";
@@ -69,7 +69,7 @@ async function anotherRound(): Promise<void> {
   await expect.poll(roundBegan, { timeout: 40_000 }).toBeGreaterThan(now);
 }
 
-/** What somebody does to the copy past its triggers. */
+/** What someone does to the copy past its triggers. */
 const behindItsBack = (statement: string) =>
   database.query(`SET session_replication_role = replica; ${statement}; RESET session_replication_role`);
 
@@ -145,7 +145,7 @@ test("quarantined rows are not called missing, and a table of many columns is co
     .toContainEqual(expect.stringMatching(/^ROWS_DIFFER .*wide.*\[2\]/));
 });
 
-test("a flip does not wait for it, and it goes on after the way there and back", async () => {
+test("a flip does not wait for it, and it continues after the way there and back", async () => {
   file = testFile(SCHEMA);
   database = await testDatabase(18);
   sidecar = await Sidecar.streaming({

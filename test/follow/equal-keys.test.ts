@@ -119,7 +119,7 @@ test("a window that is read in bulk follows them too", async () => {
   expect(await at.s()).toEqual([]);
 });
 
-test("a row leaves quarantine in whatever spelling of its key it is mended", async () => {
+test("a row leaves quarantine in whatever spelling of its key it is repaired", async () => {
   const at = await begin("INSERT INTO s VALUES (0, 'bad'), (1, 'bad'), (2.0, 'bad')");
   expect(await at.refused()).toEqual(["[0]", "[1]", "[2.0]"]);
   await at.windows("REPLACE INTO s VALUES (-0.0, 1)", "REPLACE INTO s VALUES (1.0, 2)");

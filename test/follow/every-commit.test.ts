@@ -1,5 +1,5 @@
-// Every state that a PostgreSQL reader can see is a state that SQLite had committed: a bank whose sum is constant
-// and whose balances follow from the transfers beside them, looked at again and again while money moves.
+// Every state that a PostgreSQL reader can see is a state that SQLite had committed. A bank whose sum is constant and
+// whose balances follow from the transfers beside them, looked at again and again while money moves.
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Sidecar } from "../support/cli.js";
 import { differences } from "../support/rows.js";

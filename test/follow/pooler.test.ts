@@ -1,5 +1,5 @@
-// How a pool that parts with its sessions is told from one that keeps them: against pools that hand out sessions in
-// every order, with others' traffic and with none left, and against a real server with nobody between.
+// How a pool that parts with its sessions is told from one that keeps them. The pools hand out sessions in every
+// order, with others' traffic and with none left; a real server is reached directly.
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { PostgresConfig } from "#switchback/config/config.js";
@@ -104,7 +104,7 @@ afterAll(async () => {
   await database?.drop();
 });
 
-test("with nobody between, a session is known by the number that it was told", async () => {
+test("without a pooler, a session is known by the number that it was told", async () => {
   const client = await database.client();
   const backend = await backendOf(client);
   expect(isPooled(client, backend)).toBe(false);
@@ -124,10 +124,10 @@ function configured(): PostgresConfig {
   return { ...server, password, ssl: false, maxConnections: 1 };
 }
 
-test("behind a pooler it goes on being asked which session has the lock", async () => {
+test("behind a pooler it continues being asked which session has the lock", async () => {
   const client = await connectPostgres(configured(), { name: "switchback test" });
   const durableCommits = watchLasting(client, 5);
-  // With nobody between, nobody asks.
+  // Without a pooler, no query asks.
   Object.assign(client, { query: () => Promise.reject(new Error("asked")) });
   await sleep(30);
   Object.assign(client, { processID: 1 });

@@ -1,5 +1,5 @@
 // What other roles of the database can do with switchback's own functions and records: nothing. Each test is an attack
-// that a role without any right of ours may try, or a record that somebody wrote by hand.
+// that a role without any right of ours may try, or a record that someone wrote by hand.
 import pg from "pg";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { SwitchbackError } from "#switchback/errors.js";
@@ -52,7 +52,7 @@ afterEach(async () => {
   here = undefined;
 });
 
-/** Functions of ours that somebody else may call, or that find names where others can put them. */
+/** Functions of ours that someone else may call, or that find names where others can put them. */
 const OPEN = `
   SELECT p.proname AS name FROM pg_proc p
    WHERE p.pronamespace = 'switchback'::regnamespace
@@ -60,7 +60,7 @@ const OPEN = `
           OR NOT coalesce(p.proconfig, '{}') @> '{"search_path=pg_catalog, pg_temp"}')
    ORDER BY 1`;
 
-test("nobody else may call a function of ours, and all of them pin their search path", async () => {
+test("no one else may call a function of ours, and all of them pin their search path", async () => {
   await open();
   expect(
     await database.query(
@@ -224,7 +224,7 @@ test("a wide window with an unreadable key is read as well", async () => {
   expect(copy.rows("item")).toHaveLength(3000);
 });
 
-test("whoever holds the sidecar's advisory lock is named, with the way to end it", async () => {
+test("the session that holds the sidecar's advisory lock is named, with the way to end it", async () => {
   const { name, client } = await role();
   const { rows } = await client.query(
     "SELECT pg_advisory_lock(8320234785195188843), pg_backend_pid() AS pid",

@@ -1,5 +1,5 @@
 // The key texts of quarantined rows, read back: rows under keys of every kind are refused, and written once nothing
-// refuses them; where the key cannot be read back exactly, the row stays as it is.
+// refuses them. Where the key cannot be read back exactly, the row stays as it is.
 import { pino } from "pino";
 import { expect, test } from "vitest";
 import { Reconsideration } from "#switchback/sidecar/retry-quarantined.js";

@@ -67,7 +67,7 @@ test("a lock is tried for until it is free, and each try that met it is told", a
   expect(met).toEqual([1, 2, 3]);
 });
 
-test("an error that is no lock is thrown at once", async () => {
+test("an error that is no lock is thrown immediately", async () => {
   const work = vi.fn(async () => {
     throw unreachable();
   });

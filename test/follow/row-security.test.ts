@@ -1,5 +1,5 @@
 // Row-level security on the copy that applies to the sidecar's own role: a policy would hide rows from its deletions and
-// comparisons without an error. It is named with its policies, nothing goes past it, and all goes on once it is gone.
+// comparisons without an error. It is named with its policies, nothing goes past it, and all continues once it is gone.
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Sidecar } from "../support/cli.js";
 import { differences } from "../support/rows.js";

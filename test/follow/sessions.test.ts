@@ -1,4 +1,4 @@
-// A session of the sidecar's: no timeout that a role or a database sets for its applications ends it, and whatever a
+// A session of the sidecar's: no timeout that a role or a database sets for its applications ends it. Whatever a
 // statement fails with is classified, in every way of sending one.
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";

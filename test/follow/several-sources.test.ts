@@ -1,5 +1,5 @@
 // Several SQLite files in one configuration, each into a schema of its own, by a role that owns the database and
-// nothing more; and what happens to one of them leaves the others alone.
+// nothing more. What happens to one of them leaves the others alone.
 import { randomBytes } from "node:crypto";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Sidecar } from "../support/cli.js";
@@ -93,7 +93,7 @@ test("a difference in one file is that file's", async () => {
   }
 });
 
-test("after a teardown the copy's sequences go on after its rows", async () => {
+test("after a teardown the copy's sequences continue after its rows", async () => {
   const sidecar = await Sidecar.prepare({ sqlite: shop.path, url, source: { schema: "shop" } });
   try {
     expect((await sidecar.cli(["backfill"])).code).toBe(0);

@@ -20,7 +20,7 @@ while not select.select([sys.stdin], [], [], 0)[0]:
     db.execute("COMMIT")
     time.sleep(0.07)
 `;
-/** Each column is looked at by its values before its type is decided. */
+/** Each column is checked by its values before its type is decided. */
 const COLUMNS = Array.from({ length: 6 }, (_, i) => `at${i} DATETIME, yes${i} BOOLEAN, short${i} VARCHAR(5)`);
 
 let file: TestFile;

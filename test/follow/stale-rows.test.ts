@@ -157,7 +157,7 @@ test("an exclusion constraint, and NULLs that are equal, are found as well", asy
 });
 
 test.each(["wal", "delete"] as const)(
-  "where SQLite holds both rows, the copy and the windows refuse one and go on (%s)",
+  "where SQLite holds both rows, the copy and the windows refuse one and continue (%s)",
   async (journal) => {
     const at = await begin(
       `${UNIQUE}; INSERT INTO t VALUES (1,'x','1'),(2,'x','2'),(3,'z','3'),(4,'z','4'),(5,'v','5')`,
@@ -183,7 +183,7 @@ test("a range that collides with a stale row of a range copied before is copied 
      INSERT INTO t SELECT i, 'u' || i, i FROM i`,
     UNIQUE_AWAY,
   );
-  // Ranges copied at one position, then an eviction that nobody logs, then the rest.
+  // Ranges copied at one position, then an eviction that no one logs, then the rest.
   const { pending } = at.copying.held.tables.get("t") as { pending: unknown[] };
   const later = pending.splice(5);
   const table = at.copying.held.tables.get("t") as { total: number };

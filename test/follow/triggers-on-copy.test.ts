@@ -1,5 +1,6 @@
-// What the operator puts on the copy while SQLite has the writes, such as the triggers that the application needs after
-// the cutover: none of it ever sees a write of the sidecar's, and all of it works once the application writes there.
+// What the operator puts on the copy while SQLite has the writes, such as the triggers that the application needs
+// after the cutover. None of it ever sees a write of the sidecar's, and all of it works once the application writes
+// there.
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Sidecar } from "../support/cli.js";
 import { ask, drained, move, verify } from "../support/flips.js";
@@ -118,7 +119,7 @@ test("a rule is named until it is dropped, and no row is missed; a foreign key r
   expect(await database.query("SELECT orders::int FROM line")).toEqual([{ orders: 1 }]);
 });
 
-test("an adopted table with a rule is a blocker; a trigger dropped while it rests keeps nobody from the cutover", async () => {
+test("an adopted table with a rule is a blocker; a trigger dropped while it rests keeps no one from the cutover", async () => {
   await database.query(`CREATE TABLE orders (id bigint PRIMARY KEY, v text);
     CREATE TABLE audit (id bigint PRIMARY KEY, orders bigint); CREATE TABLE counter (name text PRIMARY KEY, n bigint);
     ${advised("")}; CREATE RULE gone AS ON DELETE TO orders DO INSTEAD NOTHING`);

@@ -1,4 +1,4 @@
-// The rules of the house, for every file at once: what may lie where, who may know whom, and what may never be
+// The rules of the house, for every file: what may lie where, who may know whom, and what may never be
 // committed. STYLE and layers are kept by these, not by memory.
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
@@ -25,7 +25,7 @@ const tests = all.filter((path) => path.startsWith("test/") && path.endsWith(".t
 /** Everything but pictures and the lock file, which is npm's. */
 const texts = all.filter((path) => !/\.(png|ico|woff2?)$/.test(path) && path !== "package-lock.json");
 
-/** The code alone: comments and the insides of plain strings are somebody's words. */
+/** The code alone: comments and the insides of plain strings are someone's words. */
 function code(path: string): string {
   return read(path)
     .replaceAll(/\/\*[\s\S]*?\*\//g, "")

@@ -1,4 +1,4 @@
-// The real doors of both stores, and a sidecar that is gone before or after any one of their steps: what the next
+// The real gates of both stores, and a sidecar that is gone before or after any one of their steps. What the next
 // sidecar finds in the stores' own records must be enough for exactly one open store with every row in it.
 import type Database from "better-sqlite3";
 import type pg from "pg";
@@ -186,7 +186,7 @@ class Pair {
         following = reverse.follow(owner, tables, stop.signal, () => {}, barrier);
         await this.write(route);
         const [link] = await Promise.race([barrier.take(stop.signal), following.then(() => [])]);
-        if (!link) throw new Error("the way back ended");
+        if (!link) throw new Error("the revert ended");
         const to = new SqliteGate([follower.source], owner);
         const from = await PostgresGate.open(postgres, owner, [{ name: "app", tables }]);
         opened.push(to, from);
@@ -320,7 +320,7 @@ describe.each([15, 18] as const)("on PostgreSQL %i", (version) => {
     }
   }
 
-  test("a sidecar that wakes up after another took over finds the doors in other hands", async () => {
+  test("a sidecar that wakes up after another took over finds the gates under another owner", async () => {
     if ((await pair.examine()).writes === "postgres") expect(await pair.flip(NEVER)).toBe(true);
     const route = await pair.examine();
     const source = new SqliteSource("app", pair.file.path, 1);
@@ -328,7 +328,7 @@ describe.each([15, 18] as const)("on PostgreSQL %i", (version) => {
     const sqlite = new SqliteGate([source], late);
     source.know((await pair.followed()).map(({ mapping }) => mapping));
     await sqlite.close(route.epoch + 1, new AbortController().signal);
-    // Others open the door again and go on.
+    // Others open the gate again and continue.
     expect(await pair.examine()).toMatchObject({ writes: "sqlite", epoch: route.epoch });
     expect(await pair.flip(NEVER)).toBe(true);
     const config = configOf(pair.database.url);

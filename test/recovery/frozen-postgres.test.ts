@@ -1,4 +1,4 @@
-// PostgreSQL freezes before, in and after a flip: the flip is given up in time, the store that had the writes takes
+// PostgreSQL freezes before, in and after a flip. The flip is given up in time, the store that had the writes takes
 // them again, nothing is lost, and after the thaw exactly one store is open.
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
@@ -35,7 +35,7 @@ afterEach(async () => {
 
 const newest = () => Math.max(...writers.map(({ atMs }) => atMs.at(-1) ?? 0));
 
-/** Both doors as the application finds them, by a write that changes nothing. */
+/** Both stores as the application finds them, by a write that changes nothing. */
 async function open(): Promise<Store[]> {
   const stores: Store[] = [];
   try {
@@ -96,7 +96,7 @@ for (const [from, to, delaysMs] of [
       const { document } = await asking;
       await sleep(300);
       server.resume();
-      // Whoever the answer names has the writes, or will have them as soon as the stores were asked.
+      // The store that the answer names has the writes, or will have them as soon as the stores were asked.
       await sidecar.waitFor(
         "links that run again",
         ({ phase }) => phase === "streaming" || phase === "reverse_streaming",
@@ -122,7 +122,7 @@ for (const [from, to, delaysMs] of [
   });
 }
 
-/** Waits until the route file says that nobody takes writes; a flip that was too quick to be seen is over. */
+/** Waits until the route file says that no one takes writes; a flip that was too quick to be seen is over. */
 async function paused(sidecar: Sidecar): Promise<void> {
   const before = routeFile(sidecar)?.epoch;
   for (;;) {
@@ -132,7 +132,7 @@ async function paused(sidecar: Sidecar): Promise<void> {
   }
 }
 
-test("a revert from a frozen server is given up in time, and PostgreSQL goes on after the thaw", async () => {
+test("a revert from a frozen server is given up in time, and PostgreSQL continues after the thaw", async () => {
   await move(sidecar, "postgres");
   await sleep(200);
   server.pause();

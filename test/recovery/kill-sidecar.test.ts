@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { runKilling } from "../support/killing.js";
 
-test("killed five times while it copies and tails, it goes on where it was and ends equal", async () => {
+test("killed five times while it copies and tails, it continues where it was and ends equal", async () => {
   const result = await runKilling(5, 3, Math.random);
   expect(result.differences).toEqual([]);
   expect(result.copiedTwice).toBe(0);

@@ -1,5 +1,5 @@
-// A sidecar whose target was taken over without its knowledge must not write there any more: the position belongs to
-// an owner, and a window of anybody else's fails as a whole.
+// A sidecar whose target was taken over without its knowledge must not write there any more. The position belongs to
+// an owner, and a window of any other fails as a whole.
 import { expect, test } from "vitest";
 import { Sidecar } from "../support/cli.js";
 import { testDatabase } from "../support/servers.js";

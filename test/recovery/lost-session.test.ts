@@ -1,5 +1,5 @@
 // A session with PostgreSQL is lost at a random message of a start, of following, of a flip in either direction: the
-// sidecar never halts, and goes on by itself. All messages, one after another: test/soak/lost-session.soak.ts.
+// sidecar never halts, and continues by itself. All messages, one after another: test/soak/lost-session.soak.ts.
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { LOSSES, type Loss } from "../support/cut-proxy.js";
 import { Losing, loseInFlip, loseInStart, loseWhileFollowing } from "../support/losing.js";
@@ -49,21 +49,21 @@ test.for<[to: "sqlite" | "postgres", what: string, ...losses: [at: RegExp, loss:
     [/pg_try_advisory_lock/, "late"],
     [CLAIM, "terminated"],
   ],
-  ["postgres", "the record of the way back", [/watch b: .*FROM switchback.source/, "late"]],
+  ["postgres", "the record of the revert", [/watch b: .*FROM switchback.source/, "late"]],
   [
     "sqlite",
     "the sequences, and the route that is read again",
     [/gate: .*pg_sequence/, "terminated"],
     [/recovery: .*FROM switchback.route/, "late"],
   ],
-  ["postgres", "everything, while the door of SQLite is closed", [/flip: .*switchback.advance/, "all"]],
+  ["postgres", "everything, while the gate of SQLite is closed", [/flip: .*switchback.advance/, "all"]],
   [
     "sqlite",
     "the decision, and the look at the target's keys",
     [DECIDE, "unanswered"],
     [/apply b: .*unique_indexes/, "late"],
   ],
-])("a flip to %s loses %s: it goes on by itself", async ([to, , ...losses]) => {
+])("a flip to %s loses %s: it continues by itself", async ([to, , ...losses]) => {
   pair.proxy.arm(...losses);
   await pair.move(to);
   await expect.poll(() => pair.proxy.waiting, { timeout: 5_000 }).toEqual([]);

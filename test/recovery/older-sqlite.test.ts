@@ -1,5 +1,5 @@
-// An older state of the file comes back, as from a backup: whether its log is shorter than what was applied or has
-// grown past it again, the sidecar must not go on as if nothing had happened.
+// An older state of the file comes back, as from a backup. Whether its log is shorter than what was applied or has
+// grown past it again, the sidecar must not continue as if nothing had happened.
 import { copyFileSync, rmSync } from "node:fs";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { cli } from "../support/cli.js";
@@ -48,7 +48,7 @@ for (const [what, from, writes] of [
   });
 }
 
-test("the same file goes on, however many times it is opened", async () => {
+test("the same file continues, however many times it is opened", async () => {
   expect((await backfill()).code).toBe(0);
   for (let round = 0; round < 3; round++) {
     write(1 + round * 30, 30);

@@ -1,4 +1,4 @@
-// A file and a database know each other: another database's sidecar, a copy of the database, and commands with the
+// A file and a database know each other. Another database's sidecar, a copy of the database, and commands with the
 // wrong address are refused, and `--adopt-file` is the way to move a file on purpose.
 import Database from "better-sqlite3";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
@@ -128,7 +128,7 @@ test("--adopt-file moves a file there and back; no epoch goes down, and both way
   expect(await differences(file.path, database.url)).toEqual([]);
 }, 60_000);
 
-test("both records say SQLite under different epochs: SPLIT names the command that goes on, and it does", async () => {
+test("both records say SQLite under different epochs: SPLIT names the command that continues, and it does", async () => {
   await verify(sidecar);
   await move(sidecar, "postgres");
   await move(sidecar, "sqlite");

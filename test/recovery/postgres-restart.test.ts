@@ -53,7 +53,7 @@ async function waitReady(wanted: boolean): Promise<void> {
   }
 }
 
-test("a server that crashes while history is copied: the copy goes on when it is back", async () => {
+test("a server that crashes while history is copied: the copy continues when it is back", async () => {
   sidecar.start();
   await sidecar.waitFor(
     "a copy under way",

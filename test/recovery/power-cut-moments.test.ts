@@ -1,4 +1,4 @@
-// The power goes on SQLite's machine alone, at chosen moments, while PostgreSQL on another one forgets nothing: what
+// The power continues SQLite's machine alone, at chosen moments, while PostgreSQL on another one forgets nothing. What
 // the sidecar built on must be on SQLite's disk, and what only the application lost must be noticed.
 import { writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";

@@ -1,5 +1,5 @@
-// The flip and the recovery against every state that crashes, failures, withdrawals, unknown outcomes and sidecars
-// that wake up too late can leave: breadth first, until there are no new states.
+// The flip and the recovery against every state that a crash, a failure, a withdrawal, an unknown outcome or a late
+// sidecar can leave. Breadth first, until there are no new states.
 import { expect, test } from "vitest";
 import {
   check,
@@ -23,7 +23,7 @@ interface Limits {
   readonly epochMax: number;
   /** How much may go wrong within one flip or one recovery. */
   readonly faultsMax: number;
-  /** A sidecar, or a session of it, that stops in the middle and goes on when others have taken over. */
+  /** A sidecar, or a session of it, that stops in the middle and continues when others have taken over. */
   readonly freezing: boolean;
   /** An older state of one store is put back. */
   readonly tampering: boolean;

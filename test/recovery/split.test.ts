@@ -64,9 +64,11 @@ async function revert(): Promise<void> {
   await sidecar.waitPhase("streaming");
 }
 
-async function carriedHome(): Promise<void> {
+async function drained(): Promise<void> {
   await sleep(300);
-  await sidecar.waitFor("a drained way back", ({ sources }) => sources.every(({ lag }) => lag.changes === 0));
+  await sidecar.waitFor("the drained reverse link", ({ sources }) =>
+    sources.every(({ lag }) => lag.changes === 0),
+  );
 }
 
 async function refusedStart(): Promise<Result> {
@@ -90,7 +92,7 @@ test("a backup from the time away: refused, and it takes no writes", async () =>
   await cutover();
   const copy = copyFile(file);
   expect(await writePostgres()).toBe("taken");
-  await carriedHome();
+  await drained();
   await sidecar.kill9();
   restoreFile(file, copy);
   expect((await refusedStart()).stderr).toMatch(/SPLIT/);
@@ -98,7 +100,7 @@ test("a backup from the time away: refused, and it takes no writes", async () =>
   expect(await writePostgres()).toBe("taken");
 });
 
-test("a backup from the time away, after the writes came home: never opened as if it were the newest", async () => {
+test("a backup from the time away, after a revert: never opened as if it were the newest", async () => {
   await cutover();
   const copy = copyFile(file);
   expect(await writePostgres()).toBe("taken");
@@ -145,7 +147,7 @@ test("PostgreSQL restored to an earlier moment of the time away: refused", async
   sidecar.start();
   await sidecar.waitPhase("reverse_streaming");
   expect(await lookedAt()).toBe("taken");
-  await carriedHome();
+  await drained();
   await sidecar.kill9();
   await restoreDatabase(server, database, copy);
   expect((await refusedStart()).stderr).toContain("SPLIT");

@@ -1,5 +1,5 @@
-// What a file remembers of the windows that it took over: enough to tell a store that forgot the last of them from one
-// that went another way, and no more than a bound.
+// What a file remembers of the windows that it took over. It is enough to tell a store that forgot the last of them
+// from one that went another way, and no more than a bound.
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Window } from "#switchback/protocol/contract.js";
@@ -67,7 +67,7 @@ test("as many windows and keys as there is a bound for", () => {
   expect(beyond(5_099, "m98")).toEqual([["t", [["99"]]]]);
 });
 
-test("a file that becomes nobody's copy remembers nothing", () => {
+test("a file that becomes no one's copy remembers nothing", () => {
   carry(0, 3, "a", ["1"]);
   forgetCarried(db);
   expect(beyond(3, "a")).toBe(null);

@@ -1,5 +1,6 @@
-// A backup of the SQLite file put back under a running sidecar while PostgreSQL has the writes: SQLite takes none of
-// them for longer than a moment, the reason is the right one, and the copy that belongs there goes on once it is back.
+// A backup of the SQLite file put back under a running sidecar while PostgreSQL has the writes. SQLite takes none of
+// them for longer than a moment, the reason is the right one, and the copy that belongs there continues once it is
+// back.
 import { copyFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -86,7 +87,7 @@ async function putBack(restore = () => void backup(place("now.db"), file.path)):
   expect(await differences(file.path, database.url)).toEqual([]);
 }
 
-test("restored through SQLite while PostgreSQL is idle: closed at once, and named", async () => {
+test("restored through SQLite while PostgreSQL is idle: closed immediately, and named", async () => {
   backup(place("before.db"), file.path);
   await expectClosedSoon();
   await expectHalted(
@@ -123,13 +124,13 @@ test("a backup from the time away is closed, but never opens as the newest, nor 
   await putBack();
 });
 
-test("a fence that somebody removed is closed again; the file goes on once nothing was written to it", async () => {
+test("a fence that someone removed is closed again; the file continues once nothing was written to it", async () => {
   file.writer().exec("DELETE FROM _switchback_fenced");
   await expectHalted("SPLIT", /the fence was removed/);
   await putBack(() => {});
 });
 
-test("moved over the path: what stands there is closed; the original goes on once it is back", async () => {
+test("moved over the path: what stands there is closed; the original continues once it is back", async () => {
   const wal = (end: string) => [`${file.path}${end}`, place(`original.db${end}`)] as const;
   copyFileSync(place("before.db"), place("moved.db"));
   for (const end of ["", "-wal", "-shm"]) renameSync(...wal(end));
@@ -151,7 +152,7 @@ test("copied over the path, the fence stays closed", async () => {
   await putBack();
 });
 
-test("a file that is lost for good: teardown --keep postgres gives up the way back", async () => {
+test("a file that is lost for good: teardown --keep postgres gives up the revert", async () => {
   backup(place("before.db"), file.path);
   await expectHalted("SPLIT", /a backup was put back/);
   await sidecar.term();

@@ -1,5 +1,5 @@
-// PostgreSQL as a source, on real servers: what its triggers capture, whether every window is an exact state,
-// and what happens when a window is not applied, its session dies or its owner changes.
+// PostgreSQL as a source, on real servers: what its triggers capture and whether every window is an exact state. Also
+// what happens when a window is not applied, its session dies or its owner changes.
 import { setTimeout as pause } from "node:timers/promises";
 import type pg from "pg";
 import { afterEach, describe, expect, it } from "vitest";
@@ -167,7 +167,7 @@ describe("installation", () => {
     (await client.query("SELECT oid, xmin FROM pg_trigger WHERE tgname ~ '^switchback_capture' ORDER BY oid"))
       .rows;
 
-  it("does nothing where all is in place, and mends what is not", async () => {
+  it("does nothing where all is in place, and repairs what is not", async () => {
     const { app, sidecar, tables } = await open(18, DDL, TABLES);
     const before = await triggers(sidecar);
     expect(before.length).toBe(4 * TABLES.length);
@@ -658,7 +658,7 @@ describe("waiting", () => {
     expect(await waited(source, 10_000, control.signal)).toBeLessThan(50);
   });
 
-  it("asleep after a while, a write wakes it by a notification, and nobody notifies while it is awake", async () => {
+  it("asleep after a while, a write wakes it by a notification, and no one notifies while it is awake", async () => {
     const { app, source, sidecar } = await open(18, ITEM_DDL, [ITEM]);
     const sleepers = async () => (await sidecar.query("SELECT 1 FROM switchback.sleeper")).rowCount;
     let notified = 0;
@@ -685,7 +685,7 @@ describe("waiting", () => {
     expect([await sleepers(), notified]).toEqual([0, 1]);
   });
 
-  it("a watching session that ended says so at once, and ever after", async () => {
+  it("a watching session that ended says so immediately, and ever after", async () => {
     const { source, sidecar } = await open(18, ITEM_DDL, [ITEM]);
     const woken = codeOf(source.wait(10_000, never));
     await sidecar.query(

@@ -1,5 +1,5 @@
-// Rows in PostgreSQL that SQLite cannot hold: they stay out of the file, are named, and block the way back until
-// the application mends them.
+// Rows in PostgreSQL that SQLite cannot hold: they stay out of the file, are named, and block the revert until
+// the application repairs them.
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Sidecar } from "../support/cli.js";
 import { ask, move, verify } from "../support/flips.js";
@@ -57,7 +57,7 @@ async function waitQuarantined(table: string, count: number): Promise<void> {
   );
 }
 
-test("each blocks the revert by its table's name, and unblocks it when it is mended", async () => {
+test("each blocks the revert by its table's name, and unblocks it when it is repaired", async () => {
   for (const [table, wrong, mend] of FOREIGN) {
     try {
       await database.query(wrong);
@@ -82,7 +82,7 @@ test("what is said of it names the store that has the writes, and the last compa
   const { code, stdout } = await sidecar.cli(["verify"]);
   expect(code).toBe(1);
   expect(stdout).toContain("tag: 2 rows in PostgreSQL, 1 in SQLite: 0 missing");
-  expect(stdout).toContain("Mend quarantined rows in PostgreSQL.");
+  expect(stdout).toContain("Correct quarantined rows in PostgreSQL.");
   const json = JSON.parse((await sidecar.cli(["verify", "--json"])).stdout);
   expect(json).toMatchObject({ equal: false, writes: "postgres" });
   await sidecar.waitFor("the comparison", (status) => status.verify?.equal === false, 10_000);

@@ -1,4 +1,4 @@
-// A file that has everything goes to PostgreSQL and comes back: the same in every value and every object of its
+// A file that has everything goes to PostgreSQL and comes back. It is the same in every value and every object of its
 // schema, and after changes in PostgreSQL the same as a twin that was changed in SQLite all along.
 import { copyFileSync } from "node:fs";
 import { join } from "node:path";
@@ -69,7 +69,7 @@ async function moveToPostgres(): Promise<void> {
   await move(sidecar, "postgres");
 }
 
-/** A copy of the file, taken while nobody writes. */
+/** A copy of the file, taken while no one writes. */
 function twinOf(path: string): string {
   const twin = join(file.folder, "twin.db");
   const db = new Database(path);

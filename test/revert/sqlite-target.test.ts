@@ -1,4 +1,4 @@
-// SQLite as a target: what PostgreSQL did not change stays as it is, byte for byte; what it changed arrives exactly,
+// SQLite as a target. What PostgreSQL did not change stays as it is, byte for byte. What it changed arrives exactly,
 // whatever order the rows come in; what SQLite cannot hold is quarantined and nothing else fails.
 import Database from "better-sqlite3";
 import { afterEach, describe, expect, test } from "vitest";

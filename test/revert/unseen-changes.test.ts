@@ -1,4 +1,4 @@
-// What happens behind the sidecar's back while PostgreSQL has the writes: it never comes home as if all had been
+// What happens unseen by the sidecar while PostgreSQL has the writes. The writes never return as if all had been
 // seen, however soon the revert is asked for and whatever restarts in between.
 import { renameSync, rmSync } from "node:fs";
 import { expect, test } from "vitest";
@@ -45,7 +45,7 @@ const inPython = (path: string, statements: string) =>
     statements,
   ]);
 
-test("triggers off in PostgreSQL, VACUUM and a new trigger in SQLite: named, over a restart too, until all is mended", async () => {
+test("triggers off in PostgreSQL, VACUUM and a new trigger in SQLite: named, over a restart too, until all is repaired", async () => {
   await afterCutover(SCHEMA, async ({ file, database, sidecar, problems }) => {
     const known = [
       "COPY_UNKNOWN the triggers on t in PostgreSQL had vanished",
@@ -57,7 +57,7 @@ test("triggers off in PostgreSQL, VACUUM and a new trigger in SQLite: named, ove
     inPython(file.path, `VACUUM; ${loud}`);
     await database.query("UPDATE t SET v = 'two'; UPDATE keyless SET v = 'C' WHERE v = 'c'");
     await database.query("ALTER TABLE t DISABLE TRIGGER ALL; INSERT INTO t VALUES (2, 'unseen')");
-    // At once, before anybody looked.
+    // Immediately, before anybody looked.
     const soon = await ask(sidecar, "sqlite");
     expect([soon.code, soon.document.flipped]).toEqual([1, false]);
     await expect.poll(problems, WAIT).toEqual(expect.arrayContaining(known));
@@ -90,7 +90,7 @@ test("triggers off in PostgreSQL just before a revert: it is refused", async () 
   });
 });
 
-test("a VACUUM of tables with keys keeps nobody from going home", async () => {
+test("a VACUUM of tables with keys does not block a revert", async () => {
   await afterCutover(
     "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)",
     async ({ file, database, sidecar, problems }) => {

@@ -1,5 +1,5 @@
-// A full-text index that the application's triggers keep: it cannot follow into PostgreSQL, and when the writes come
-// home it knows nothing of what was written there. That is said, and a rebuild mends it.
+// A full-text index that the application's triggers keep: it cannot follow into PostgreSQL, and after a revert it
+// knows nothing of what was written there. That is said, and a rebuild repairs it.
 import { afterEach, expect, test } from "vitest";
 import { Sidecar } from "../support/cli.js";
 import { move, verify } from "../support/flips.js";

@@ -1,5 +1,5 @@
-// While PostgreSQL has the writes: what went wrong in the warm copy, or in what keeps it warm, is found, named and
-// mended, and blocks the way back until it is.
+// While PostgreSQL has the writes, a fault in the warm copy or in what keeps it warm is found, named and repaired. It
+// blocks the revert until then.
 import { expect, test } from "vitest";
 import { Sidecar } from "../support/cli.js";
 import { ask, move, verify } from "../support/flips.js";
@@ -9,7 +9,7 @@ import { testFile } from "../support/sqlite.js";
 
 const WAIT = { timeout: 15_000 };
 
-test("verify finds what differs in SQLite, and --repair mends it; lost triggers and new columns block the revert", async () => {
+test("verify finds what differs in SQLite, and --repair repairs it; lost triggers and new columns block the revert", async () => {
   const file = testFile(
     "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'one'), (2, 'two'), (3, 'three')",
   );

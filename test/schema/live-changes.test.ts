@@ -38,7 +38,7 @@ function outside(sql: string): void {
   );
 }
 
-/** Waits until the stores are equal: a change of shape is copied anew, which the lag does not tell. */
+/** Waits until the stores are equal: a change of shape is copied again, which the lag does not tell. */
 async function equalSoon(): Promise<void> {
   let found: string[] = ["not compared yet"];
   for (const giveUp = Date.now() + 15_000; found.length > 0 && Date.now() < giveUp; ) {
@@ -100,7 +100,7 @@ test("VACUUM may renumber the rows of a table without a key", async () => {
 /** Which of them depends on what the other file holds and on when it was put there. */
 const REFUSALS = /SQLITE_(REPLACED|REWOUND)|LOG_TAMPERED|TARGET_FOREIGN/;
 
-/** The sidecar must stop following and say so, whether it stays up halted or exits 4; never go on as if nothing was. */
+/** The sidecar must stop following and say so, whether it stays up halted or exits 4; never continue as if nothing was. */
 async function refusesToFollow(): Promise<void> {
   for (const giveUp = Date.now() + 15_000; sidecar.running && Date.now() < giveUp; ) {
     const status = await sidecar.status();

@@ -1,4 +1,4 @@
-// Random sequences of migrations, between two runs of the sidecar and while one follows: the target always ends with
+// Random sequences of migrations, between two runs of the sidecar and while one follows. The target always ends with
 // the rows of the file and the shape that a fresh start would make. The seed is printed; SWITCHBACK_SEED repeats one.
 import type Database from "better-sqlite3";
 import { afterEach, expect, test } from "vitest";

@@ -129,7 +129,7 @@ async function both(
   const { rows } = await client
     .query<{ v: unknown; t: string }>(query)
     .catch((error: { code?: string; message: string }) => {
-      // The one accepted difference: an integer beyond 64 bits is an error where SQLite goes on with a REAL.
+      // The one accepted difference: an integer beyond 64 bits is an error where SQLite continues with a REAL.
       if (error.code === "22003") return { rows: null };
       throw new Error(`${error.message}\n${expression}\n${query}`);
     });

@@ -1,6 +1,6 @@
 // PostgreSQL crashes while it has the writes: what it forgot of the windows that it had handed over is carried over
-// once more. What it forgot of the application's own writes, because they did not wait for its disk, SQLite holds: then
-// the way back ends with a word, and the two are never unequal without one.
+// once more. What it forgot of the application's own writes, because they did not wait for its disk, SQLite holds.
+// Then the revert ends with an error, and the two are never unequal without one.
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -63,7 +63,7 @@ async function crash(round: number, synchronous: "on" | "off"): Promise<number> 
 
 const equal = () => expect.poll(() => differences(file.path, database.url), { timeout: 20_000 }).toEqual([]);
 
-test("with the application's commits on its disk, it goes on exactly", async () => {
+test("with the application's commits on its disk, it continues exactly", async () => {
   let acknowledged = 0;
   for (let round = 0; round < 2; round++) {
     acknowledged += await crash(round, "on");

@@ -78,7 +78,7 @@ async function carriedHome(): Promise<void> {
   }
 }
 
-/** A copy of PostgreSQL as it is now; the sidecar goes on afterwards. */
+/** A copy of PostgreSQL as it is now; the sidecar continues afterwards. */
 async function copyOfNow(name = ""): Promise<string> {
   const { phase } = (await sidecar.status()) ?? { phase: "" };
   await sidecar.term();
@@ -127,7 +127,7 @@ test("it is refused over any number of flips, and the newer store stays as it is
   await refused("SPLIT");
   expect(writeSqlite()).toBe("taken");
   expect(await writePostgres()).toContain("switchback: writes go to SQLite (epoch 0)");
-  // The one that belongs here goes on where it was.
+  // The one that belongs here continues where it was.
   await putBack(newest);
   await goesOnExactly();
   await flip("cutover");
@@ -151,7 +151,7 @@ test("an older copy catches up, whatever happened to the rows meanwhile", async 
   await goesOnExactly();
 });
 
-test("an older server under a sidecar that goes on running catches up too", async () => {
+test("an older server under a sidecar that continues running catches up too", async () => {
   writeSqlite();
   await sidecar.waitDrained();
   await copyServer(server);
@@ -181,7 +181,7 @@ for (const [what, before] of [
   });
 }
 
-test("an older copy from before capture was lost and mended is copied anew", async () => {
+test("an older copy from before capture was lost and repaired is copied again", async () => {
   writeSqlite();
   await sidecar.waitDrained();
   const copy = await copyOfNow();
@@ -218,12 +218,12 @@ test("SQLite, the copy, knows more: it is not taken back, however much PostgreSQ
   for (let n = 0; n < 5; n++) expect(await writePostgres()).toBe("taken");
   await refused("SPLIT");
   expect(writeSqlite()).toContain("switchback: writes have moved to PostgreSQL (epoch 1)");
-  // Whoever goes on with PostgreSQL as it is gives up the way back.
+  // Whichever process continues with PostgreSQL as it is gives up the revert.
   const given = await sidecar.cli(["teardown", "--keep", "postgres"]);
   expect(given.code, given.stdout + given.stderr).toBe(0);
 });
 
-test("the same under a sidecar that goes on running: it halts", async () => {
+test("the same under a sidecar that continues running: it halts", async () => {
   await flip("cutover");
   await copyServer(server);
   for (let n = 0; n < 2; n++) {

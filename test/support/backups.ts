@@ -1,5 +1,5 @@
 // Older states of a store, taken and put back: a PostgreSQL database as a copy of itself on the same server, a SQLite
-// file as its own backup writes it. Nobody may be connected while a copy is put back.
+// file as its own backup writes it. No one may be connected while a copy is put back.
 import { execFileSync } from "node:child_process";
 import { copyFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -17,7 +17,7 @@ async function administer(server: OwnServer, statements: readonly string[]): Pro
   }
 }
 
-/** Copies the database, throwing everybody out; the copy's name. No sidecar may run, which would come back at once. */
+/** Copies the database, throwing everybody out; the copy's name. No sidecar may run, which would come back immediately. */
 export async function copyDatabase(server: OwnServer, { name }: TestDatabase, suffix = ""): Promise<string> {
   await administer(server, [
     `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${name}' AND pid <> pg_backend_pid()`,
@@ -26,7 +26,7 @@ export async function copyDatabase(server: OwnServer, { name }: TestDatabase, su
   return `${name}_copy${suffix}`;
 }
 
-/** Brings the database back to what it was when `copy` was made of it, whoever is connected. */
+/** Brings the database back to what it was when `copy` was made of it, also under open connections. */
 export async function restoreDatabase(
   server: OwnServer,
   { name }: TestDatabase,
@@ -53,7 +53,7 @@ export function copyServer(server: OwnServer): Promise<void> {
   });
 }
 
-/** Brings the whole server back to its copy, under whoever waits for it. */
+/** Brings the whole server back to its copy, also under sessions that wait for it. */
 export function restoreServer(server: OwnServer): Promise<void> {
   return whileStopped(server, () => {
     rmSync(server.data, { recursive: true, force: true });
@@ -70,7 +70,7 @@ export function copyFile(file: TestFile): string {
   return copy;
 }
 
-/** In place, as `cp backup.db app.db` with nobody connected. */
+/** In place, as `cp backup.db app.db` with no one connected. */
 export function restoreFile(file: TestFile, copy: string): void {
   for (const end of ["-wal", "-shm"]) rmSync(file.path + end, { force: true });
   copyFileSync(copy, file.path);

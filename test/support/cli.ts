@@ -227,7 +227,7 @@ export class Sidecar {
     return { status: response.status, text: await response.text() };
   }
 
-  /** The present status, or null while nobody answers. */
+  /** The present status, or null while no one answers. */
   async status(): Promise<Status | null> {
     try {
       const { status, text } = await this.get("/status");
@@ -269,7 +269,7 @@ export class Sidecar {
     return this.waitFor(`phase ${phase}`, (status) => status.phase === phase, timeoutMs);
   }
 
-  /** Waits until everything committed so far to the store that has the writes is applied; writers may go on. */
+  /** Waits until everything committed so far to the store that has the writes is applied; writers may continue. */
   async waitDrained(to: Store = "sqlite", timeoutMs = 30_000): Promise<Status> {
     const until = Date.now() + timeoutMs;
     const streaming = ({ phase }: Status) => phase === STREAMING[to];

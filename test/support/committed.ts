@@ -1,4 +1,4 @@
-// What has been committed to the store that has the writes, asked of the store itself: what a sidecar says of it may
+// What has been committed to the store that has the writes, asked of the store itself. What a sidecar says of it may
 // be a look from before the last commit.
 import Database from "better-sqlite3";
 import pg from "pg";

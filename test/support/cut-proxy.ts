@@ -1,11 +1,11 @@
-// A TCP proxy before PostgreSQL that counts the messages of its clients and, at a chosen one, loses the session:
-// the connection breaks before the message or before its answer, the server ends the session, or all break at once.
+// A TCP proxy before PostgreSQL that counts the messages of its clients and, at a chosen one, loses the session. The
+// connection breaks before the message or before its answer, the server ends the session, or all break together.
 import { connect, createServer, type Server, type Socket } from "node:net";
 import pg from "pg";
 
 /**
  * What happens at the chosen message. unsent: the connection breaks and the server never sees it. unanswered: the
- * server gets it, nobody hears of it. terminated: the server ends the session, then the message comes. late: the other
+ * server gets it, no one hears of it. terminated: the server ends the session, then the message comes. late: the other
  * way round. all: every session breaks.
  */
 export const LOSSES = ["unsent", "unanswered", "terminated", "late", "all"] as const;

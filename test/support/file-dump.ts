@@ -1,5 +1,5 @@
 // A SQLite file in words, as Python's sqlite3 sees it: the schema but for switchback's own objects, and every row
-// with the class of every value, so that two files that print the same hold the same.
+// with the class of every value. Two files that print the same hold the same.
 import { pythonNow } from "./sqlite.js";
 
 const DUMP = `

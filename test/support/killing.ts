@@ -1,5 +1,5 @@
 // A sidecar that is killed with SIGKILL at random moments, first while it copies history and then while it tails,
-// under a writer; used with few kills by the tests and with many by the soak.
+// under a writer. It is used with few kills by the tests and with many by the soak.
 import { setTimeout as sleep } from "node:timers/promises";
 import { Sidecar } from "./cli.js";
 import { differences } from "./rows.js";
@@ -109,7 +109,7 @@ async function killAgainAndAgain(
   return { partial, copiedTwice, killed };
 }
 
-/** Which transaction wrote each row of history; nobody changes that table, so every row must keep its first. */
+/** Which transaction wrote each row of history; no one changes that table, so every row must keep its first. */
 async function historyIn(database: TestDatabase): Promise<Map<string, string>> {
   const [exists] = await database.query("SELECT to_regclass('history') IS NOT NULL AS made");
   if (exists?.made !== true) return new Map();

@@ -1,5 +1,5 @@
 // A sidecar in this process, with two sources, whose sessions are lost at chosen messages, and an application that
-// writes to whichever store takes its rows. Whatever is lost, the sidecar goes on by itself, one store is open and no
+// writes to whichever store takes its rows. Whatever is lost, the sidecar continues by itself, one store is open and no
 // acknowledged write is missing.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -255,7 +255,7 @@ export class Losing {
   }
 }
 
-/** One loss during a flip: asked for at once, the session is lost at the n-th message from then. */
+/** One loss during a flip: asked for immediately, the session is lost at the n-th message from then. */
 export async function loseInFlip(pair: Losing, to: Store, n: number, loss: Loss): Promise<void> {
   pair.proxy.arm([n, loss]);
   await pair.move(to);

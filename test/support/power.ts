@@ -1,5 +1,5 @@
 // A power cut for SQLite: everything that was not synchronised is gone. A small library under every process that
-// opens the file (power.c has the model) keeps aside what each fsync found; after all of them were killed the files
+// opens the file (power.c has the model) keeps aside what each fsync found. After all of them were killed the files
 // are put back as a disk would have them. Linux only.
 import { execFileSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, realpathSync, rmSync } from "node:fs";

@@ -1,6 +1,7 @@
-// A model of the stores around src/protocol/flip.ts and src/protocol/recovery.ts: what each store records, how far each store's data
-// has come, and every durable step that the gates take, one by one. The real flip() is run over it, and a script
-// decides at each step what goes wrong. Who owns a store and what a step checks mirrors the gates and recover-stores.ts.
+// A model of the stores around src/protocol/flip.ts and src/protocol/recovery.ts. It has what each store records, how
+// far each store's data has come, and every durable step that the gates take, one by one. The real flip() is run over
+// it, and a script decides at each step what goes wrong. Who owns a store and what a step checks mirrors the gates
+// and recover-stores.ts.
 
 import { type Gate, type IdCeilings, InDoubt } from "#switchback/protocol/contract.js";
 import { type Drainable, flip } from "#switchback/protocol/flip.js";
@@ -11,7 +12,7 @@ import {
   recover,
 } from "#switchback/protocol/recovery.js";
 
-/** Who may use a store: the sidecar that runs, one that is frozen and may wake up, or nobody who lives. */
+/** Who may use a store: the sidecar that runs, one that is frozen and may wake up, or no one who lives. */
 type Owner = "live" | "frozen" | "dead";
 
 export interface FileState extends FileRecord {
@@ -59,7 +60,7 @@ export interface World {
   frozen: Step[];
   backup: { readonly file: FileState; readonly i: number } | { readonly database: DatabaseState } | null;
   tampered: boolean;
-  /** Recovery has refused; only the operator goes on from here. */
+  /** Recovery has refused; only the operator continues from here. */
   refused: boolean;
 }
 
@@ -115,7 +116,7 @@ function placesOf(world: World, i: number): FileIdentity[] {
 
 export class Violation extends Error {}
 
-/** What must hold whenever nobody from outside has tampered with the stores. */
+/** What must hold whenever no one from outside has tampered with the stores. */
 export function check(world: World): void {
   if (world.tampered) return;
   for (const [i, file] of world.files.entries()) {
@@ -214,9 +215,9 @@ export const FAULTS = [
   "write",
 ] as const;
 const DECISIONS = ["in doubt, not committed", "in doubt, committed"] as const;
-export type Choice = "go on" | (typeof FAULTS)[number] | (typeof DECISIONS)[number];
+export type Choice = "continue" | (typeof FAULTS)[number] | (typeof DECISIONS)[number];
 
-/** Every script in turn: plays one, sees where other choices were possible, and goes on from there. */
+/** Every script in turn: plays one, sees where other choices were possible, and continues from there. */
 export async function everyScript(
   faults: readonly Choice[],
   faultsMax: number,
@@ -260,11 +261,11 @@ export class Script {
 
   private choose(more: readonly Choice[]): Choice {
     const given = this.given[this.made.length];
-    const faults = this.made.filter((choice) => choice !== "go on").length;
+    const faults = this.made.filter((choice) => choice !== "continue").length;
     if (given === undefined && faults < this.faultsMax) {
       for (const other of [...this.faults, ...more]) this.others.push([...this.made, other]);
     }
-    const choice = given ?? "go on";
+    const choice = given ?? "continue";
     this.made.push(choice);
     return choice;
   }
@@ -285,7 +286,7 @@ export class Script {
       case "crash before":
         return this.vanishing();
       case "freeze":
-        // It wakes up later, in this very step, and goes on from there.
+        // It wakes up later, in this very step, and continues from there.
         this.freeze(world, [step, ...following(world, step)]);
         return this.vanishing();
       case "in doubt, not committed":
@@ -312,7 +313,7 @@ export class Script {
   }
 }
 
-/** What a flip would do after this step, whatever became of it: go on, or take back. */
+/** What a flip would do after this step, whatever became of it: continue, or take back. */
 function following(world: World, { at, act, epoch }: Step): Step[] {
   const files = (act: "reopen" | "open" | "left", under: number): Step[] =>
     world.files.map((_, i) => ({ at: "file", i, act, epoch: under }));
@@ -472,7 +473,7 @@ function openStores(world: World): number {
   return world.files.filter(({ closed }) => database || !closed).length;
 }
 
-/** The sidecar is gone: what it owned is nobody's, or that of its frozen rest. */
+/** The sidecar is gone: what it owned is no one's, or that of its frozen rest. */
 export function end(world: World, froze: boolean): void {
   world.running = false;
   const heir: Owner = froze ? "frozen" : "dead";
@@ -525,7 +526,7 @@ async function carryOut(world: World, script: Script): Promise<void> {
 }
 
 function refuse(world: World, why: string): void {
-  if (!world.tampered) throw new Violation(`recovery refused what nobody tampered with: ${why}`);
+  if (!world.tampered) throw new Violation(`recovery refused what no one tampered with: ${why}`);
   world.refused = true;
 }
 

@@ -1,5 +1,5 @@
-// Writers that follow the route file from store to store, in SQLite through Python's sqlite3 in a process of its
-// own, and the proof that what was acknowledged to them is in both stores, once.
+// Writers that follow the route file from store to store, in SQLite through Python's sqlite3 in a process of its own.
+// Also the proof that what was acknowledged to them is in both stores, once.
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
@@ -121,7 +121,7 @@ export class RouteWriter {
         return rowCount === 1;
       } catch {
         this.disconnect();
-        if (this.stopping) throw new Error(`nobody can say whether ${name} was committed`);
+        if (this.stopping) throw new Error(`no one can say whether ${name} was committed`);
         await sleep(50);
       }
     }

@@ -1,5 +1,6 @@
-// Compares a SQLite file with a PostgreSQL schema row by row, by code that shares nothing with the product: SQLite's
-// values as they are, PostgreSQL's as the text it prints, both brought to one canonical spelling per PostgreSQL type.
+// Compares a SQLite file with a PostgreSQL schema row by row, by code that shares nothing with the product. It takes
+// SQLite's values as they are and PostgreSQL's as the text it prints, both brought to one canonical spelling per
+// PostgreSQL type.
 import Database from "better-sqlite3";
 import pg from "pg";
 
@@ -30,7 +31,7 @@ const PLACE_BYTES = 63;
 
 const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`;
 
-/** Every difference as a line of text, a few rows quoted; an empty list means equal. Nobody may write meanwhile. */
+/** Every difference as a line of text, a few rows quoted; an empty list means equal. No one may write meanwhile. */
 export async function differences(
   file: string,
   url: string,

@@ -1,6 +1,6 @@
-// Real PostgreSQL servers for the tests. As vitest's globalSetup it starts every version once and tells the
-// workers where they are; in a worker it makes cheap databases on them, and servers of a test's own that may be
-// crashed and frozen. A server that cannot be started fails the run: no test is skipped for want of PostgreSQL.
+// Real PostgreSQL servers for the tests. As vitest's globalSetup it starts every version once and tells the workers
+// where they are. In a worker it makes cheap databases on them, and servers of a test's own that may be crashed and
+// frozen. A server that cannot be started fails the run: no test is skipped for want of PostgreSQL.
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { chmodSync, cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -137,7 +137,7 @@ export interface OwnServer {
   /** Freezes the server and all its sessions: connections stay open and nothing answers. */
   pause(): void;
   resume(): void;
-  /** Kills every one of its processes at once, frozen or not: what is only in memory is gone. */
+  /** Kills every one of its processes together, frozen or not: what is only in memory is gone. */
   kill(): Promise<void>;
   /** Stops the server and deletes its files. */
   remove(): Promise<void>;

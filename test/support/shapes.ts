@@ -1,5 +1,5 @@
-// The shape of a target as PostgreSQL's catalogue prints it, by code that shares nothing with the product; a sidecar in
-// this process; and the target that a fresh start makes of a file.
+// The shape of a target as PostgreSQL's catalogue prints it, by code that shares nothing with the product. Also a
+// sidecar in this process, and the target that a fresh start makes of a file.
 import { copyFileSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";

@@ -55,7 +55,7 @@ export function openWriter(path: string): Database.Database {
 export interface Outside {
   /** Its next line of output. */
   line(): Promise<string>;
-  /** Lets it go on to its end; everything it printed, by line. Throws when it failed. */
+  /** Lets it continue to its end; everything it printed, by line. Throws when it failed. */
   finish(): Promise<string[]>;
   /** Closes its standard input, which the scripts here take as the sign to stop. */
   stop(): void;

@@ -1,4 +1,4 @@
-// One run of the random application under a sidecar: it writes while the history is copied and afterwards, and at
+// One run of the random application under a sidecar. It writes while the history is copied and afterwards, and at
 // every quiet point the two stores must hold the same rows by independent comparison.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,5 +1,5 @@
-// Random SQLite values of every storage class, leaning towards the edges: the limits of integers and doubles,
-// texts that look like something else, moments in every spelling, JSON that is nearly JSON.
+// Random SQLite values of every storage class, leaning towards the edges. They are the limits of integers and
+// doubles, texts that look like something else, moments in every spelling, JSON that is nearly JSON.
 import { InvalidText, type SqliteValue } from "#switchback/codec/codec.js";
 
 /** A small deterministic generator (mulberry32): the same seed gives the same numbers everywhere. */

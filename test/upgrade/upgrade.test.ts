@@ -1,4 +1,4 @@
-// An installation made by an earlier version goes on under this one: its records are upgraded at the start, nothing is
+// An installation made by an earlier version continues under this one: its records are upgraded at the start, nothing is
 // copied again, and writes can move in both directions. The dumps were made by make-dumps.js with the version they
 // are named after.
 import { readFileSync, writeFileSync } from "node:fs";
@@ -83,7 +83,7 @@ test("streaming: what was logged meanwhile is applied, nothing is copied again, 
   expect(await sidecar.term()).toBe(0);
 });
 
-test("after a cutover: PostgreSQL keeps the writes, its changes reach SQLite, and the way back works", async () => {
+test("after a cutover: PostgreSQL keeps the writes, its changes reach SQLite, and the revert works", async () => {
   const place = await restore("cf53514-after-cutover", 18);
   const { database, writer, sidecar } = place;
   const before = await untouched(database);

@@ -1,5 +1,5 @@
-// Every value that SQLite can hold and PostgreSQL can too arrives unchanged, by the copy and by the tail alike; one that
-// PostgreSQL cannot hold keeps its row out, by name, until the application mends it.
+// Every value that SQLite can hold and PostgreSQL can too arrives unchanged, by the copy and by the tail alike. One
+// that PostgreSQL cannot hold keeps its row out, by name, until the application repairs it.
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Sidecar, type Status } from "../support/cli.js";
 import { differences } from "../support/rows.js";
@@ -101,7 +101,7 @@ test("every value arrives unchanged by the copy, and again by the tail", async (
   expect((await sidecar.cli(["verify"])).code).toBe(0);
 });
 
-test("a value that PostgreSQL cannot hold keeps its row out, by name, until it is mended", async () => {
+test("a value that PostgreSQL cannot hold keeps its row out, by name, until it is repaired", async () => {
   file.writer().exec(`
     INSERT INTO texts VALUES (901, 'a' || char(0) || 'b'), (902, CAST(x'61ff' AS TEXT));
     INSERT INTO integers VALUES (901, 'twelve'), (902, 1.5), (903, x'00');
@@ -131,7 +131,7 @@ test("a value that PostgreSQL cannot hold keeps its row out, by name, until it i
   expect((await sidecar.cli(["verify"])).code).toBe(0);
 });
 
-test("a NULL that turns up in a key later keeps its rows out, by name, until they are mended", async () => {
+test("a NULL that turns up in a key later keeps its rows out, by name, until they are repaired", async () => {
   const writer = file.writer();
   writer.exec("CREATE TABLE late(k TEXT PRIMARY KEY, v INTEGER); INSERT INTO late VALUES ('a', 1), ('b', 2)");
   sidecar.start();

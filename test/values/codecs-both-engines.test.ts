@@ -1,7 +1,7 @@
-// Every codec against two real engines. Random values of every storage class are stored in a real SQLite column
-// of every affinity; each goes to PostgreSQL by the exact path (encode, as a parameter) and by the fast path
-// (SQLite's own COPY CSV), and comes back through PostgreSQL's output. The two paths must give one value, the way
-// back must give the value that was stored, and what encode refuses, clean must not vouch for.
+// Every codec against two real engines. Random values of every storage class are stored in a real SQLite column of
+// every affinity. Each goes to PostgreSQL by the exact path (encode, as a parameter) and by the fast path (SQLite's
+// own COPY CSV), and comes back through PostgreSQL's output. The two paths must give one value, the return must give
+// the value that was stored, and what encode refuses, clean must not vouch for.
 import { isUtf8 } from "node:buffer";
 import { finished } from "node:stream/promises";
 import Database from "better-sqlite3";

@@ -239,7 +239,7 @@ describe("configuration", () => {
     ]);
   });
 
-  test("everything unknown is reported at once, with what there is", () => {
+  test("everything unknown is reported together, with what there is", () => {
     const tables = { order: { columns: {} }, t: { columns: { nope: { type: "text" } } } };
     expect(() => decide("CREATE TABLE t (id INTEGER PRIMARY KEY)", { tables })).toThrowError(
       expect.objectContaining({

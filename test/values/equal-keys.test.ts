@@ -1,5 +1,5 @@
-// A key of any type that becomes an equal one, 0 and -0.0 or 1 and 1.0, is one key in both stores, both ways; and what
-// an earlier version left behind is found and removed.
+// A key of any type that becomes an equal one, 0 and -0.0 or 1 and 1.0, is one key in both stores, both ways. What an
+// earlier version left behind is found and removed.
 import { expect, test } from "vitest";
 import { Sidecar } from "../support/cli.js";
 import { drained, move, verify } from "../support/flips.js";

@@ -53,7 +53,7 @@ test("numbers that keep their zeros in PostgreSQL are equal, now and after furth
   await verify(sidecar);
 });
 
-test("a storage class that changed unseen is a difference, found and mended", async () => {
+test("a storage class that changed unseen is a difference, found and repaired", async () => {
   await database.query(`ALTER TABLE mixed DISABLE TRIGGER ALL;
     UPDATE mixed SET v = '1.0' WHERE v = '1'; UPDATE mixed SET v = '1.50' WHERE v = '1.5';
     ALTER TABLE mixed ENABLE TRIGGER ALL`);

@@ -1,4 +1,4 @@
-// The way home: values that PostgreSQL made by itself, written into a real SQLite column of every affinity and
+// The way into SQLite: values that PostgreSQL made by itself, written into a real SQLite column of every affinity and
 // read again. Either the column then encodes to exactly what PostgreSQL holds, or decode refuses, with a reason.
 // Nothing in between: a value that SQLite would have to round, or keep as another class, must not get through.
 import Database from "better-sqlite3";
@@ -138,7 +138,7 @@ const CASES: readonly {
   },
 ];
 
-describe("what PostgreSQL made comes home exactly, or not at all", () => {
+describe("what PostgreSQL made reaches SQLite exactly, or not at all", () => {
   let database: TestDatabase;
   let client: pg.Client;
   beforeAll(async () => {
@@ -179,7 +179,7 @@ async function writeAndRead(client: pg.Client, spec: CodecSpec, input: string): 
   const same = { text: `SELECT ($1::text::${type} = $2::text::${type})::text`, values: [encoded, printed] };
   expect(
     (await client.query({ ...same, rowMode: "array" })).rows,
-    `${at} came home as ${String(encoded)}`,
+    `${at} reached SQLite as ${String(encoded)}`,
   ).toEqual([["true"]]);
 }
 
@@ -192,7 +192,7 @@ function keptBySqlite(value: SqliteValue, affinity: Affinity): SqliteValue {
   return kept;
 }
 
-it("ordinary values do come home", () => {
+it("ordinary values do reach SQLite", () => {
   const decoded = (spec: CodecSpec, text: string) => codecFor(spec).decode(text);
   expect(
     decoded(

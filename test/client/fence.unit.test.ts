@@ -167,7 +167,7 @@ const BARE = [
   () => ({ kind: "wrapper" }),
 ];
 
-/** Wraps an error `depth` times at random, with other errors beside it and sometimes a way back to the outside. */
+/** Wraps an error `depth` times at random, with other errors beside it and sometimes a reference to the outer error. */
 function nested(inner: unknown, depth: number, below: (n: number) => number): unknown {
   let error = inner;
   for (let i = 0; i < depth; i += 1) {

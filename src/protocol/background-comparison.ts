@@ -39,6 +39,9 @@ interface BackgroundObserver {
 /** After a failure, which the link meets as well and reports, it pauses this long. */
 const FAILED_MS = 10_000;
 
+/** How often the end of a piece is looked for. */
+const BUSY_MS = 20;
+
 interface TableTurn {
   readonly table: string;
   readonly ranges: Range[];
@@ -80,6 +83,14 @@ export class BackgroundComparison {
   /** True while a piece is compared or counted. */
   get busy(): boolean {
     return this.underWay !== null;
+  }
+
+  /** When it has something to do again; while a piece is under way, when to ask again. */
+  get dueInMs(): number {
+    if (this.limits.share === 0) return Number.POSITIVE_INFINITY;
+    if (this.busy) return BUSY_MS;
+    const dueMs = this.round ? this.dueMs : Math.max(this.dueMs, this.roundDueMs);
+    return Math.max(BUSY_MS, dueMs - performance.now());
   }
 
   /** Gives up what is under way; resolves when both stores are let go. */

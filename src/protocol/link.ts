@@ -167,16 +167,19 @@ export class Link {
     }
   }
 
-  /** Follows the source until the signal is aborted; `idle` runs whenever there is nothing to apply, and once a second. */
-  async run(signal: AbortSignal, idle: () => Promise<void>): Promise<void> {
+  /**
+   * Follows the source until the signal is aborted; `idle` runs whenever there is nothing to apply, and once a second. It
+   * resolves to the milliseconds after which it has something to do again.
+   */
+  async run(signal: AbortSignal, idle: () => Promise<number>): Promise<void> {
     let idleAt = performance.now();
     while (!signal.aborted) {
       const moved = await this.step();
       // Under steady load there is never nothing to do; the rest must have its turn all the same.
       if (moved && performance.now() - idleAt < IDLE_MS) continue;
       idleAt = performance.now();
-      await idle();
-      if (!moved) await this.source.wait(IDLE_MS, signal);
+      const dueMs = await idle();
+      if (!moved) await this.source.wait(Math.min(IDLE_MS, dueMs), signal);
     }
   }
 

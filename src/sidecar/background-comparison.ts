@@ -69,6 +69,10 @@ export class StandingComparison {
     return this.rows.busy;
   }
 
+  get dueInMs(): number {
+    return this.rows.dueInMs;
+  }
+
   /** Told of the last verification that is recorded: one that found the stores equal settles what stands. */
   saw(found: { readonly at: string; readonly equal: boolean } | null): void {
     const at = found?.at ?? null;

@@ -301,7 +301,7 @@ export class ForwardReplication {
   }
 
   /** What the loop does when there is nothing to apply. */
-  private async idle(): Promise<void> {
+  private async idle(): Promise<number> {
     const { link, target } = this;
     const due = performance.now() - this.recordsReadMs > RECORDS_EVERY_MS;
     if (target && due) await this.readRecords(target);
@@ -311,6 +311,7 @@ export class ForwardReplication {
       await this.counter.again(() => link.count(this.source, target));
     if (!this.counter.underWay) await this.standing?.turn();
     await this.pruning.next(this.held.position, () => this.records().flush(this.name));
+    return this.standing?.dueInMs ?? Number.POSITIVE_INFINITY;
   }
 
   private async readRecords({ client }: PostgresTarget): Promise<void> {

@@ -169,8 +169,9 @@ export class ReverseReplication {
     );
   }
 
-  private async idle(client: pg.Client, target: SqliteTarget): Promise<void> {
+  private async idle(client: pg.Client, target: SqliteTarget): Promise<number> {
     if (performance.now() - this.checkedMs > CHECK_MS) await this.check(client, target);
+    return CHECK_MS;
   }
 
   /** Looks whether capture, fences, columns and the file are what they were; repairs what it can, and says so. */

@@ -39,6 +39,8 @@ interface BackgroundObserver {
 /** After a failure, which the link meets as well and reports, it pauses this long. */
 const FAILED_MS = 10_000;
 
+/** A start has changes to catch up with first. */
+const FIRST_MS = 60_000;
 /** How often the end of a piece is looked for. */
 const BUSY_MS = 20;
 
@@ -59,13 +61,15 @@ export class BackgroundComparison {
   private round: Round | null = null;
   private underWay: { cancel(): Promise<void> } | null = null;
   private dueMs = 0;
-  private roundDueMs = 0;
+  private roundDueMs: number;
 
   constructor(
     private readonly limits: BackgroundLimits,
     private readonly work: BackgroundWork,
     private readonly observer: BackgroundObserver,
-  ) {}
+  ) {
+    this.roundDueMs = performance.now() + Math.min(FIRST_MS, limits.everyMs);
+  }
 
   /** Does the next piece, when it is due: resolves as soon as following may continue. */
   async turn(): Promise<void> {

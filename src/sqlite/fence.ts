@@ -15,6 +15,27 @@ interface Wanted {
 
 /** True when every trigger of the fence exists, for that epoch. */
 export function isFencePrepared(db: Database.Database, epoch: number): boolean {
+  return missing(db, epoch).length === 0;
+}
+
+/** Creates the fence, open. The caller holds a write transaction. */
+export function prepareFence(db: Database.Database, epoch: number): void {
+  create(db, missing(db, epoch));
+}
+
+/**
+ * Adds the triggers before an INSERT to a closed file of an earlier version; the log's own trigger stays
+ * unchanged.
+ */
+export function prepareTableFences(db: Database.Database): void {
+  create(
+    db,
+    missing(db, 0).filter(({ name }) => name !== FENCE),
+  );
+}
+
+/** The triggers that are not there as they should be: after the first flip only the one that names the epoch. */
+function missing(db: Database.Database, epoch: number): Wanted[] {
   const present = new Map(
     db
       .prepare(
@@ -23,24 +44,11 @@ export function isFencePrepared(db: Database.Database, epoch: number): boolean {
       .raw()
       .all() as [string, string][],
   );
-  return wanted(db, epoch).every(({ name, sql }) => present.get(name) === sql);
+  return wanted(db, epoch).filter(({ name, sql }) => present.get(name) !== sql);
 }
 
-/** Creates the fence, open. The caller holds a write transaction. */
-export function prepareFence(db: Database.Database, epoch: number): void {
-  for (const { name, sql } of wanted(db, epoch)) {
-    db.exec(`DROP TRIGGER IF EXISTS ${name}`);
-    db.exec(sql);
-  }
-}
-
-/**
- * Adds the triggers before an INSERT to a closed file of an earlier version; the log's own trigger stays
- * unchanged.
- */
-export function prepareTableFences(db: Database.Database): void {
-  for (const { name, sql } of wanted(db, 0)) {
-    if (name === FENCE) continue;
+function create(db: Database.Database, triggers: readonly Wanted[]): void {
+  for (const { name, sql } of triggers) {
     db.exec(`DROP TRIGGER IF EXISTS ${name}`);
     db.exec(sql);
   }

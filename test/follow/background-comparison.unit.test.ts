@@ -16,7 +16,7 @@ afterEach(() => {
 const range = (table: string, number: number): Range => ({ table, number, lo: null, hi: null });
 const equal = { missing: 0, extra: 0, different: 0, keys: [] };
 
-function made(options: { share?: number; strained?: () => boolean } = {}) {
+function made(options: { share?: number; everyMs?: number; strained?: () => boolean } = {}) {
   const told: string[] = [];
   const busy: { from: number; to: number }[] = [];
   let answer = () => Promise.resolve(equal);
@@ -30,7 +30,7 @@ function made(options: { share?: number; strained?: () => boolean } = {}) {
     return result();
   };
   const comparison = new BackgroundComparison(
-    { share: options.share ?? 0.1, everyMs: EVERY_MS },
+    { share: options.share ?? 0.1, everyMs: options.everyMs ?? EVERY_MS },
     {
       tables: () => ["a", "empty", "b"],
       ranges: (table) => (table === "empty" ? [] : [range(table, 0), range(table, 1)]),
@@ -52,6 +52,8 @@ function made(options: { share?: number; strained?: () => boolean } = {}) {
       roundDone: () => told.push("round"),
     },
   );
+  // The catching up after a start is over, unless a test is about it.
+  if (options.everyMs === undefined) vi.advanceTimersByTime(EVERY_MS);
   return {
     told,
     busy,
@@ -74,6 +76,14 @@ function made(options: { share?: number; strained?: () => boolean } = {}) {
     },
   };
 }
+
+test("a start catches up first: the first round begins after a minute, or sooner where rounds are more frequent", async () => {
+  const run = made({ everyMs: 3_600_000 });
+  await run.idleFor(59_900);
+  expect(run.begun).toBe(0);
+  await run.idleFor(200);
+  expect(run.begun).toBe(1);
+});
 
 test("a round looks at every range of every table and then counts; the next waits for its time", async () => {
   const run = made();

@@ -14,38 +14,57 @@ interface Placed {
   readonly place: bigint | number;
 }
 
-/** The other triggers that run before ours of that number; none where ours is missing. */
-function before(all: readonly Placed[], id: number): Placed[] {
-  const mine = all.find(({ name }) => name === insertTrigger(id));
-  if (!mine) return [];
-  return all.filter(
-    ({ name, table, sql, place }) =>
-      place > mine.place && table === mine.table && !name.startsWith("_switchback_") && runsAfterInsert(sql),
-  );
+/** The triggers of a file. A file has many, and each flip asks for every captured table within its pause. */
+class TriggerOrder {
+  private readonly ours = new Map<string, Placed>();
+  private readonly others = new Map<string, Placed[]>();
+
+  constructor(db: Database.Database) {
+    for (const trigger of placed(db)) {
+      if (trigger.name.startsWith("_switchback_")) this.ours.set(trigger.name, trigger);
+      else this.others.set(trigger.table, [...(this.others.get(trigger.table) ?? []), trigger]);
+    }
+  }
+
+  /** Our insert trigger of that number, and the others that run before it; null where ours is missing. */
+  before(id: number): { readonly mine: Placed; readonly others: readonly Placed[] } | null {
+    const mine = this.ours.get(insertTrigger(id));
+    if (!mine) return null;
+    const others = this.others.get(mine.table) ?? [];
+    return { mine, others: others.filter(({ sql, place }) => place > mine.place && runsAfterInsert(sql)) };
+  }
+
+  /** The numbers of the tables whose insert trigger is there. */
+  get captured(): number[] {
+    return [...this.ours.keys()].flatMap((name) => {
+      const id = /^_switchback_(\d+)_insert$/.exec(name)?.[1];
+      return id === undefined ? [] : [Number(id)];
+    });
+  }
 }
 
 /** The numbers of captured tables with other triggers before ours on insert. */
 export function outranked(db: Database.Database, ids: Iterable<number>): Set<number> {
-  const all = placed(db);
-  return new Set([...ids].filter((id) => before(all, id).length > 0));
+  const order = new TriggerOrder(db);
+  return new Set([...ids].filter((id) => (order.before(id)?.others.length ?? 0) > 0));
 }
 
 /** Those among them where a trigger may have hidden a row from ours. */
 export function silenced(db: Database.Database, ids: Iterable<number>): Set<number> {
-  const all = placed(db);
+  const order = new TriggerOrder(db);
   const raises = ({ sql }: Placed) =>
     tokens(sql).some((token, i, list) => isWord(token, "RAISE") && isWord(list[i + 2], "IGNORE", "FAIL"));
-  return new Set([...ids].filter((id) => before(all, id).some(raises)));
+  return new Set([...ids].filter((id) => order.before(id)?.others.some(raises)));
 }
 
 /** Moves our insert triggers above the others, unchanged. The caller holds a write transaction. */
 export function putOnTop(db: Database.Database): void {
-  const all = placed(db);
-  for (const { name, sql } of all) {
-    const id = Number(/^_switchback_(\d+)_insert$/.exec(name)?.[1] ?? Number.NaN);
-    if (Number.isNaN(id) || before(all, id).length === 0) continue;
-    db.exec(`DROP TRIGGER ${quote(name)}`);
-    db.exec(sql);
+  const order = new TriggerOrder(db);
+  for (const id of order.captured) {
+    const found = order.before(id);
+    if (!found || found.others.length === 0) continue;
+    db.exec(`DROP TRIGGER ${quote(found.mine.name)}`);
+    db.exec(found.mine.sql);
   }
 }
 

@@ -38,6 +38,9 @@ import { durableCommits, withWriteLock } from "./transaction.js";
 /** Opening again and recording are never given up; this long they may wait for a lock before they say so. */
 const PATIENCE_MS = 30_000;
 
+/** Triggers of the fence created in one transaction: the application's writes wait for each. */
+const FENCE_TRIGGERS = 40;
+
 /** What a file records about its state. */
 interface FileGate {
   readonly closed: boolean;
@@ -124,13 +127,16 @@ export class SqliteGate implements Gate {
   }
 
   async prepare(epoch: number): Promise<void> {
-    await this.each(patience(), ({ db, source }) => {
-      if (isFencePrepared(db, epoch)) return;
-      changeSchema(db, source, () => {
-        migrateSqlite(db);
-        prepareFence(db, epoch);
-      });
-    });
+    for (const file of this.files) {
+      while (!guard(file, () => isFencePrepared(file.db, epoch))) {
+        await this.one(file, patience(), ({ db, source }) => {
+          changeSchema(db, source, () => {
+            migrateSqlite(db);
+            prepareFence(db, epoch, FENCE_TRIGGERS);
+          });
+        });
+      }
+    }
   }
 
   /**

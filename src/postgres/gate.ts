@@ -280,7 +280,6 @@ export class PostgresGate implements Gate {
   async suspend(signal: AbortSignal, appeared: boolean, waiting: (source: string) => void): Promise<void> {
     const records = new Records(this.client);
     for (const { name, tables } of this.sources) {
-      await suspendCapture(this.client, tables);
       const mappings = tables.map(({ mapping }) => mapping);
       await this.guard(async () => {
         await this.patiently(
@@ -292,6 +291,8 @@ export class PostgresGate implements Gate {
         await this.client.query("COMMIT");
       });
     }
+    // Capture last: while it is enabled, a start that finds the rest knows that it is the application's.
+    for (const { tables } of this.sources) await suspendCapture(this.client, tables);
   }
 
   async dispose(): Promise<void> {

@@ -246,7 +246,7 @@ test("a new database for a file that had moved before: refused, and adopted on p
   const next = await Sidecar.prepare({ sqlite: file.path, url: fresh.url });
   try {
     const refused = await next.cli(["backfill"]);
-    expect(`${refused.code} ${refused.stderr}`).toMatch(/^4 [^]*SOURCE_FOREIGN/);
+    expect(`${refused.code} ${refused.stderr}`).toMatch(/^4 [\s\S]*SOURCE_FOREIGN/);
     const adopted = await next.cli(["backfill", "--adopt-file"]);
     expect(adopted.code, adopted.stderr).toBe(0);
     next.start();

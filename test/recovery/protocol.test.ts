@@ -1,6 +1,7 @@
 // The flip and the recovery against every state that a crash, a failure, a withdrawal, an unknown outcome or a late
 // sidecar can leave. Breadth first, until there are no new states.
 import { expect, test } from "vitest";
+import { effort } from "../support/effort.js";
 import {
   check,
   end,
@@ -124,7 +125,7 @@ function putBack(world: World): void {
 }
 
 const CASES: readonly Limits[] = [
-  { sources: 1, epochMax: 4, faultsMax: 2, freezing: true, tampering: false },
+  { sources: 1, epochMax: effort(3, 4), faultsMax: 2, freezing: true, tampering: false },
   { sources: 2, epochMax: 2, faultsMax: 2, freezing: true, tampering: false },
   { sources: 3, epochMax: 2, faultsMax: 1, freezing: false, tampering: false },
   { sources: 1, epochMax: 4, faultsMax: 1, freezing: false, tampering: true },

@@ -17,6 +17,7 @@ export default defineConfig({
           pool: "threads",
           testTimeout: 20_000,
           isolate: false,
+          maxWorkers: 2,
           // Groups run one after the other. Projects with different numbers of workers cannot share one.
           sequence: { groupOrder: 0 },
         },

@@ -10,7 +10,7 @@ import { temporaryFolder } from "../support/scratch.js";
 
 /** So long without a change that the poll is slowest: once in 20 ms. */
 const QUIET_MS = 60_000;
-const WATCHED_MS = 400;
+const WATCHED_MS = 200;
 
 let place: ReturnType<typeof temporaryFolder>;
 let looks = 0;

@@ -2,6 +2,7 @@
 // it serves, and how the last requested flip ended. The commands that ask for a flip read it, because they share
 // files with the sidecar and nothing else for certain: HTTP may be off, and PostgreSQL may be away. Another
 // application's sidecar that would share one of the two files finds it there too.
+import { randomUUID } from "node:crypto";
 import { readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SwitchbackError } from "../errors.js";
@@ -25,6 +26,8 @@ export interface FlipAnswer {
 interface HeartbeatRecord {
   readonly pid: number;
   readonly since: string;
+  /** Tells two sidecars apart that were started within one millisecond, or with one pid; absent in an earlier version's. */
+  readonly instance?: string;
   /** Absent in the sign of an earlier version. */
   readonly serves?: Served;
   readonly answer: FlipAnswer | null;
@@ -44,6 +47,7 @@ export function heartbeatFile(file: string): string {
 export class Heartbeat {
   private readonly files: readonly string[];
   private readonly since = new Date().toISOString();
+  private readonly instance = randomUUID();
   private answered: FlipAnswer | null = null;
   private halted: Problem | null = null;
   private timer: NodeJS.Timeout | null = null;
@@ -100,8 +104,8 @@ export class Heartbeat {
     for (const file of this.files) rmSync(file, { force: true });
   }
 
-  private isMine({ pid, since }: HeartbeatRecord): boolean {
-    return pid === process.pid && since === this.since;
+  private isMine({ instance }: HeartbeatRecord): boolean {
+    return instance === this.instance;
   }
 
   private beat(): void {
@@ -117,6 +121,7 @@ export class Heartbeat {
     const sign: HeartbeatRecord = {
       pid: process.pid,
       since: this.since,
+      instance: this.instance,
       serves: this.serves(),
       answer: this.answered,
       ...(this.halted ? { halted: this.halted } : {}),

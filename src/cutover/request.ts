@@ -52,7 +52,7 @@ export async function requestFlip(options: RequestOptions): Promise<CutoverOutco
   }
   if (options.mine) await assertServes(life.serves, options.mine, `beside ${routeFile}`);
   if (life.halted && readRoute(routeFile)?.writes !== to) return refusal(haltedAnswer(options, life.halted));
-  const before = { since: life.since, n: life.answer?.n ?? 0 };
+  const before = { since: life.since, instance: life.instance, n: life.answer?.n ?? 0 };
   const route = readRoute(routeFile);
   const wished = readFlag(flagFile);
   if (route?.writes === to) {
@@ -112,7 +112,7 @@ function withdraw({ flagFile, to }: RequestOptions): void {
 /** Answers are counted by each sidecar from 1: all of a later one's are new. */
 async function waitFor(
   options: RequestOptions,
-  before: { readonly since: string; readonly n: number },
+  before: { readonly since: string; readonly instance: string | undefined; readonly n: number },
   ms: number,
 ): Promise<Omit<FlipAnswer, "n" | "at"> | null> {
   const { to, routeFile } = options;
@@ -121,7 +121,8 @@ async function waitFor(
   while (performance.now() < until && !options.signal.aborted) {
     const life = readHeartbeat(routeFile);
     const answer = life?.answer;
-    const fresh = answer && (life.since !== before.since || answer.n > before.n);
+    const restarted = life?.since !== before.since || life.instance !== before.instance;
+    const fresh = answer && (restarted || answer.n > before.n);
     if (fresh && answer.to === to) return answer;
     const arrived = readRoute(routeFile)?.writes === to;
     if (life?.halted && !arrived) return haltedAnswer(options, life.halted);

@@ -1,7 +1,7 @@
 // The files between a command and the sidecar: the sign of life with its answers, and the flag that is taken back.
 import { readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { readFlag, writeFlag } from "#switchback/cutover/flag-file.js";
 import { Heartbeat, heartbeatFile, readHeartbeat } from "#switchback/cutover/heartbeat-file.js";
 import { requestFlip } from "#switchback/cutover/request.js";
@@ -20,6 +20,7 @@ beforeEach(() => {
   life = new Heartbeat([routeFile], () => SERVES);
 });
 afterEach(() => {
+  vi.useRealTimers();
   life.stop();
   place.remove();
 });
@@ -135,6 +136,9 @@ test("a flip that happens while the wish is being withdrawn stays", async () => 
 });
 
 test("a sidecar that was started again meanwhile counts its answers from 1, and is heard", async () => {
+  // Both sidecars start in the same millisecond, as on a clock that was set back.
+  vi.useFakeTimers({ toFake: ["Date"] });
+  life = new Heartbeat([routeFile], () => SERVES);
   life.start();
   life.answer({ to: "postgres", flipped: false, epoch: 0, pauseMs: 0, reason: "of yesterday" });
   const asked = ask();

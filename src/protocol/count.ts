@@ -38,7 +38,8 @@ export async function beginCount(
 ): Promise<Counting> {
   const { tables, passedOver } = countable(held, source.briefReads);
   const met = await meet(meeting, source, target, {
-    readers: Math.min(source.maxReaders, target.writers),
+    // A reader counts a whole table; one more than there are tables would only cost its thread's memory.
+    readers: Math.max(1, Math.min(source.maxReaders, target.writers, tables.length)),
     early: (snapshot) => snapshot.count(tables),
   });
   const result = counted(met, tables).then((found) => ({

@@ -1,13 +1,10 @@
 // Two things about moving the writes, seen from outside by processes of their own. One is how long no one can write,
 // under four writers at a steady rate. The other is how far SQLite's warm copy is behind while PostgreSQL has the
 // writes.
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import Database from "better-sqlite3";
 import { requestFlip } from "../../dist/cutover/request.js";
-import { freePort } from "../../dist/embedded/cluster.js";
-import { connect, median, quantile, sleep, start, statusAt, switchback } from "./measure.js";
+import { connect, makeApp, median, phase, quantile, sleep, start, switchback, withSidecar } from "./measure.js";
 
 const WRITER = fileURLToPath(new URL("./flip-writer.js", import.meta.url));
 const WRITERS = 4;
@@ -27,14 +24,14 @@ const LOOK_BACK = 500;
 export async function benchFlip(server, { flips, perSecond, shapes }) {
   const runs = [];
   for (const shape of shapes) {
-    runs.push(await withSidecar(server, shape, (app) => pauses(app, shape, flips, perSecond)));
+    runs.push(await verified(server, shape, (app) => pauses(app, shape, flips, perSecond)));
   }
   return { flips, perSecond, writers: WRITERS, runs };
 }
 
 /** @param {import("./measure.js").Server} server @param {{ perSecond: number, seconds: number }} sizes */
 export async function benchReverseLag(server, { perSecond, seconds }) {
-  return withSidecar(server, { tables: 2, foreignKeys: 0 }, async (app) => {
+  return verified(server, { tables: 2, foreignKeys: 0 }, async (app) => {
     const outcome = await move(app, "postgres");
     if (!outcome.flipped) throw new Error(`no cutover: ${outcome.reason}`);
     const writers = startWriters(app, perSecond, 1);
@@ -57,46 +54,23 @@ export async function benchReverseLag(server, { perSecond, seconds }) {
   });
 }
 
-/** @typedef {{ file: string, url: string, port: number, flagFile: string, routeFile: string }} App */
+/** @typedef {import("./measure.js").App} App */
 
 /**
  * An application that was copied, is followed and was verified. @template T
  * @param {import("./measure.js").Server} server @param {Shape} shape @param {(app: App) => Promise<T>} work
  */
-async function withSidecar(server, shape, work) {
-  const url = await server.database();
-  const name = `flip-${new URL(url).pathname.slice(1)}`;
-  const at = (/** @type {string} */ end) => join(server.folder, `${name}.${end}`);
-  const app = {
-    ...{ url, file: at("db"), port: await freePort() },
-    ...{ flagFile: at("flag"), routeFile: at("route.json") },
-  };
+async function verified(server, shape, work) {
+  const app = await makeApp(server, `flip-${shape.tables}-${++apps}`);
   makeTables(app.file, shape);
-  const config = at("yaml");
-  writeFileSync(
-    config,
-    JSON.stringify({
-      sources: [{ name: "app", sqlite: app.file }],
-      postgres: { url },
-      flag: app.flagFile,
-      route: app.routeFile,
-      http: { listen: `127.0.0.1:${app.port}` },
-    }),
-  );
-  const sidecar = switchback(["run", "--config", config, "--log-level", "error"], server.folder);
-  // It runs until it is told to stop; a failure shows as a phase that does not come.
-  sidecar.ended.catch(() => {});
-  try {
-    await phase(app, "streaming");
-    await switchback(["verify", "--config", config, "--log-level", "error"], server.folder).ended;
-    const result = await work(app);
-    sidecar.child.kill("SIGTERM");
-    await sidecar.ended;
-    return result;
-  } finally {
-    sidecar.child.kill("SIGKILL");
-  }
+  const { result } = await withSidecar(app, async () => {
+    await switchback(["verify", "--config", app.config, "--log-level", "error"], server.folder).ended;
+    return work(app);
+  });
+  return result;
 }
+
+let apps = 0;
 
 /** Two tables that are written to, and others beside them. @param {string} file @param {Shape} shape */
 function makeTables(file, { tables, foreignKeys }) {
@@ -166,17 +140,6 @@ async function move(app, to) {
   await phase(app, to === "postgres" ? "streaming" : "reverse_streaming");
   const { flagFile, routeFile } = app;
   return requestFlip({ flagFile, routeFile, to, timeoutMs: 10_000, signal: new AbortController().signal });
-}
-
-/** @param {App} app @param {string} wanted */
-async function phase(app, wanted) {
-  let last = "";
-  for (let waitedMs = 0; waitedMs < 60_000; waitedMs += 20) {
-    last = (await statusAt(app.port))?.phase ?? "";
-    if (last === wanted) return;
-    await sleep(20);
-  }
-  throw new Error(`the phase is ${last}, not ${wanted}`);
 }
 
 /** @param {App} app @param {number} perSecond @param {number} tables */

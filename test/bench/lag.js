@@ -1,9 +1,6 @@
 // How long until a committed row is visible in PostgreSQL, seen from outside, at a steady rate of transactions.
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import Database from "better-sqlite3";
-import { freePort } from "../../dist/embedded/cluster.js";
-import { connect, quantile, sleep, start, statusAt, switchback } from "./measure.js";
+import { connect, makeApp, quantile, sleep, start, withSidecar } from "./measure.js";
 
 const POLL_MS = 2;
 const WARM_UP_MS = 2_000;
@@ -23,56 +20,28 @@ while time.time() < end:
 
 /** @param {import("./measure.js").Server} server @param {{ perSecond: number, seconds: number }} sizes */
 export async function benchLag(server, { perSecond, seconds }) {
-  const file = join(server.folder, "lag.db");
-  const database = new Database(file);
+  const app = await makeApp(server, "lag");
+  const database = new Database(app.file);
   database.pragma("journal_mode = WAL");
   database.exec("CREATE TABLE t(id INTEGER PRIMARY KEY, at REAL, pad TEXT)");
   database.close();
-  const url = await server.database();
-  const port = await freePort();
-  const config = join(server.folder, "lag.yaml");
-  writeFileSync(
-    config,
-    JSON.stringify({
-      sources: [{ name: "lag", sqlite: file }],
-      postgres: { url },
-      flag: join(server.folder, "lag.flag"),
-      route: join(server.folder, "lag.route.json"),
-      http: { listen: `127.0.0.1:${port}` },
-    }),
-  );
-  const sidecar = switchback(["run", "--config", config, "--log-level", "error"], server.folder);
-  // It runs until it is told to stop; a failure shows below as no rows.
-  sidecar.ended.catch(() => {});
-  try {
-    for (let waited = 0; (await statusAt(port))?.phase !== "streaming"; waited += 50) {
-      if (waited > 30_000) throw new Error("the sidecar did not stream");
-      await sleep(50);
-    }
-    const writer = start("python3", [
-      "-c",
-      WRITER,
-      file,
-      String(perSecond),
-      String(seconds + WARM_UP_MS / 1000 + 0.5),
-    ]);
+  const { result: lags, peakMiB } = await withSidecar(app, async () => {
+    const writing = [String(perSecond), String(seconds + WARM_UP_MS / 1000 + 0.5)];
+    const writer = start("python3", ["-c", WRITER, app.file, ...writing]);
     await sleep(WARM_UP_MS);
-    const lags = await observe(url, seconds);
+    const seen = await observe(app.url, seconds);
     await writer.ended;
-    sidecar.child.kill("SIGTERM");
-    const { peakMiB } = await sidecar.ended;
-    return {
-      wantedPerSecond: perSecond,
-      perSecond: lags.length / seconds,
-      rows: lags.length,
-      p50Ms: quantile(lags, 0.5),
-      p99Ms: quantile(lags, 0.99),
-      maxMs: Math.max(...lags),
-      peakMiB,
-    };
-  } finally {
-    sidecar.child.kill("SIGKILL");
-  }
+    return seen;
+  });
+  return {
+    wantedPerSecond: perSecond,
+    perSecond: lags.length / seconds,
+    rows: lags.length,
+    p50Ms: quantile(lags, 0.5),
+    p99Ms: quantile(lags, 0.99),
+    maxMs: Math.max(...lags),
+    peakMiB,
+  };
 }
 
 /** @param {string} url @param {number} seconds */

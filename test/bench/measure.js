@@ -1,12 +1,12 @@
 // How the benchmark measures: the product as a process with its time and peak memory, PostgreSQL from the npm
 // package on this machine, medians. Plain JavaScript, since it runs without a test runner.
 import { spawn } from "node:child_process";
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import pg from "pg";
-import { Cluster, locate, unprivileged } from "../../dist/embedded/cluster.js";
+import { Cluster, freePort, locate, unprivileged } from "../../dist/embedded/cluster.js";
 
 export const CLI = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
 const PASSWORD = "bench";
@@ -90,6 +90,62 @@ export function start(program, args, options = {}) {
 /** @param {readonly string[]} args */
 export function switchback(args, cwd = tmpdir()) {
   return start(process.execPath, [CLI, ...args], { cwd, env: cleanEnvironment() });
+}
+
+/** @typedef {{ file: string, url: string, port: number, config: string, flagFile: string, routeFile: string }} App */
+
+/**
+ * Where an application's files are, with a configuration for them on a database of their own.
+ * @param {Server} server @param {string} name @returns {Promise<App>}
+ */
+export async function makeApp(server, name) {
+  const at = (/** @type {string} */ end) => join(server.folder, `${name}.${end}`);
+  const app = {
+    ...{ file: at("db"), url: await server.database(), port: await freePort() },
+    ...{ config: at("yaml"), flagFile: at("flag"), routeFile: at("route.json") },
+  };
+  writeFileSync(
+    app.config,
+    JSON.stringify({
+      sources: [{ name: "app", sqlite: app.file }],
+      postgres: { url: app.url },
+      flag: app.flagFile,
+      route: app.routeFile,
+      http: { listen: `127.0.0.1:${app.port}` },
+    }),
+  );
+  return app;
+}
+
+/**
+ * Does `work` while a sidecar follows, and returns with what the sidecar's process took. @template T
+ * @param {App} app @param {() => Promise<T>} work
+ */
+export async function withSidecar(app, work) {
+  const folder = dirname(app.config);
+  const sidecar = switchback(["run", "--config", app.config, "--log-level", "error"], folder);
+  // It runs until it is told to stop; a failure shows as a phase that does not come.
+  sidecar.ended.catch(() => {});
+  try {
+    await phase(app, "streaming");
+    const result = await work();
+    sidecar.child.kill("SIGTERM");
+    const { peakMiB } = await sidecar.ended;
+    return { result, peakMiB };
+  } finally {
+    sidecar.child.kill("SIGKILL");
+  }
+}
+
+/** @param {App} app @param {string} wanted */
+export async function phase(app, wanted) {
+  let last = "";
+  for (let waitedMs = 0; waitedMs < 60_000; waitedMs += 20) {
+    last = (await statusAt(app.port))?.phase ?? "";
+    if (last === wanted) return;
+    await sleep(20);
+  }
+  throw new Error(`the phase is ${last}, not ${wanted}`);
 }
 
 /** The process's own high-water mark, which no poll can miss while it lives. @param {number | undefined} pid */

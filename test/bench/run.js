@@ -7,6 +7,7 @@ import { benchFlip, benchReverseLag } from "./flip.js";
 import { benchLag } from "./lag.js";
 import { startServer } from "./measure.js";
 import { benchTail } from "./tail.js";
+import { benchWriters } from "./writers.js";
 
 const args = process.argv.slice(2);
 const quick = args.includes("--quick");
@@ -25,6 +26,7 @@ const sizes = quick
       tail: { changes: 60_000 },
       lag: { perSecond: 1000, seconds: 4 },
       capture: { rows: 5_000, runs: 3 },
+      writers: { seconds: 4, runs: 2 },
       flip: { flips: 6, perSecond: 1000, shapes: SHAPES },
       reverse: { perSecond: 1000, seconds: 4 },
     }
@@ -33,6 +35,7 @@ const sizes = quick
       tail: { changes: 300_000 },
       lag: { perSecond: 1000, seconds: 15 },
       capture: { rows: 20_000, runs: 5 },
+      writers: { seconds: 8, runs: 5 },
       flip: { flips: 20, perSecond: 1000, shapes: SHAPES },
       reverse: { perSecond: 1000, seconds: 15 },
     };
@@ -117,6 +120,21 @@ const captureLines = (r) => [
   },
 ];
 
+/** @param {Awaited<ReturnType<typeof benchWriters>>} r @returns {Line[]} */
+const writersLines = (r) =>
+  r.loads.flatMap((load) => [
+    {
+      what: load.load,
+      measured: `${number(load.sidecarSlowdown, 2)} ×`,
+      beside: `beside a sidecar, of the time with the triggers alone; ${number(load.triggersPerSecond)} transactions/s with these, ${number(load.alonePerSecond)} on a bare file`,
+    },
+    {
+      what: "  the longest transaction",
+      measured: `${number(load.worstMs.sidecar)} ms`,
+      beside: `triggers alone ${number(load.worstMs.triggers)} ms, bare ${number(load.worstMs.alone)} ms`,
+    },
+  ]);
+
 /** @param {Awaited<ReturnType<typeof benchFlip>>} r @returns {Line[]} */
 const flipLines = (r) => {
   const [small] = r.runs;
@@ -184,6 +202,10 @@ const parts = {
   capture: async (/** @type {import("./measure.js").Server} */ server) => {
     const result = await benchCapture(server, sizes.capture);
     return { result, lines: captureLines(result) };
+  },
+  writers: async (/** @type {import("./measure.js").Server} */ server) => {
+    const result = await benchWriters(server, sizes.writers);
+    return { result, lines: writersLines(result) };
   },
   flip: async (/** @type {import("./measure.js").Server} */ server) => {
     const result = await benchFlip(server, sizes.flip);

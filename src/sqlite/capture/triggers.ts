@@ -10,9 +10,14 @@
 //
 // REPLACE evicts rows without firing DELETE triggers. So every unique constraint other than the key also has
 // BEFORE triggers, which touch the keys of the rows that the write could evict.
+//
+// SQLite resolves every name in every trigger when a column is dropped, and refuses the DROP COLUMN for a name that is
+// gone. The application may drop an index together with its columns. So these names have a second meaning in an outer
+// scope: a one-row subquery called `new`, or `old`, that holds NULL under each name. SQLite looks in the inner scope
+// first, so that the second meaning counts only once the column is gone.
 import { present } from "../../present.js";
 import { type Index, keyExpressions, quote, type Table } from "../../schema/model.js";
-import { WrittenRow } from "./written-row.js";
+import { namesIn, WrittenRow } from "./written-row.js";
 
 export interface Trigger {
   readonly name: string;
@@ -58,8 +63,7 @@ export function captureTriggers(table: Table, id: number): Trigger[] {
     trigger("rekey", `BEFORE UPDATE ${on} WHEN ${moved}`, touch(next)),
     trigger("delete", `BEFORE DELETE ${on}`, touch(old)),
   ];
-  const victim = (where: string) =>
-    `INSERT INTO ${target} SELECT ${id}, ${keys.join(", ")} FROM ${quote(table.name)} WHERE ${where};`;
+  const victim = (eviction: Eviction) => `INSERT INTO ${target} ${victims(table, id, eviction)};`;
   const [onInsert, onUpdate] = evictions(table, arrival);
   if (onInsert.length > 0) {
     triggers.push(trigger("evict_insert", `BEFORE INSERT ${on}`, ...onInsert.map(victim)));
@@ -68,25 +72,57 @@ export function captureTriggers(table: Table, id: number): Trigger[] {
   return triggers;
 }
 
-/** SQL over the table's present rows: true for those that an INSERT, or an UPDATE, may evict. */
-function evictions(table: Table, arrival: WrittenRow): readonly [string[], string[]] {
+/** What a write may evict. */
+interface Eviction {
+  /** SQL over the table's present rows: true for the row that may be evicted, which is one at most. */
+  readonly where: string;
+  /** SQL over NEW and OLD: false where nothing can be evicted; empty where that is not known beforehand. */
+  readonly when: string;
+}
+
+/** What an INSERT, and what an UPDATE, may evict. */
+function evictions(table: Table, arrival: WrittenRow): readonly [Eviction[], Eviction[]] {
   const indexes = table.indexes.filter((index) => index.unique && !isTheKey(table, index));
-  const onInsert = indexes.map((index) => conflict(arrival, index));
+  const onInsert = indexes.map((index) => ({ where: conflict(arrival, index), when: "" }));
   const numbered = arrival.withNextId();
   if (numbered) {
+    const when = `NEW.${quote(present(table.integerPrimaryKey, "integer primary key"))} IS -1`;
     for (const index of indexes.filter((one) => arrival.computesFromId(one)))
-      onInsert.push(
-        `NEW.${quote(present(table.integerPrimaryKey, "integer primary key"))} IS -1 AND ${conflict(numbered, index)}`,
-      );
+      onInsert.push({ where: `${when} AND ${conflict(numbered, index)}`, when: "" });
   }
-  const onUpdate = indexes.map((index) => `${changed(arrival, index)}${conflict(arrival, index)}`);
+  const onUpdate = indexes.map((index) => ({
+    where: conflict(arrival, index),
+    when: changed(arrival, index),
+  }));
   if (hasHiddenRowid(table)) {
     // A writer may name the rowid itself: REPLACE INTO t(rowid, …) evicts the row with that rowid.
     const rowid = present(table.rowidAlias, "name for the rowid");
-    onInsert.push(`${rowid} = NEW.${rowid}`);
-    onUpdate.push(`NEW.${rowid} IS NOT OLD.${rowid} AND ${rowid} = NEW.${rowid}`);
+    const where = `${rowid} = NEW.${rowid}`;
+    onInsert.push({ where, when: "" });
+    onUpdate.push({ where, when: `NEW.${rowid} IS NOT OLD.${rowid}` });
   }
   return [onInsert, onUpdate];
+}
+
+/** The key of the row that may be evicted, as a SELECT that survives the removal of the columns that it names. */
+function victims(table: Table, id: number, { where, when }: Eviction): string {
+  const keys = keyExpressions(table);
+  // Under its own name, a table called new or old would hide the written row.
+  const from = `FROM ${quote(table.name)}${/^(new|old)$/i.test(table.name) ? " AS present" : ""}`;
+  const named = namesIn(`${where} ${when}`);
+  const blank = table.columns
+    .filter(({ name }) => named.has(name.toLowerCase()))
+    .map(({ name }) => `NULL AS ${quote(name)}`)
+    .join(", ");
+  if (blank === "")
+    return `SELECT ${id}, ${keys.join(", ")} ${from} WHERE ${when === "" ? "" : `${when} AND `}${where}`;
+  const key = keys.map((one) => `(SELECT ${one} ${from} WHERE ${where})`).join(", ");
+  const found = `EXISTS (SELECT 1 ${from} WHERE ${where})`;
+  const test =
+    when === ""
+      ? found
+      : `CASE WHEN (SELECT (SELECT ${when}) FROM (SELECT ${blank}) AS old) THEN ${found} END`;
+  return `SELECT ${id}, ${key} FROM (SELECT ${blank}) AS new WHERE ${test}`;
 }
 
 /**
@@ -122,7 +158,7 @@ function conflict(arrival: WrittenRow, index: Index): string {
   return [...equal, ...(index.where === null ? [] : [`(${index.where})`])].join(" AND ");
 }
 
-/** A cheap test that avoids the lookup when an update leaves the index's columns unchanged. */
+/** A cheap test that avoids the lookup when an update leaves the index's columns unchanged; empty for none. */
 function changed(arrival: WrittenRow, index: Index): string {
   // An expression or a predicate may depend on any column, and SQLite may compute a column again: always look
   // it up.
@@ -133,5 +169,5 @@ function changed(arrival: WrittenRow, index: Index): string {
     const column = quote(present(term.column, "column of the index term"));
     return `NEW.${column} COLLATE BINARY IS NOT OLD.${column}`;
   });
-  return `(${tests.join(" OR ")}) AND `;
+  return tests.join(" OR ");
 }

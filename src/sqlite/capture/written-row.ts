@@ -117,7 +117,7 @@ export class WrittenRow {
 }
 
 /** Every word of an expression that may be a column's name, in lower case. */
-function namesIn(text: string): Set<string> {
+export function namesIn(text: string): Set<string> {
   const named = tokens(text).filter(({ kind }) => kind === "word" || kind === "name");
   return new Set(named.map(({ value }) => value.toLowerCase()));
 }

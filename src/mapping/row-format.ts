@@ -106,6 +106,11 @@ function valueText(value: SqliteValue): string {
   return JSON.stringify({ $blob: Buffer.from(value).toString("hex") });
 }
 
+/** True for a key text with a NULL in it; what stands within quotes is none. */
+export function hasNull(key: string): boolean {
+  return key.replace(/"(?:[^"\\]|\\.)*"/g, "").includes("null");
+}
+
 const KEY_PART =
   /(null)|(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)|("(?:[^"\\]|\\.)*")|\{"\$(blob|real|text)":"([^"]*)"\}/y;
 

@@ -72,8 +72,17 @@ export interface TableWindow {
   /** Keys (in the order of TableMapping.key) to delete. */
   readonly gone: Rows;
   readonly refused: readonly RefusedRow[];
-  /** Every touched key as key text, when the scope asked for it; else empty. */
+  /** Every touched key as key text, when the scope asked for it; else empty. None of `nullKeys`. */
   readonly touched: readonly string[];
+  /** Touched keys with a NULL in them: no target can hold their rows. */
+  readonly nullKeys?: readonly NullKey[];
+}
+
+/** A key with a NULL, which any number of rows may share. */
+export interface NullKey {
+  readonly refusal: RefusedRow;
+  /** How many rows of the copied ranges have it now. */
+  readonly rows: number;
 }
 
 /**

@@ -18,7 +18,8 @@ export type PositionMove = Pick<Window, "from" | "to" | "mark"> & {
 /** True when every row of the window is at hand, so that its statements can be sent together. */
 export function isNarrow({ tables }: Window): boolean {
   return tables.every(
-    ({ rows, gone, refused }) => rows.kind === "values" && gone.kind === "values" && refused.length === 0,
+    ({ rows, gone, refused, nullKeys = [] }) =>
+      rows.kind === "values" && gone.kind === "values" && refused.length + nullKeys.length === 0,
   );
 }
 

@@ -4,8 +4,9 @@
 import type pg from "pg";
 import { Refusal } from "../../codec/codec.js";
 import type { TableMapping } from "../../mapping/mapping.js";
-import { decodeKey, encodeRow, keyText, parseKeyText } from "../../mapping/row-format.js";
-import type { EncodedRow, KeysByTable, RefusedRow } from "../../protocol/contract.js";
+import { decodeKey, encodeRow, hasNull, keyText, parseKeyText } from "../../mapping/row-format.js";
+import { only } from "../../present.js";
+import type { EncodedRow, KeysByTable, NullKey, RefusedRow, TableWindow } from "../../protocol/contract.js";
 import { sql } from "../../sql-files.js";
 import { countMismatch } from "./counts.js";
 
@@ -22,9 +23,9 @@ interface Entry {
 }
 
 /** What left the quarantine within the same transaction, by key text. */
-export type Left = ReadonlyMap<string, Entry>;
+type Left = ReadonlyMap<string, Entry>;
 
-export async function leave(
+async function leave(
   client: pg.ClientBase,
   source: string,
   table: string,
@@ -48,7 +49,8 @@ export async function enter(
     client,
     source,
     name,
-    refused.map(({ key }) => key),
+    // Rows whose key has a NULL share its text with other rows.
+    refused.map(({ key }) => key).filter((key) => !hasNull(key)),
   );
   const since = ({ key, column, reason }: RefusedRow) => {
     const before = also.left.get(key) ?? left.get(key);
@@ -62,6 +64,42 @@ export async function enter(
   if (rowCount !== refused.length)
     throw countMismatch(mapping, `quarantine took ${rowCount} of ${refused.length} rows`);
   return refused.map((row, i) => (rows[i]?.since ? { ...row, again: true } : row));
+}
+
+/** A table's part of a window: touched rows leave, refused ones enter. `left` serves those that are refused later. */
+export async function moveQuarantine(
+  client: pg.ClientBase,
+  source: string,
+  mapping: TableMapping,
+  { touched, refused, nullKeys = [] }: TableWindow,
+): Promise<{ readonly refused: readonly RefusedRow[]; readonly released: number; readonly left: Left }> {
+  const none = { count: 0, left: new Map() };
+  const { count, left } =
+    touched.length > 0 ? await leave(client, source, mapping.table.name, touched) : none;
+  const entered = await enter(client, source, mapping, refused, left);
+  const unkeyed = await matchNullKeys(client, source, nullKeys);
+  return { refused: [...entered, ...unkeyed.refused], released: count + unkeyed.released, left };
+}
+
+/** Brings the rows under keys with a NULL up to their numbers; returns those that came, and how many went. */
+async function matchNullKeys(
+  client: pg.ClientBase,
+  source: string,
+  keys: readonly NullKey[],
+): Promise<{ readonly refused: readonly RefusedRow[]; readonly released: number }> {
+  const refused: RefusedRow[] = [];
+  let released = 0;
+  for (const { refusal, rows: wanted } of keys) {
+    const { table, key, column, reason } = refusal;
+    const { rows } = await client.query<{ come: number; gone: number }>(sql("postgres/match-null-key"), [
+      ...[source, table, key, column, reason],
+      wanted,
+    ]);
+    const { come, gone } = only(rows, "count of rows under a key with a NULL");
+    for (let n = 0; n < come; n++) refused.push(refusal);
+    released += gone;
+  }
+  return { refused, released };
 }
 
 /** A place among the quarantined rows, in the order of their index. */

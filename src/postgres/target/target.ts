@@ -42,7 +42,7 @@ import {
   sendMoves,
   type TableMove,
 } from "./narrow-window.js";
-import { enter, type Left, leave, type QuarantinedKeys, quarantinedKeys, type Wanted } from "./quarantine.js";
+import { enter, moveQuarantine, type QuarantinedKeys, quarantinedKeys, type Wanted } from "./quarantine.js";
 import { type Written, writeRowByRow } from "./row-by-row.js";
 import { openTargetSnapshot } from "./snapshot.js";
 import { deleteStaged, mergeCsv, writeStaged } from "./staged-merge.js";
@@ -323,13 +323,9 @@ export class PostgresTarget implements HistoryTarget {
     await client.query(this.undisturbed(window.tables));
     for (const table of window.tables) {
       const mapping = this.mapping(table.table);
-      let left: Left = new Map();
-      if (table.touched.length > 0) {
-        const touched = await leave(client, this.source, table.table, table.touched);
-        released.set(table.table, touched.count);
-        left = touched.left;
-      }
-      refused.push(...(await enter(client, this.source, mapping, table.refused, left)));
+      const quarantine = await moveQuarantine(client, this.source, mapping, table);
+      released.set(table.table, quarantine.released);
+      refused.push(...quarantine.refused);
       if (!each && table.rows.kind === "values" && table.gone.kind === "values") {
         for (const statement of this.statements(table)) await client.query(statement);
         continue;
@@ -337,7 +333,7 @@ export class PostgresTarget implements HistoryTarget {
       await deleteStaged(client, mapping, this.stage("gone"), table.gone);
       if (each) {
         const outcome = await this.writeEach(client, mapping, csvOf(table.rows));
-        refused.push(...(await enter(client, this.source, mapping, outcome.refused, left)));
+        refused.push(...(await enter(client, this.source, mapping, outcome.refused, quarantine.left)));
         rivals.set(table.table, outcome.rivals ?? []);
       } else {
         await writeStaged(client, mapping, this.factsOf(mapping), this.stage("rows"), table.rows);

@@ -7,7 +7,7 @@ import type { Position } from "../../protocol/contract.js";
 import { logKeyColumns } from "../capture/triggers.js";
 import { preparedValue } from "../statements.js";
 import { relaxedCommits } from "../transaction.js";
-import { markAt } from "./window.js";
+import { markAt } from "./mark.js";
 
 /** Deleting this many log rows holds the write lock for about a millisecond. */
 const PRUNE_ROWS = 2_000;

@@ -32,10 +32,11 @@ import type { RecordedPair } from "../pair.js";
 import { readSchema } from "../schema.js";
 import { durableCommits, waitFor } from "../transaction.js";
 import { type AppliedMark, ChangeLog, logFault } from "./change-log.js";
+import { markAt } from "./mark.js";
 import { cutRanges, estimateRows } from "./ranges.js";
 import { begin } from "./reader-worker.js";
 import { pin, Reader } from "./snapshot.js";
-import { type Followed, markAt, readWindow } from "./window.js";
+import { type Followed, readWindow } from "./window.js";
 
 /** Rows per range: one second's work at most, so that a crash loses little and snapshots rotate in time. */
 const RANGE_ROWS = 50_000;

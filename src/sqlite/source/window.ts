@@ -3,7 +3,6 @@
 //
 // A narrow window is read in the exact form, straight into memory. A wide one is read in bulk, table by table,
 // through a temporary list of distinct keys, and spooled, so that memory does not grow with the backlog.
-import { createHash } from "node:crypto";
 import type Database from "better-sqlite3";
 import { Refusal, type SqliteValue } from "../../codec/codec.js";
 import { EXACT_SLOT, exactValues, StoredText } from "../../codec/stored-text.js";
@@ -20,6 +19,7 @@ import {
 } from "../../mapping/row-format.js";
 import type {
   EncodedRow,
+  NullKey,
   Position,
   RefusedRow,
   Scope,
@@ -28,7 +28,8 @@ import type {
 } from "../../protocol/contract.js";
 import { keyExpressions } from "../../schema/model.js";
 import { logKeyColumns } from "../capture/triggers.js";
-import { preparedRows } from "../statements.js";
+import { preparedRows, preparedValue } from "../statements.js";
+import { markAt } from "./mark.js";
 import { cleanExpression, csvExpression, exactList, fromTable, isSound } from "./queries.js";
 import { copiedCondition } from "./ranges.js";
 import { Spool } from "./spool.js";
@@ -89,27 +90,6 @@ export async function readWindow(
   return { from: after, to, changes, mark: markAt(db, to), tables, ...(doubted && { doubted }), close };
 }
 
-/** Log rows in a fingerprint. Each row is unique, so one would do; more also detect manual changes. */
-const MARK_ROWS = 16;
-
-/**
- * The end of the log at a position, as text. The sidecar stores it with the position. A restored backup that was
- * written to since has numbers as high, but not the same keys behind them.
- */
-export function markAt(db: Database.Database, position: Position): string {
-  const rows = preparedRows(db, "SELECT * FROM _switchback_log WHERE seq > ? AND seq <= ? ORDER BY seq").all(
-    position - MARK_ROWS,
-    position,
-  ) as unknown[][];
-  // Columns that the log gained later are NULL in its older rows; without them the text stays unchanged.
-  const text = rows.map((row) => row.filter((value) => value !== null).map(markOf));
-  return createHash("sha256").update(JSON.stringify(text)).digest("base64");
-}
-
-function markOf(value: unknown): string {
-  return value instanceof Uint8Array ? `x${Buffer.from(value).toString("hex")}` : `${typeof value} ${value}`;
-}
-
 /** The text that reads a table's narrow windows once the whole of it is copied. */
 const narrowTexts = new WeakMap<TableMapping, string>();
 
@@ -164,9 +144,11 @@ class TableReader {
     const gone: EncodedRow[] = [...this.absent];
     const refused: RefusedRow[] = [];
     const touched: string[] = [];
+    const nullKeys: NullKey[] = [];
     for (const raw of statement.iterate(...this.window(), ...this.copied.values) as Iterable<unknown[]>) {
-      const { row, keys, refusal, names } = this.decode(raw);
+      const { row, keys, refusal, names, nullKey } = this.decode(raw);
       if (this.naming) touched.push(...names);
+      if (nullKey) nullKeys.push(nullKey);
       if (refusal) refused.push(refusal);
       gone.push(...keys);
       if (!row) continue;
@@ -189,6 +171,7 @@ class TableReader {
       gone: { kind: "values", values: gone },
       refused,
       touched,
+      nullKeys,
     };
   }
 
@@ -246,11 +229,13 @@ class TableReader {
     for (const key of this.absent) gone.write(Buffer.from(csvLine(key)), 1);
     const refused: RefusedRow[] = [];
     const touched: string[] = [];
+    const nullKeys: NullKey[] = [];
     const absorb = (list: unknown[][]) => {
       const absent: string[] = [];
       for (const raw of list) {
-        const { row, keys, refusal, names } = this.decode(raw);
+        const { row, keys, refusal, names, nullKey } = this.decode(raw);
         if (this.naming) touched.push(...names);
+        if (nullKey) nullKeys.push(nullKey);
         if (refusal) refused.push(refusal);
         absent.push(...keys.map(csvLine));
         if (row) absent.push(...this.write(rows, row, refused).map(csvLine));
@@ -277,6 +262,7 @@ class TableReader {
       gone: gone.rows(),
       refused,
       touched,
+      nullKeys,
     };
   }
 
@@ -310,21 +296,21 @@ class TableReader {
     keys: EncodedRow[];
     refusal: RefusedRow | null;
     names: string[];
+    nullKey: NullKey | null;
   } {
     const width = this.keys.length;
     const keyValues = this.text.values(raw, width);
+    if (keyValues.includes(null))
+      return { row: null, keys: [], refusal: null, names: [], nullKey: this.nullKey(keyValues) };
     const names = keyNames(this.mapping, keyValues, "one");
     const present = raw[width + 1] === 1n;
-    if (!present) {
-      const refusal = keyValues.includes(null) ? this.nullKey(keyText(keyValues), keyValues) : null;
-      return { row: null, keys: this.encodeKey(keyValues), refusal, names };
-    }
+    if (!present) return { row: null, keys: this.encodeKey(keyValues), refusal: null, names, nullKey: null };
     const values = this.text.values(raw, this.mapping.columns.length, width + 2);
     const encoded = encodeRow(this.mapping.columns, values);
     if (encoded.row) {
       const { row } = encoded;
       const own = keyIndexes(this.mapping).map((i) => row[i] ?? null);
-      return { row, keys: otherKeys(this.mapping, own), refusal: null, names };
+      return { row, keys: otherKeys(this.mapping, own), refusal: null, names, nullKey: null };
     }
     const refusal = {
       table: this.mapping.table.name,
@@ -332,7 +318,7 @@ class TableReader {
       column: encoded.column,
       reason: encoded.reason,
     };
-    return { row: null, keys: this.encodeKey(keyValues), refusal, names };
+    return { row: null, keys: this.encodeKey(keyValues), refusal, names, nullKey: null };
   }
 
   /**
@@ -344,20 +330,21 @@ class TableReader {
     return row === null ? [] : [row, ...otherKeys(this.mapping, row)];
   }
 
-  /** Finds rows whose key holds NULL by IS, and refuses them: a primary key in the target cannot hold them. */
-  private nullKey(name: string, values: readonly SqliteValue[]): RefusedRow | null {
+  /** Counts rows whose key holds NULL, by IS: a primary key in the target cannot hold them. */
+  private nullKey(values: readonly SqliteValue[]): NullKey {
     const where = this.keys.map((key) => `${key} IS ${EXACT_SLOT}`).join(" AND ");
-    const found = this.db
-      .prepare(`SELECT 1 FROM ${fromTable(this.mapping.table)} WHERE ${where} LIMIT 1`)
-      .get(...this.text.bindExactly(values));
-    if (!found) return null;
-    const column = this.mapping.key[values.indexOf(null)]?.column ?? null;
-    return {
+    const copied = this.copied.sql === "" ? "" : ` AND ${this.copied.sql}`;
+    const rows = preparedValue(
+      this.db,
+      `SELECT count(*) FROM ${fromTable(this.mapping.table)} WHERE ${where}${copied}`,
+    ).get(...this.text.bindExactly(values), ...this.copied.values);
+    const refusal = {
       table: this.mapping.table.name,
-      key: name,
-      column,
+      key: keyText(values),
+      column: this.mapping.key[values.indexOf(null)]?.column ?? null,
       reason: "the key is NULL, and a primary key refuses NULL",
     };
+    return { refusal, rows: Number(rows) };
   }
 
   /** The key, its classes, whether the row exists, then the row in the exact form. */

@@ -1,4 +1,4 @@
--- $1 source, $2 table, $3 key text, $4 column, $5 reason, $6 rows. Rows whose key has a NULL share a key text: makes
+-- $1 source, $2 table, $3 key text, $4 column, $5 reason, $6 rows. Rows whose key has a NULL share a key text. Makes
 -- the quarantine hold as many of them as SQLite does, and returns how many came and went.
 WITH held AS (
   SELECT count(*) AS n FROM switchback.quarantine

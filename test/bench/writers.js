@@ -1,5 +1,5 @@
-// What a sidecar costs writers that want the file all the time: the same processes on a bare file, on one with the
-// triggers and no sidecar, and beside a sidecar, in turn, in both journal modes.
+// What a sidecar costs writers that want the file all the time, in both journal modes. The same processes write to a
+// bare file, to one with the triggers and no sidecar, and beside a sidecar, in turn.
 import { copyFileSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";

@@ -70,7 +70,9 @@ async function perform(
   const lines = screen();
   const log = createLog({ level, terminal, screen: lines });
   const loaded = loadConfig(options, env, cwd, entry.needs);
-  announceTarget(loaded, log);
+  // A person hears it from every command, also from those whose log is silent.
+  const person = terminal && !json && options.logLevel === undefined;
+  announceTarget(loaded, person ? createLog({ level: "info", terminal, screen: lines }) : log);
   const act = await entry.load();
   const { config, close } = await withEmbedded(loaded, entry, cwd, (message) => log.info(message));
   const progress = createProgress({ json, terminal, log, screen: lines });

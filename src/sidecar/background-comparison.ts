@@ -8,7 +8,7 @@ import { describeDifference } from "../postgres/ddl/shape-difference.js";
 import { Records } from "../postgres/records.js";
 import type { PostgresTarget } from "../postgres/target/target.js";
 import { problem } from "../problem.js";
-import { BackgroundComparison, type BackgroundLimits } from "../protocol/background-comparison.js";
+import { type BackgroundLimits, ComparisonRounds } from "../protocol/comparison-rounds.js";
 import type { Range } from "../protocol/contract.js";
 import type { Counter } from "../protocol/count.js";
 import { isComplete, type Link } from "../protocol/link.js";
@@ -19,7 +19,7 @@ import type { SourceMetrics } from "../telemetry/metrics.js";
 import type { LinkMonitor } from "./monitor.js";
 import { shapesNow } from "./verification-shape.js";
 
-interface StandingOptions {
+interface BackgroundOptions {
   readonly source: SourceConfig;
   readonly limits: BackgroundLimits;
   readonly file: SqliteSource;
@@ -38,8 +38,8 @@ const NAMED = 5;
  */
 const SHAPE_AGAIN_MS = 2_000;
 
-export class StandingComparison {
-  private readonly rows: BackgroundComparison;
+export class BackgroundComparison {
+  private readonly rows: ComparisonRounds;
   private readonly mappings: ReadonlyMap<string, TableMapping>;
   private shapesDueMs = Number.POSITIVE_INFINITY;
   private suspected = false;
@@ -48,9 +48,9 @@ export class StandingComparison {
   private readonly unequal = new Set<string>();
   private verifiedAt: string | null = null;
 
-  constructor(private readonly options: StandingOptions) {
+  constructor(private readonly options: BackgroundOptions) {
     this.mappings = new Map(options.mappings.map((mapping) => [mapping.table.name, mapping]));
-    this.rows = new BackgroundComparison(options.limits, this.work(), {
+    this.rows = new ComparisonRounds(options.limits, this.work(), {
       compared: (range, comparison) => this.compared(range, comparison),
       tableDone: (table, differing) => {
         if (differing === 0) this.withdraw(table);

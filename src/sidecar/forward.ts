@@ -12,8 +12,8 @@ import { qualifiedName } from "../postgres/target/merge.js";
 import { PostgresTarget } from "../postgres/target/target.js";
 import { assertUndisturbed } from "../postgres/trigger-check.js";
 import { problem } from "../problem.js";
-import type { BackgroundLimits } from "../protocol/background-comparison.js";
 import type { Barrier } from "../protocol/barrier.js";
+import type { BackgroundLimits } from "../protocol/comparison-rounds.js";
 import { SourceChanged, type Window } from "../protocol/contract.js";
 import { assertAgree, Counter, type Counts, disagreement, disagreements } from "../protocol/count.js";
 import { isComplete, Link, type TargetMirror } from "../protocol/link.js";
@@ -22,7 +22,7 @@ import { SqliteSource } from "../sqlite/source/source.js";
 import type { Problem, SourceStatus } from "../status.js";
 import type { SourceMetrics } from "../telemetry/metrics.js";
 import type { Progress } from "../telemetry/progress.js";
-import { StandingComparison } from "./background-comparison.js";
+import { BackgroundComparison } from "./background-comparison.js";
 import { LinkMonitor, type MonitoredTable, noteStale, SAMPLE_MS, unknownProblems } from "./monitor.js";
 import { Pruning } from "./pruning.js";
 import { type Reconciled, reconcile } from "./reconcile.js";
@@ -70,7 +70,7 @@ export class ForwardReplication {
   private readonly sampler: NodeJS.Timeout;
   private readonly pruning: Pruning;
   private readonly counter: Counter;
-  private standing: StandingComparison | null = null;
+  private background: BackgroundComparison | null = null;
   private readonly unanalyzed: string[] = [];
   private recordsReadMs = 0;
   private followed: readonly FollowedTable[] = [];
@@ -121,7 +121,7 @@ export class ForwardReplication {
   }
 
   private async stopComparing(): Promise<void> {
-    await Promise.all([this.counter.cancel(), this.standing?.cancel()]);
+    await Promise.all([this.counter.cancel(), this.background?.cancel()]);
   }
 
   readonly look = async () => this.sample();
@@ -212,7 +212,7 @@ export class ForwardReplication {
       refused: (rows) => this.monitor.refused(rows),
     });
     this.reconsideration = new Reconsideration(this.name, this.link, target, options.log);
-    this.standing = new StandingComparison({
+    this.background = new BackgroundComparison({
       ...{ source: options.source, limits: options.verify, file, target, link: this.link },
       ...{ counter: this.counter, monitor: this.monitor, mappings: found.mappings },
       ...{ metrics: options.metrics },
@@ -307,11 +307,11 @@ export class ForwardReplication {
     if (target && due) await this.readRecords(target);
     await this.reconsideration?.turn();
     // Both use the same sessions and readers: one at a time.
-    if (link && target && !this.standing?.underWay)
+    if (link && target && !this.background?.underWay)
       await this.counter.again(() => link.count(this.source, target));
-    if (!this.counter.underWay) await this.standing?.turn();
+    if (!this.counter.underWay) await this.background?.turn();
     await this.pruning.next(this.held.position, () => this.records().flush(this.name));
-    return this.standing?.dueInMs ?? Number.POSITIVE_INFINITY;
+    return this.background?.dueInMs ?? Number.POSITIVE_INFINITY;
   }
 
   private async readRecords({ client }: PostgresTarget): Promise<void> {
@@ -320,7 +320,7 @@ export class ForwardReplication {
     const found = await new Records(client).verification(this.name);
     this.options.verified(found);
     this.reconsideration?.saw(found?.at ?? null);
-    this.standing?.saw(found);
+    this.background?.saw(found);
     this.monitor.observed(await unknownProblems(client, this.name));
   }
 

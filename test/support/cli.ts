@@ -25,6 +25,8 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
   readonly timeoutMs?: number;
+  /** For `command`: someone reads along. */
+  readonly terminal?: boolean;
 }
 
 /** Runs one command in a process of its own to its end; a command that takes longer than `timeoutMs` is killed, and `code` is null. */
@@ -67,7 +69,7 @@ export async function command(args: readonly string[], options: RunOptions = {})
   const code = await main(args, {
     env: cleanEnvironment(options.env),
     cwd: options.cwd ?? tmpdir(),
-    terminal: false,
+    terminal: options.terminal ?? false,
     signal: late.signal,
     stdoutClosed: () => false,
     screen: () => ({ write: (text) => void stderr.push(text) }),

@@ -135,10 +135,10 @@ export class SqliteTarget implements Target {
     try {
       if (isKnownSchema(this.db)) return null;
       const tables = [...this.mappings.values()].map(({ table }) => table);
-      const anew = missingTriggers(this.db, tables, readCapture(this.db)?.ids ?? new Map());
+      const recreated = missingTriggers(this.db, tables, readCapture(this.db)?.ids ?? new Map());
       const triggered = triggeredTables(this.db);
       const found = (table: Table) => {
-        if (anew.has(table.name)) return "was created again in SQLite";
+        if (recreated.has(table.name)) return "was created again in SQLite";
         if (triggered.has(table.name.toLowerCase()))
           return "has a trigger in SQLite that another program made";
         return table.key.kind === "rowid" ? "may have been given other rowids by VACUUM in SQLite" : null;

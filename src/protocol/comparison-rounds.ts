@@ -57,7 +57,7 @@ interface Round {
   table: TableTurn | null;
 }
 
-export class BackgroundComparison {
+export class ComparisonRounds {
   private round: Round | null = null;
   private underWay: { cancel(): Promise<void> } | null = null;
   private dueMs = 0;

@@ -1,6 +1,6 @@
 // When the comparison in the background does its next piece, and what it tells of it; the stores are made up.
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { BackgroundComparison } from "#switchback/protocol/background-comparison.js";
+import { ComparisonRounds } from "#switchback/protocol/comparison-rounds.js";
 import type { Range } from "#switchback/protocol/contract.js";
 
 const PIECE_MS = 30;
@@ -29,7 +29,7 @@ function made(options: { share?: number; everyMs?: number; strained?: () => bool
     busy.push({ from, to: performance.now() });
     return result();
   };
-  const comparison = new BackgroundComparison(
+  const comparison = new ComparisonRounds(
     { share: options.share ?? 0.1, everyMs: options.everyMs ?? EVERY_MS },
     {
       tables: () => ["a", "empty", "b"],

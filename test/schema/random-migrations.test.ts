@@ -3,6 +3,7 @@
 import type Database from "better-sqlite3";
 import { afterEach, expect, test } from "vitest";
 import { effort } from "../support/effort.js";
+import { migrate, RandomSchema, random } from "../support/random-schema.js";
 import { differences } from "../support/rows.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";
 import { backfill, configFor, freshShape, shapeLines, sidecarFor } from "../support/shapes.js";
@@ -12,74 +13,16 @@ const SCHEMA = `
   CREATE TABLE parent(id INTEGER PRIMARY KEY, v TEXT);
   INSERT INTO parent VALUES (1, 'p1'), (2, 'p2'), (3, 'p3');`;
 
-const COLUMNS = [
-  "TEXT",
-  "TEXT DEFAULT 'k'",
-  "TEXT NOT NULL DEFAULT 'it''s'",
-  "INTEGER DEFAULT 5 CHECK (COLUMN > 0)",
-  "INTEGER NOT NULL DEFAULT 7",
-  "INTEGER REFERENCES parent(id)",
-  "INTEGER REFERENCES parent(id) ON DELETE CASCADE",
-  "REAL DEFAULT 1.5",
-  "BOOLEAN DEFAULT 0",
-  "VARCHAR(20) COLLATE NOCASE DEFAULT 'x'",
-  "TEXT GENERATED ALWAYS AS (upper(v)) VIRTUAL",
-  "TEXT GENERATED ALWAYS AS (lower(v)) VIRTUAL",
-  "INTEGER GENERATED ALWAYS AS (n * 2) VIRTUAL",
-];
-const CONSTRAINTS = [
-  "UNIQUE (v)",
-  "UNIQUE (n, v)",
-  "CHECK (length(v) < 50)",
-  "CONSTRAINT small CHECK (n < 1000)",
-  "CHECK (v <> 'never')",
-  "FOREIGN KEY (n) REFERENCES parent(id)",
-  "FOREIGN KEY (n) REFERENCES parent(id) ON UPDATE CASCADE",
-];
-const INDEXES = [
-  "INDEX NAME ON TABLE(v)",
-  "INDEX NAME ON TABLE(n DESC, v COLLATE NOCASE)",
-  "INDEX NAME ON TABLE(lower(v))",
-  "INDEX NAME ON TABLE(n) WHERE v IS NOT NULL",
-  "UNIQUE INDEX NAME ON TABLE(id, v)",
-  "UNIQUE INDEX NAME ON TABLE(v) WHERE n > 100000",
-  "UNIQUE INDEX NAME ON TABLE(v || '-' || id)",
-];
-
-/** What a rebuild writes again: SQLite's own text would do, were it not to be changed. */
-interface Table {
-  readonly name: string;
-  readonly key: string;
-  columns: { name: string; text: string }[];
-  constraints: string[];
-}
-
-function random(seed: number): (n: number) => number {
-  let state = seed;
-  return (n) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * n);
-  };
-}
-
 class Application {
-  readonly tables: Table[] = ["one", "two"].map((name, i) => ({
-    name,
-    key: i === 0 ? "id INTEGER PRIMARY KEY" : "id INTEGER",
-    columns: [
-      { name: "v", text: "TEXT" },
-      { name: "n", text: "INTEGER DEFAULT 1" },
-    ],
-    constraints: [],
-  }));
-  private names = 0;
+  private readonly schema: RandomSchema;
   readonly done: string[] = [];
 
   constructor(
     private readonly db: Database.Database,
     private readonly pick: (n: number) => number,
   ) {
-    for (const table of this.tables) db.exec(this.create(table, table.name));
+    this.schema = new RandomSchema(pick);
+    for (const statement of this.schema.first()) db.exec(statement);
     this.write();
     this.write();
   }
@@ -88,91 +31,17 @@ class Application {
     return list[this.pick(list.length)] as T;
   }
 
-  private create({ key, columns, constraints }: Table, name: string): string {
-    const lines = [
-      key,
-      ...columns.map((c) => `${c.name} ${c.text.replaceAll("COLUMN", c.name)}`),
-      ...constraints,
-    ];
-    return `CREATE TABLE ${name}(${lines.join(", ")})`;
-  }
-
   /** One migration; what SQLite refuses did not happen. */
   migrate(): void {
-    const table = this.of(this.tables);
-    const before = structuredClone({ columns: table.columns, constraints: table.constraints });
-    const name = `c${this.names++}`;
-    const extra = table.columns.filter((c) => c.name !== "v" && c.name !== "n");
-    const step = this.pick(9);
-    const statements: string[] = [];
-    if (step < 2) {
-      const column = { name, text: this.of(COLUMNS) };
-      table.columns.push(column);
-      statements.push(
-        `ALTER TABLE ${table.name} ADD COLUMN ${name} ${column.text.replaceAll("COLUMN", name)}`,
-      );
-    } else if (step === 2 && extra.length > 0) {
-      const gone = this.of(extra);
-      table.columns = table.columns.filter((c) => c !== gone);
-      statements.push(`ALTER TABLE ${table.name} DROP COLUMN ${gone.name}`);
-    } else if (step === 3 && extra.length > 0) {
-      const renamed = this.of(extra);
-      statements.push(`ALTER TABLE ${table.name} RENAME COLUMN ${renamed.name} TO ${name}`);
-      const text = renamed.text.replaceAll(renamed.name, name);
-      table.columns = table.columns.map((c) => (c === renamed ? { name, text } : c));
-    } else if (step === 4) {
-      statements.push(
-        `CREATE ${this.of(INDEXES)
-          .replace("TABLE", table.name)
-          .replace("NAME", `i_${this.pick(4)}`)}`,
-      );
-    } else if (step === 5) {
-      statements.push(`DROP INDEX i_${this.pick(4)}`);
-    } else if (step === 6 && extra.at(-1) === table.columns.at(-1) && extra.length > 0) {
-      const last = extra.at(-1) ?? { name: "", text: "" };
-      const text = last.text.replaceAll("COLUMN", last.name);
-      statements.push(`ALTER TABLE ${table.name} DROP COLUMN ${last.name}`);
-      statements.push(`ALTER TABLE ${table.name} ADD COLUMN ${last.name} ${text}`);
-    } else {
-      statements.push(...this.rebuild(table));
-    }
-    try {
-      this.db.exec(`BEGIN; ${statements.join("; ")}; COMMIT`);
-      this.done.push(...statements);
-    } catch {
-      if (this.db.inTransaction) this.db.exec("ROLLBACK");
-      Object.assign(table, before);
-    }
-  }
-
-  private rebuild(table: Table): string[] {
-    // v and n keep their type, because their values must fit.
-    const extra = table.columns.filter((c) => c.name !== "v" && c.name !== "n");
-    if (this.pick(2) === 0 && extra.length > 0) {
-      const { name } = this.of(extra);
-      const text = this.of(COLUMNS);
-      table.columns = table.columns.map((c) => (c.name === name ? { name, text } : c));
-    } else if (this.pick(2) === 0) {
-      const constraint = this.of(CONSTRAINTS);
-      table.constraints = table.constraints.includes(constraint)
-        ? table.constraints.filter((c) => c !== constraint)
-        : [...table.constraints, constraint];
-    } else {
-      table.columns = [...table.columns.slice(1), ...table.columns.slice(0, 1)];
-    }
-    const copied = ["id", "v", "n"].join(", ");
-    return [
-      this.create(table, "rebuilt"),
-      `INSERT OR IGNORE INTO rebuilt(${copied}) SELECT ${copied} FROM ${table.name}`,
-      `DROP TABLE ${table.name}`,
-      `ALTER TABLE rebuilt RENAME TO ${table.name}`,
-    ];
+    const { statements, undo } = this.schema.migration();
+    if (migrate(this.db, statements)) this.done.push(...statements);
+    else undo();
   }
 
   write(): void {
-    for (const { name, columns } of this.tables) {
-      const plain = columns.filter((c) => /^(TEXT|INTEGER)( DEFAULT|$)/.test(c.text));
-      const set = `${this.of(plain).name} = ${this.pick(4) + 1}`;
+    for (const { name } of this.schema.tables) {
+      const { plain } = this.schema.columnsOf(name);
+      const set = `${this.of(plain)} = ${this.pick(4) + 1}`;
       const statement = `INSERT OR IGNORE INTO ${name}(id, v, n) VALUES (abs(random()) % 1000, 'w' || ${this.pick(50)}, ${this.pick(3) + 1});
         UPDATE OR IGNORE ${name} SET ${set} WHERE id % 2 = ${this.pick(2)}`;
       this.db.exec(statement);

@@ -11,6 +11,10 @@ export interface CompareOptions {
   readonly tables?: readonly string[];
   /** Target names that differ from SQLite's. */
   readonly names?: Readonly<Record<string, string>>;
+  /** Rows of SQLite, by table and condition, that PostgreSQL must not have. */
+  readonly onlySqlite?: Readonly<Record<string, string>>;
+  /** The same the other way round. */
+  readonly onlyPostgres?: Readonly<Record<string, string>>;
 }
 
 type Value = null | bigint | number | string | Buffer;
@@ -47,7 +51,11 @@ export async function differences(
     const found: string[] = [];
     for (const table of options.tables ?? tablesOf(sqlite)) {
       const target = `${quoted(options.schema ?? "public")}.${quoted(options.names?.[table] ?? table)}`;
-      found.push(...(await compareTable(sqlite, client, table, target)));
+      const [here, there] = [
+        options.onlySqlite?.[table] ?? "FALSE",
+        options.onlyPostgres?.[table] ?? "FALSE",
+      ];
+      found.push(...(await compareTable(sqlite, client, table, target, here, there)));
     }
     return found;
   } finally {
@@ -71,6 +79,8 @@ async function compareTable(
   client: pg.Client,
   table: string,
   target: string,
+  onlyHere: string,
+  onlyThere: string,
 ): Promise<string[]> {
   const theirs = await targetColumns(client, target);
   if (theirs === null) return [`${table}: ${target} does not exist`];
@@ -81,12 +91,12 @@ async function compareTable(
 
   const left = sqlite
     .prepare(
-      `SELECT ${pairs.map(({ own }) => (own ? quoted(own.name) : "rowid")).join(", ")} FROM ${quoted(table)}`,
+      `SELECT ${pairs.map(({ own }) => (own ? quoted(own.name) : "rowid")).join(", ")} FROM ${quoted(table)} WHERE NOT (${onlyHere})`,
     )
     .raw()
     .all() as Value[][];
   const right = await client.query<(string | null)[]>({
-    text: `SELECT ${pairs.map((pair) => `${quoted(pair.target.name)}::text`).join(", ")} FROM ${target}`,
+    text: `SELECT ${pairs.map((pair) => `${quoted(pair.target.name)}::text`).join(", ")} FROM ${target} WHERE NOT (${onlyThere})`,
     rowMode: "array",
   });
   const a = left.map((row) =>

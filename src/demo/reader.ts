@@ -2,6 +2,7 @@
 // snapshot, how old an order is when it appears, and which receipts there are. It also records the error that
 // a writer gets in the store without the writes.
 import { setTimeout as sleep } from "node:timers/promises";
+import { sql } from "../sql-files.js";
 import type { Receipt } from "./ledger.js";
 import { BOUGHT } from "./shop.js";
 import type { ShopStore } from "./stores.js";
@@ -10,10 +11,7 @@ const POLL_MS = 2;
 const BETWEEN_LOOKS_MS = 25;
 
 /** One statement is one snapshot: products out of balance, and the newest receipt to distinguish the states. */
-const BALANCE = `
-  WITH sold AS (SELECT product AS id, sum(quantity) AS quantity FROM line GROUP BY product)
-  SELECT (SELECT count(*) FROM product LEFT JOIN sold USING (id) WHERE stock + coalesce(quantity, 0) <> ${BOUGHT}) AS wrong,
-         (SELECT max(id) FROM receipt) AS newest`;
+const BALANCE = sql("demo/balance");
 
 export interface Balance {
   readonly looks: number;
@@ -38,7 +36,7 @@ export async function watchBalance(
   let looks = 0;
   let wrong = 0;
   await repeatedly(durationMs, BETWEEN_LOOKS_MS, signal, async () => {
-    const [row] = await store.read(BALANCE);
+    const [row] = await store.read(BALANCE, BOUGHT);
     looks += 1;
     states.add(String(row?.newest));
     if (Number(row?.wrong) > 0) wrong += 1;

@@ -3,24 +3,12 @@
 // till's next number. The schema does not make the number unique, so that a doubled write shows. It knows
 // nothing of switchback.
 import Database from "better-sqlite3";
+import { sql } from "../sql-files.js";
 
 export const PRODUCTS = 200;
 export const BOUGHT = 1_000_000;
 const CUSTOMERS = 10_000;
 const ORDERS = 100_000;
-
-const SCHEMA = `
-  CREATE TABLE customer(id INTEGER PRIMARY KEY AUTOINCREMENT, email TEXT NOT NULL UNIQUE, name TEXT, joined DATETIME);
-  CREATE TABLE product(id INTEGER PRIMARY KEY, sku TEXT NOT NULL UNIQUE, price REAL NOT NULL, stock INTEGER NOT NULL);
-  CREATE TABLE purchase(id INTEGER PRIMARY KEY AUTOINCREMENT, customer INTEGER REFERENCES customer(id) ON UPDATE CASCADE ON DELETE SET NULL,
-    state TEXT NOT NULL DEFAULT 'new', placed_ms INTEGER NOT NULL, note TEXT);
-  CREATE INDEX purchase_customer ON purchase(customer);
-  CREATE TABLE line(purchase INTEGER NOT NULL REFERENCES purchase(id) ON DELETE CASCADE,
-    product INTEGER NOT NULL REFERENCES product(id), quantity INTEGER NOT NULL, PRIMARY KEY(purchase, product)) WITHOUT ROWID;
-  CREATE INDEX line_product ON line(product);
-  CREATE TABLE journal(at DATETIME DEFAULT CURRENT_TIMESTAMP, what TEXT);
-  CREATE TABLE receipt(id INTEGER PRIMARY KEY AUTOINCREMENT, till INTEGER NOT NULL, number INTEGER NOT NULL);
-  CREATE TRIGGER purchase_cancelled AFTER DELETE ON purchase BEGIN INSERT INTO journal(what) VALUES ('cancelled ' || OLD.id); END;`;
 
 const COUNT = (upTo: number) =>
   `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${upTo})`;
@@ -42,7 +30,7 @@ export function makeShop(path: string): number {
   try {
     database.pragma("journal_mode = WAL");
     database.pragma("synchronous = OFF");
-    database.exec(SCHEMA);
+    database.exec(sql("demo/shop"));
     database.transaction(() => database.exec(HISTORY))();
     const count = (table: string) =>
       database.prepare(`SELECT count(*) FROM ${table}`).pluck().get() as number;

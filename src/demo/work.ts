@@ -1,6 +1,7 @@
 // The transactions of the shop's tills: orders placed, changed and cancelled, customers replaced and
 // renumbered, prices changed, and a receipt for each. The same statements run in both stores, except for a
 // few that each store spells differently. It does not know which store it runs in.
+import { sql } from "../sql-files.js";
 import { PRODUCTS } from "./shop.js";
 
 export type ShopStoreName = "sqlite" | "postgres";
@@ -25,12 +26,7 @@ export async function work(run: Run, store: ShopStoreName, till: number, number:
 }
 
 async function order(run: Run): Promise<void> {
-  const [placed] = await run(
-    `INSERT INTO purchase(customer, placed_ms)
-     VALUES ((SELECT id FROM customer WHERE id >= ? ORDER BY id LIMIT 1), ?) RETURNING id`,
-    random(10_000),
-    Date.now(),
-  );
+  const [placed] = await run(sql("demo/place-order"), random(10_000), Date.now());
   const products = new Set(Array.from({ length: random(3) }, () => random(PRODUCTS)));
   // The same order for all, so that two tills never deadlock.
   for (const product of [...products].sort((a, b) => a - b)) {

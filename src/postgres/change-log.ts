@@ -29,11 +29,7 @@ export async function touchChanges(
   keys: readonly EncodedRow[],
 ): Promise<void> {
   try {
-    await client.query(
-      `INSERT INTO switchback.change (t, key)
-       SELECT $1, ARRAY(SELECT json_array_elements_text(k)) FROM json_array_elements($2::json) AS k`,
-      [id, JSON.stringify(keys)],
-    );
+    await client.query(sql("postgres/touch-changes"), [id, JSON.stringify(keys)]);
   } catch (error) {
     throw postgresError(error);
   }

@@ -32,11 +32,7 @@ export async function noteUnknown(
 /** What still stands; what a later comparison has settled is forgotten. */
 export async function readUnknown(client: pg.ClientBase, source: string): Promise<Unknown[]> {
   try {
-    await client.query(
-      `DELETE FROM switchback.unknown AS u USING switchback.verification AS v
-        WHERE u.source = $1 AND v.source = u.source AND v.equal AND v.at > u.since`,
-      [source],
-    );
+    await client.query(sql("postgres/settle-unknown"), [source]);
     const { rows } = await client.query<Unknown>(
       `SELECT table_name AS "table", code, reason FROM switchback.unknown WHERE source = $1 ORDER BY table_name, reason`,
       [source],

@@ -30,11 +30,11 @@ export async function beginTable(records: Records, source: string, table: TableR
     ...[source, name, JSON.stringify(mappingToJson(mapping)), mapping.table.sql, table.settings],
     ...[table.estimated, table.made, shapeText(table.shape)],
   ]);
-  await records.query(
-    `INSERT INTO switchback.range (source, table_name, number, lo, hi)
-     SELECT $1, $2, r.number, r.lo, r.hi FROM json_to_recordset($3::json) AS r(number int, lo text, hi text)`,
-    [source, name, JSON.stringify(table.ranges.map(({ number, lo, hi }) => ({ number, lo, hi })))],
-  );
+  await records.query(sql("postgres/add-ranges"), [
+    source,
+    name,
+    JSON.stringify(table.ranges.map(({ number, lo, hi }) => ({ number, lo, hi }))),
+  ]);
 }
 
 /** Replaces a table's mapping where the rows are not affected. */

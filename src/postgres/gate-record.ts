@@ -4,6 +4,7 @@ import type pg from "pg";
 import { errorText } from "../error-text.js";
 import { SwitchbackError } from "../errors.js";
 import { InDoubt } from "../protocol/contract.js";
+import { sql } from "../sql-files.js";
 import { sqlState } from "./connection.js";
 import { Records } from "./records.js";
 
@@ -65,11 +66,13 @@ export async function setRoute(
   { writes, epoch }: GateRecord,
   from: GateRecord,
 ): Promise<void> {
-  const { rowCount } = await client.query(
-    `UPDATE switchback.route SET writes = $1, epoch = $2, changed_at = clock_timestamp()
-      WHERE writes = $3 AND epoch = $4 AND current_setting('synchronous_commit') = $5`,
-    [writes, epoch, from.writes, from.epoch, kind === "durable" ? "on" : "off"],
-  );
+  const { rowCount } = await client.query(sql("postgres/set-route"), [
+    writes,
+    epoch,
+    from.writes,
+    from.epoch,
+    kind === "durable" ? "on" : "off",
+  ]);
   if (rowCount !== 1) {
     throw new SwitchbackError(
       "POSITION_CONFLICT",

@@ -144,11 +144,8 @@ export class Records {
     if (known && known.identity !== record.identity) {
       throw copiedFromAnother(record, known.file);
     }
-    await this.query(
-      `INSERT INTO switchback.source (name, identity, file, schema, owner) VALUES ($1, $2, $3, $4, $5)
-       ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, file = excluded.file`,
-      [record.name, record.identity, record.file, record.schema, owner],
-    );
+    const { name, identity, file, schema } = record;
+    await this.query(sql("postgres/claim-source"), [name, identity, file, schema, owner]);
     const claimed = await this.source(record.name);
     if (!claimed) throw new Error(`source ${record.name} vanished while it was claimed`);
     return claimed;
@@ -212,11 +209,9 @@ export class Records {
 
   /** Those of the tables whose fence is gone: it was dropped or disabled. */
   async unfenced(mappings: readonly TableMapping[]): Promise<TableMapping[]> {
-    const { rows } = await this.query<{ place: string }>(
-      `SELECT t.tgrelid::regclass::text AS place FROM pg_catalog.pg_trigger t
-        WHERE t.tgname = 'switchback_fence' AND t.tgenabled IN ('O', 'A') AND t.tgrelid = ANY ($1::regclass[])`,
-      [mappings.map(qualifiedName)],
-    );
+    const { rows } = await this.query<{ place: string }>(sql("postgres/fenced"), [
+      mappings.map(qualifiedName),
+    ]);
     const { rows: names } = await this.query<{ place: string }>(
       "SELECT name::regclass::text AS place FROM unnest($1::text[]) WITH ORDINALITY AS x(name, n) ORDER BY n",
       [mappings.map(qualifiedName)],
@@ -246,8 +241,7 @@ export class Records {
     most: number,
   ): Promise<{ key: string; column: string | null; reason: string }[]> {
     const { rows } = await this.query<{ key: string; column: string | null; reason: string }>(
-      `SELECT key, column_name AS column, reason FROM switchback.quarantine
-        WHERE source = $1 AND table_name = $2 ORDER BY since, key LIMIT $3`,
+      sql("postgres/quarantined"),
       [source, table, most],
     );
     return rows;
@@ -281,11 +275,8 @@ export class Records {
   ): Promise<void> {
     await this.transaction(async () => {
       await this.query("SET LOCAL synchronous_commit = on");
-      await this.query(
-        `INSERT INTO switchback.verification (source, at, position, equal, different) VALUES ($1, $5, $2, $3, $4)
-         ON CONFLICT (source) DO UPDATE SET at = excluded.at, position = excluded.position, equal = excluded.equal, different = excluded.different`,
-        [source, position, equal, different, began],
-      );
+      const found = [source, position, equal, different, began];
+      await this.query(sql("postgres/record-verification"), found);
     });
   }
 

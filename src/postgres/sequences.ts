@@ -139,8 +139,7 @@ export async function readIdCeilings(
 ): Promise<IdCeilings> {
   const counting = sequences.filter(({ numbersRows }) => numbersRows);
   const { rows } = await client.query<{ place: string; value: string | null }>(
-    `SELECT n AS place, pg_catalog.pg_sequence_last_value(s::regclass) AS value
-       FROM unnest($1::text[]) WITH ORDINALITY AS x(s, n)`,
+    sql("postgres/sequence-values"),
     [counting.map(({ sequence }) => sequence)],
   );
   const marks = new Map<string, Map<string, bigint>>();

@@ -91,11 +91,10 @@ export async function isOwner(
 ): Promise<boolean> {
   try {
     return await withSession(config, "switchback watch", async (client) => {
-      const { rows } = await client.query<{ ours: boolean }>(
-        `SELECT (SELECT count(*) FROM switchback.source WHERE name = ANY ($1) AND owner = $2) = cardinality($1)
-                AND EXISTS (SELECT 1 FROM switchback.route WHERE writes = 'postgres') AS ours`,
-        [sources.map(({ name }) => name), owner],
-      );
+      const { rows } = await client.query<{ ours: boolean }>(sql("postgres/is-owner"), [
+        sources.map(({ name }) => name),
+        owner,
+      ]);
       return only(rows, "answer").ours;
     });
   } catch {

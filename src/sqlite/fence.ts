@@ -4,6 +4,7 @@
 // trigger that tries the log before an INSERT. It does nothing while the file is open.
 import type Database from "better-sqlite3";
 import { quote } from "../schema/model.js";
+import { sql } from "../sql-files.js";
 
 /** The trigger on the change log. */
 export const FENCE = "_switchback_fence";
@@ -63,12 +64,7 @@ export function dropTableFence(db: Database.Database, id: number): void {
 }
 
 function wanted(db: Database.Database, epoch: number): Wanted[] {
-  const tables = db
-    .prepare(
-      `SELECT c.id, s.name FROM _switchback_table AS c JOIN sqlite_schema AS s ON s.type = 'table' AND s.name = c.name COLLATE NOCASE
-        ORDER BY c.id`,
-    )
-    .all() as { id: bigint | number; name: string }[];
+  const tables = db.prepare(sql("sqlite/captured-tables")).all() as { id: bigint | number; name: string }[];
   const all = tables.map(({ id, name }) => ({
     name: tableFence(Number(id)),
     sql:

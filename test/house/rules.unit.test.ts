@@ -1,7 +1,7 @@
 // The rules of the house, for every file: what may lie where, who may know whom, and what may never be
 // committed. STYLE and layers are kept by these, not by memory.
 import { readdirSync, readFileSync } from "node:fs";
-import { dirname, join, normalize } from "node:path";
+import { basename, dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 
@@ -136,6 +136,35 @@ test("what is exported is imported somewhere, or is the client library's surface
         .map((name) => `${path}: ${name}`),
     );
   expect(idle).toEqual([]);
+});
+
+/** What a fixed statement begins with. */
+const VERB =
+  "(?:SELECT|INSERT|UPDATE|DELETE|WITH|CREATE|ALTER|DROP|LOCK|GRANT|REVOKE|TRUNCATE|SET|BEGIN|DO|COPY)";
+/** A template with a line break that holds a statement, and at most constants in it: nothing of a schema. */
+const FIXED_SQL = new RegExp(String.raw`\x60\s*${VERB}\b(?:[^\x60$]|\$(?!\{)|\$\{[A-Z_]+\})*\x60`, "g");
+/** A statement in two strings. */
+const JOINED_SQL = new RegExp(String.raw`"${VERB}\b[^"\n]*"\s*\+\s*"`, "g");
+
+test("fixed SQL of more than a line stands in sql/, by name", () => {
+  const fixed = (text: string) => [...text.matchAll(FIXED_SQL), ...text.matchAll(JOINED_SQL)];
+  expect(fixed(["`SELECT a", " FROM b`"].join("\n"))).toHaveLength(1);
+  expect(fixed('"SELECT a " +\n "FROM b"')).toHaveLength(1);
+  const standing = sources.flatMap((path) =>
+    fixed(read(path))
+      .filter(([text]) => text.includes("\n"))
+      .map(([text]) => `${path}: ${text.slice(0, 80)}`),
+  );
+  expect(standing).toEqual([]);
+});
+
+test("a file in sql/ is named in the code, and says what it does", () => {
+  const statements = all.filter((path) => /^sql\/.*\.sql$/.test(path) && !path.includes("/migrations/"));
+  expect(statements.length).toBeGreaterThan(40);
+  const whole = sources.map(read).join("\n");
+  const idle = statements.filter((path) => !new RegExp(`["'\`/]${basename(path, ".sql")}["'\`]`).test(whole));
+  expect(idle).toEqual([]);
+  expect(statements.filter((path) => !read(path).startsWith("-- "))).toEqual([]);
 });
 
 test("every test runs", () => {

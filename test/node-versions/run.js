@@ -1,6 +1,7 @@
 // Runs the unit tests and the demo on other versions of Node, in copies of this checkout: `npm run test:node`, or with
 // versions of your own, `npm run test:node -- 22 24`. Each Node comes from the npm package that carries it, with the
-// headers that better-sqlite3 is compiled against. What could not be built or run is said, and the exit code is 1.
+// headers that better-sqlite3 is compiled against where there is no binary for it. Each step is printed as it ends. For
+// one that fails, the end of its output is printed too, and the exit code is 1.
 import { execFileSync, spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,8 +10,10 @@ import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const VERSIONS = ["22", "24", "26"];
-/** Compiling better-sqlite3 takes minutes where there is no binary for that Node. */
-const STEP_MS = 15 * 60_000;
+/** Compiling better-sqlite3 takes a minute on two free cores, and half an hour on a machine that does much else. */
+const STEP_MS = 60 * 60_000;
+/** How much of a failed step's output is printed. */
+const TAIL_LINES = 60;
 
 const chosen = process.argv.slice(2);
 const results = (chosen.length > 0 ? chosen : VERSIONS).map(tryVersion);
@@ -27,6 +30,8 @@ function tryVersion(version) {
       ...process.env,
       PATH: `${join(node, "bin")}${delimiter}${process.env.PATH}`,
       npm_config_nodedir: node,
+      JOBS: "max",
+      NO_COLOR: "1",
     };
     const steps = { version: run("node", ["--version"], checkout, environment).text.trim() };
     for (const [name, args] of [
@@ -34,13 +39,16 @@ function tryVersion(version) {
       ["unit", ["run", "test:unit"]],
       ["demo", ["run", "demo"]],
     ]) {
-      const { ok, text, seconds } = run("npm", args, checkout, environment);
-      steps[name] = ok ? `${seconds} s` : `failed: ${lastLine(text)}`;
-      if (!ok) break;
+      const result = run("npm", args, checkout, environment);
+      steps[name] = result.ok ? `${result.seconds} s` : `failed: ${reason(name, result)}`;
+      console.log(`${steps.version} ${name}: ${steps[name]}`);
+      if (result.ok) continue;
+      console.error(result.text.trim().split("\n").slice(-TAIL_LINES).join("\n"));
+      break;
     }
     return steps;
   } catch (error) {
-    return { version, install: `failed: ${lastLine(String(error.message))}` };
+    return { version, install: `failed: no Node ${version} from npm: ${lastLine(String(error.message))}` };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -66,8 +74,16 @@ function copyCheckout(folder) {
 
 function run(command, args, cwd, env) {
   const began = Date.now();
-  const { status, stdout, stderr } = spawnSync(command, args, { cwd, env, encoding: "utf8", timeout: STEP_MS });
-  return { ok: status === 0, text: `${stdout}${stderr}`, seconds: Math.round((Date.now() - began) / 1_000) };
+  const options = { cwd, env, encoding: "utf8", timeout: STEP_MS, maxBuffer: 2 ** 28 };
+  const { status, error, stdout, stderr } = spawnSync(command, args, options);
+  const seconds = Math.round((Date.now() - began) / 1_000);
+  return { ok: status === 0, late: error?.code === "ETIMEDOUT", text: `${stdout}${stderr}`, seconds };
+}
+
+/** Why a step failed, in a few words. */
+function reason(step, { late, text, seconds }) {
+  if (step === "install" && /better-sqlite3/.test(text)) return "better-sqlite3 could not be built for this Node";
+  return late ? `it was not done within ${seconds} s` : "its output is above";
 }
 
 function lastLine(text) {

@@ -64,11 +64,7 @@ export async function forgetForeignKeys(
   table: string,
   names: readonly string[] | null = null,
 ): Promise<void> {
-  await records.query(
-    `DELETE FROM switchback.suspended
-      WHERE source = $1 AND table_name = $2 AND kind = 'foreign key' AND ($3::text[] IS NULL OR name = ANY ($3))`,
-    [source, table, names],
-  );
+  await records.query(sql("postgres/forget-foreign-keys"), [source, table, names]);
 }
 
 /** Records what the cutover must create. */
@@ -80,11 +76,7 @@ async function keepSuspended(
   name: string,
   definition: string,
 ): Promise<void> {
-  await records.query(
-    `INSERT INTO switchback.suspended (source, table_name, kind, name, definition) VALUES ($1, $2, $3, $4, $5)
-     ON CONFLICT (source, table_name, kind, name) DO UPDATE SET definition = excluded.definition`,
-    [source, table, kind, name, definition],
-  );
+  await records.query(sql("postgres/keep-suspended"), [source, table, kind, name, definition]);
 }
 
 /**
@@ -96,11 +88,10 @@ export async function suspendedStatements(
   sources: readonly string[],
   table: string | null = null,
 ): Promise<string[]> {
-  const { rows } = await records.query<{ kind: Kind; definition: string }>(
-    `SELECT kind, definition FROM switchback.suspended
-      WHERE source = ANY ($1) AND ($2::text IS NULL OR table_name = $2) ORDER BY kind, source, table_name, name`,
-    [sources, table],
-  );
+  const { rows } = await records.query<{ kind: Kind; definition: string }>(sql("postgres/suspended"), [
+    sources,
+    table,
+  ]);
   return rows.map(({ kind, definition }) =>
     kind === "trigger"
       ? `DO ${literal(`BEGIN ${definition}; EXCEPTION WHEN undefined_object OR undefined_table THEN NULL; END`)}`

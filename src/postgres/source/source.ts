@@ -17,8 +17,7 @@ import { qualifiedName } from "../target/merge.js";
 import { countStrange, type TableReading } from "./queries.js";
 import { readNarrow, readWide, UnreadableKey, type WindowRequest } from "./window.js";
 
-const NEWEST = `SELECT consumed + (SELECT count(*) FROM switchback.change WHERE t = ANY ($2)) AS newest
-  FROM switchback.source WHERE name = $1`;
+const NEWEST = sql("postgres/newest");
 const LOOK: pg.QueryConfig = {
   name: "switchback_look",
   text: "SELECT EXISTS (SELECT FROM switchback.change WHERE t = ANY ($1::int[])) AS some",

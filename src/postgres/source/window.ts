@@ -32,10 +32,8 @@ const BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ";
  * table.
  */
 const WIDE_SETTINGS = "SET LOCAL work_mem = '64MB'; SET LOCAL random_page_cost = 1.1";
-const TAKE_ALL = `WITH d AS (DELETE FROM switchback.change WHERE t = ANY ($1) RETURNING t, key)
-  INSERT INTO ${TAKEN} (t, key) SELECT t, key FROM d`;
-const MOVE = `UPDATE switchback.source SET consumed = consumed + $4, carried = $5
-  WHERE name = $1 AND owner = $2 AND consumed = $3`;
+const TAKE_ALL = sql("postgres/take-all-changes");
+const MOVE = sql("postgres/move-position");
 
 export interface WindowRequest {
   readonly source: string;
@@ -51,8 +49,7 @@ export class UnreadableKey extends Error {}
 type Close = (applied: boolean) => Promise<void>;
 
 /** A table's file in the transaction's snapshot is not the one that was read. */
-const MOVED = `SELECT EXISTS (SELECT FROM pg_catalog.pg_class AS c
-  WHERE c.oid = ANY ($1::regclass[]) AND c.relfilenode <> 0 AND c.relfilenode <> pg_catalog.pg_relation_filenode(c.oid)) AS moved`;
+const MOVED = sql("postgres/moved-tables");
 
 /**
  * Why no window was returned. null: there are no changes. "wide": there are too many for memory, or their rows are

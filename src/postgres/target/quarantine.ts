@@ -11,8 +11,7 @@ import { sql } from "../../sql-files.js";
 import { countMismatch } from "./counts.js";
 
 /** $1 source, $2 table, $3 key texts. */
-export const RELEASE = `DELETE FROM switchback.quarantine WHERE source = $1 AND table_name = $2 AND key = ANY ($3)
-  RETURNING key, column_name AS column, reason, since::text AS since`;
+export const RELEASE = sql("postgres/leave-quarantine");
 const ENTER = sql("postgres/enter-quarantine");
 
 interface Entry {

@@ -16,6 +16,7 @@ import type {
   TargetSnapshot,
 } from "../../protocol/contract.js";
 import { quote } from "../../schema/model.js";
+import { sql } from "../../sql-files.js";
 import { cancelStatements, postgresError } from "../connection.js";
 import { differing } from "./compare-view.js";
 import { copyInto } from "./copy.js";
@@ -32,9 +33,7 @@ interface SnapshotOptions {
   done(): void;
 }
 
-/** Quarantined keys without a NULL: what stands within quotes is no NULL. */
-const QUARANTINED = `SELECT count(*) FROM switchback.quarantine
-  WHERE source = $1 AND table_name = $2 AND regexp_replace(key, '"([^"\\\\]|\\\\.)*"', '', 'g') !~ 'null'`;
+const QUARANTINED = sql("postgres/quarantined-count");
 const QUARANTINED_AMONG =
   "SELECT key FROM switchback.quarantine WHERE source = $1 AND table_name = $2 AND key = ANY ($3)";
 /** The staged rows are few and were never analyzed: without this the planner reads the whole table for them. */

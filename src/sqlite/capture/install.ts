@@ -229,13 +229,7 @@ export function missedTables(
  * created again. Its changes in between were not captured, even where its DDL and our triggers were restored.
  */
 function remadeTables(db: Database.Database): Set<string> {
-  const names = db
-    .prepare(
-      `SELECT t.name FROM sqlite_schema t JOIN sqlite_schema newest ON newest.name = '_switchback_newest'
-        WHERE t.type = 'table' AND t.rowid > newest.rowid`,
-    )
-    .pluck()
-    .all() as string[];
+  const names = db.prepare(sql("sqlite/remade-tables")).pluck().all() as string[];
   return new Set(names.filter((name) => !/^(_switchback|sqlite)_/i.test(name)));
 }
 

@@ -4,6 +4,7 @@
 // state and continued from there.
 import type Database from "better-sqlite3";
 import type { EncodedRow, KeysByTable, Position, Window } from "../../protocol/contract.js";
+import { sql } from "../../sql-files.js";
 
 /**
  * The number of windows in the record: enough for the commits that a server's crash can lose before they
@@ -47,10 +48,7 @@ export function remember(db: Database.Database, window: Window, touched: Touched
     window.mark,
     touched.text(),
   );
-  db.prepare(
-    `DELETE FROM _switchback_carried WHERE position <
-       (SELECT position FROM _switchback_carried ORDER BY position DESC LIMIT 1 OFFSET ?)`,
-  ).run(WINDOWS_MAX - 1);
+  db.prepare(sql("sqlite/forget-windows")).run(WINDOWS_MAX - 1);
 }
 
 /**

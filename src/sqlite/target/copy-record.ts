@@ -3,6 +3,7 @@
 import type Database from "better-sqlite3";
 import { present } from "../../present.js";
 import type { Position } from "../../protocol/contract.js";
+import { sql } from "../../sql-files.js";
 
 /** A row that the other store holds and this one cannot. */
 export interface Quarantined {
@@ -24,12 +25,7 @@ export function quarantinedRows(
   table: string,
   most: number,
 ): { count: number; rows: Quarantined[] } {
-  const rows = db
-    .prepare(
-      `SELECT key, column_name AS "column", reason FROM _switchback_quarantine
-        WHERE table_name = ? ORDER BY rowid LIMIT ?`,
-    )
-    .all(table, most) as Quarantined[];
+  const rows = db.prepare(sql("sqlite/quarantined")).all(table, most) as Quarantined[];
   const count = db
     .prepare("SELECT count(*) FROM _switchback_quarantine WHERE table_name = ?")
     .pluck()

@@ -1,0 +1,16 @@
+-- The schema of the demo's application: a small shop.
+CREATE TABLE customer(id INTEGER PRIMARY KEY AUTOINCREMENT, email TEXT NOT NULL UNIQUE, name TEXT, joined DATETIME);
+CREATE TABLE product(id INTEGER PRIMARY KEY, sku TEXT NOT NULL UNIQUE, price REAL NOT NULL, stock INTEGER NOT NULL);
+CREATE TABLE purchase(id INTEGER PRIMARY KEY AUTOINCREMENT,
+  customer INTEGER REFERENCES customer(id) ON UPDATE CASCADE ON DELETE SET NULL,
+  state TEXT NOT NULL DEFAULT 'new', placed_ms INTEGER NOT NULL, note TEXT);
+CREATE INDEX purchase_customer ON purchase(customer);
+CREATE TABLE line(purchase INTEGER NOT NULL REFERENCES purchase(id) ON DELETE CASCADE,
+  product INTEGER NOT NULL REFERENCES product(id), quantity INTEGER NOT NULL, PRIMARY KEY(purchase, product)) WITHOUT ROWID;
+CREATE INDEX line_product ON line(product);
+CREATE TABLE journal(at DATETIME DEFAULT CURRENT_TIMESTAMP, what TEXT);
+CREATE TABLE receipt(id INTEGER PRIMARY KEY AUTOINCREMENT, till INTEGER NOT NULL, number INTEGER NOT NULL);
+CREATE TRIGGER purchase_cancelled AFTER DELETE ON purchase
+BEGIN
+  INSERT INTO journal(what) VALUES ('cancelled ' || OLD.id);
+END;

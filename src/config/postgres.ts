@@ -41,6 +41,11 @@ const HARMLESS = new Set([
   "sslsni",
 ]);
 
+/** Host, port and database, for messages and to tell two servers apart. */
+export function addressOf({ host, port, database }: PostgresConfig): string {
+  return `${host}:${port}/${database}`;
+}
+
 /** Reads a URL as libpq does. Reports every problem under `path`, without the password. */
 export function fromUrl(text: string, path: string, folder: string, report: Report): PostgresParts {
   const received = `received ${JSON.stringify(maskSecret(text))}`;

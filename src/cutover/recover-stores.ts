@@ -6,7 +6,7 @@ import type { PostgresConfig } from "../config/config.js";
 import { SwitchbackError } from "../errors.js";
 import { withSession } from "../postgres/connection.js";
 import { PostgresGate } from "../postgres/gate.js";
-import { claimRecord } from "../postgres/gate-record.js";
+import { claimRecord } from "../postgres/gate-transaction.js";
 import {
   closedFence,
   copiedFromAnother,

@@ -2,9 +2,10 @@
 // or an HTTP address, and a command must never act on the other one's sidecar.
 import { realpathSync, statSync } from "node:fs";
 import type { PostgresConfig } from "../config/config.js";
+import { addressOf } from "../config/postgres.js";
 import { SwitchbackError } from "../errors.js";
 import { withSession } from "../postgres/connection.js";
-import { addressOf, type DatabaseIdentity, readDatabaseIdentity } from "../postgres/pair.js";
+import { type DatabaseIdentity, readDatabaseIdentity } from "../postgres/pair.js";
 import type { Served } from "../status.js";
 import type { PairedSource } from "./pair.js";
 

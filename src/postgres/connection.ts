@@ -4,6 +4,7 @@
 import type { Writable } from "node:stream";
 import pg from "pg";
 import type { PostgresConfig } from "../config/config.js";
+import { addressOf } from "../config/postgres.js";
 import { type ErrorCode, SwitchbackError } from "../errors.js";
 import { only, present } from "../present.js";
 import { sql } from "../sql-files.js";
@@ -70,7 +71,7 @@ export async function connectPostgres(config: PostgresConfig, options: SessionOp
     return client;
   } catch (error) {
     client.end().catch(() => {});
-    throw postgresError(error, `${config.host}:${config.port}/${config.database}`);
+    throw postgresError(error, addressOf(config));
   }
 }
 

@@ -2,6 +2,7 @@
 // The place tells a copy of the database from its original.
 import type pg from "pg";
 import type { PostgresConfig } from "../config/config.js";
+import { addressOf } from "../config/postgres.js";
 import { only } from "../present.js";
 import { postgresError } from "./connection.js";
 import { closedFence, type Records } from "./records.js";
@@ -15,10 +16,6 @@ export interface DatabaseIdentity {
   readonly address: string;
   /** Every database of this server, as places. */
   readonly siblings: readonly string[];
-}
-
-export function addressOf({ host, port, database }: PostgresConfig): string {
-  return `${host}:${port}/${database}`;
 }
 
 /** Run outside of a transaction: a server may refuse one of the statements. */

@@ -100,3 +100,63 @@ async function decide({ from, to, signal }: FlipPlan, epoch: number, marks: IdCe
   if (to.decides) await to.open(epoch, marks, signal);
   else await from.left(epoch, signal);
 }
+
+/**
+ * Where links stop for a flip. Every link of an epoch parks what it has in hand here, between two windows, and waits until
+ * the flip is over.
+ */
+export class Barrier<T> {
+  private readonly stop = new AbortController();
+  private readonly parked: T[] = [];
+  private readonly all: Promise<void>;
+  private readonly over: Promise<void>;
+  private allParked: () => void = () => {};
+  private end: () => void = () => {};
+
+  constructor(private readonly count: number) {
+    this.all = new Promise((resolve) => {
+      this.allParked = resolve;
+    });
+    this.over = new Promise((resolve) => {
+      this.end = resolve;
+    });
+  }
+
+  /** Aborted when links must stop and park. */
+  get stopping(): AbortSignal {
+    return this.stop.signal;
+  }
+
+  /** The link's side: resolves once the flip is over, whatever came of it. */
+  async park(held: T, signal: AbortSignal): Promise<void> {
+    this.parked.push(held);
+    if (this.parked.length === this.count) this.allParked();
+    await orAborted(this.over, signal);
+  }
+
+  /** Stops the links; resolves to what they hold. @throws the signal's reason */
+  async take(signal: AbortSignal): Promise<readonly T[]> {
+    this.stop.abort();
+    await orAborted(this.all, signal);
+    signal.throwIfAborted();
+    return this.parked;
+  }
+
+  /** Ends the epoch: parked links end. */
+  release(): void {
+    this.stop.abort();
+    this.end();
+  }
+}
+
+/** Waits for the work or the signal, whichever is first. */
+async function orAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  let stop: () => void = () => {};
+  const aborted = new Promise<void>((resolve) => {
+    stop = resolve;
+    signal.addEventListener("abort", stop, { once: true });
+  });
+  await Promise.race([work, aborted]);
+  signal.removeEventListener("abort", stop);
+}

@@ -16,23 +16,38 @@ import { isOwner, lockTarget } from "../postgres/sidecar-lock.js";
 import { problemFrom } from "../problem.js";
 import { BACKOFF, type Backoff, Outage, pause, pauseMs, shared } from "../retry.js";
 import { explained } from "../sqlite/connection.js";
+import { FileLocks } from "../sqlite/file-lock.js";
 import type { Route, Status } from "../status.js";
 import { createMetrics, type MetricsRegistry } from "../telemetry/metrics.js";
 import { type Progress, withPrefix } from "../telemetry/progress.js";
 import { ClosedFiles, guarded } from "./closed-files.js";
 import { allOrThrow, type EpochOptions, runEpoch } from "./epoch.js";
-import { DECIDED, PASSING, START_PATIENCE_MS } from "./failures.js";
-import { FileLocks } from "./file-locks.js";
 import { ForwardReplication } from "./forward.js";
-import { ForwardDirection } from "./forward-direction.js";
 import { ReverseReplication } from "./reverse.js";
-import { ReverseDirection } from "./reverse-direction.js";
 import { SidecarState } from "./state.js";
 import { suspendTarget } from "./target-tables.js";
 import { type VerificationResult, verifyAll } from "./verification.js";
 
 /** A server that comes back is met within a second or so: a copy that lags costs more than a few connects. */
 const RECONNECT: Backoff = { firstMs: 100, mostMs: 2_000 };
+/** What passes by itself is waited for this long at the start: a busy application's lock, a session that was lost. */
+const START_PATIENCE_MS = 20_000;
+const PASSING: ReadonlySet<string> = new Set(["SQLITE_BUSY", "POSTGRES_UNREACHABLE", "POSTGRES_TRANSIENT"]);
+/**
+ * Answers of the stores' records themselves, or of the sidecar that keeps them now: no try after these opens a store.
+ */
+const DECIDED: ReadonlySet<string> = new Set([
+  "SPLIT",
+  "TARGET_FOREIGN",
+  "TARGET_TAKEN",
+  "WRITES_AWAY",
+  "ROUTE_AHEAD",
+  "SQLITE_REPLACED",
+  "SQLITE_REWOUND",
+  "SOURCE_FOREIGN",
+  "SOURCE_TAKEN",
+  "ROUTE_TAKEN",
+]);
 
 export class Sidecar {
   readonly metrics: MetricsRegistry = createMetrics();
@@ -210,8 +225,7 @@ export class Sidecar {
         if (waiting === 0) ready();
       },
     };
-    if (state.route.writes === "postgres") await runEpoch(new ReverseDirection(options), controller, signal);
-    else await runEpoch(new ForwardDirection(options), controller, signal);
+    await runEpoch(options, controller, signal);
     this.routeFile.publish(state.route, true);
   }
 

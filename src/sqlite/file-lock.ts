@@ -3,6 +3,7 @@
 // file, so it does not affect the application. The row in it names the holder, and stays readable while the
 // lock is held.
 import { realpathSync, rmSync, statSync } from "node:fs";
+import { hostname } from "node:os";
 import Database from "better-sqlite3";
 import { SwitchbackError, type Where } from "../errors.js";
 import { pause } from "../retry.js";
@@ -30,7 +31,7 @@ function lockFileOf(file: string): string {
   return `${realpathSync(file)}-switchback`;
 }
 
-export class FileLock {
+class FileLock {
   private readonly path: string;
   private db: Database.Database | null = null;
   private timer: NodeJS.Timeout | undefined;
@@ -121,6 +122,32 @@ export class FileLock {
     } catch {
       return null;
     }
+  }
+}
+
+/** The locks of one sidecar's files. */
+export class FileLocks {
+  private held: FileLock[] = [];
+
+  /** Takes all of them, once. @throws SwitchbackError SOURCE_TAKEN; none is held then */
+  async take(
+    sources: readonly { readonly name: string; readonly sqlite: string }[],
+    { address, place }: Pick<Holder, "address" | "place">,
+  ): Promise<void> {
+    if (this.held.length > 0) return;
+    const me = { host: hostname(), pid: process.pid, address, place, since: new Date().toISOString() };
+    try {
+      for (const { name, sqlite } of sources)
+        this.held.push(await FileLock.take(sqlite, me, { source: name, file: sqlite }));
+    } catch (error) {
+      this.release();
+      throw error;
+    }
+  }
+
+  release(): void {
+    for (const lock of this.held) lock.release();
+    this.held = [];
   }
 }
 

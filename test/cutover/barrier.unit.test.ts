@@ -1,6 +1,6 @@
 // Where links stop for a flip: all of them, between two windows, until it is over.
 import { expect, test } from "vitest";
-import { Barrier } from "#switchback/protocol/barrier.js";
+import { Barrier } from "#switchback/protocol/flip.js";
 
 const never = () => new AbortController().signal;
 

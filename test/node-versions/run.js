@@ -3,7 +3,7 @@
 // headers that better-sqlite3 is compiled against where there is no binary for it. Each step is printed as it ends. For
 // one that fails, the end of its output is printed too, and the exit code is 1.
 import { execFileSync, spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -61,11 +61,12 @@ function installNode(version, folder) {
   return join(folder, "node_modules", name);
 }
 
-/** What git tracks, as it is in the working tree. */
+/** The working tree without what git ignores. */
 function copyCheckout(folder) {
   const checkout = join(folder, "checkout");
-  const files = execFileSync("git", ["ls-files", "-z"], { cwd: ROOT, encoding: "utf8" }).split("\0").filter(Boolean);
-  for (const file of files) {
+  const listing = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
+  const files = execFileSync("git", listing, { cwd: ROOT, encoding: "utf8" }).split("\0");
+  for (const file of files.filter((name) => name !== "" && existsSync(join(ROOT, name)))) {
     mkdirSync(dirname(join(checkout, file)), { recursive: true });
     cpSync(join(ROOT, file), join(checkout, file));
   }

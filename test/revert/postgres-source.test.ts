@@ -449,6 +449,8 @@ describe("windows", () => {
 describe(`exact under concurrent writers, seed ${SEED}`, () => {
   const ACCOUNTS = 40;
   const EACH = 1_000;
+  /** Windows while there are writers: a busy machine takes longer for them. */
+  const ENOUGH = 20;
   const ACCOUNT = mappingOf("account", { id: "bigint", balance: "bigint" }, ["id"]);
   const TRANSFER = mappingOf("transfer", { id: "uuid", amount: "bigint" }, ["id"]);
 
@@ -468,13 +470,14 @@ describe(`exact under concurrent writers, seed ${SEED}`, () => {
     const writers = await Promise.all(
       [0, 1, 2, 3].map(async (n) => ({ n, client: await database.client() })),
     );
+    let windows = 0;
     const outcomes = writers.map(async ({ n, client }) => {
       const random = generator(SEED + n);
       let done = 0;
-      while (performance.now() < until) done += await transfer(client, random, ACCOUNTS, n % 2 === 1);
+      while (performance.now() < until || windows < ENOUGH)
+        done += await transfer(client, random, ACCOUNTS, n % 2 === 1);
       return done;
     });
-    let windows = 0;
     const signal = new AbortController().signal;
     const writing = Promise.all(outcomes).then((done) => done.reduce((sum, count) => sum + count, 0));
     let over = false;
@@ -491,7 +494,7 @@ describe(`exact under concurrent writers, seed ${SEED}`, () => {
     // What was committed between the last look and the writers' end.
     while ((await copy.follow(source)) > 0) windows++;
     console.log(`seed ${SEED}: ${await writing} transfers, ${windows} windows`);
-    expect(windows).toBeGreaterThan(20);
+    expect(windows).toBeGreaterThanOrEqual(ENOUGH);
     for (const mapping of [ACCOUNT, TRANSFER]) {
       expect(copy.rows(mapping.table.name)).toEqual(await present(sidecar, mapping));
     }

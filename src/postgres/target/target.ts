@@ -27,7 +27,7 @@ import {
   isInterrupted,
   postgresError,
 } from "../connection.js";
-import type { FlipTransaction } from "../flip-transaction.js";
+import type { FlipTransaction } from "../gate-transaction.js";
 import { undisturbed } from "../trigger-check.js";
 import { copyInto, csvOf, valuesOf } from "./copy.js";
 import { countMismatch, isMiscount, miscount, RangeTally } from "./counts.js";

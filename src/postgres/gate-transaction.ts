@@ -1,11 +1,13 @@
-// The record of the gate in PostgreSQL: who has the writes under which epoch, and which sidecar may change that. Each
-// function is one statement of a transaction that the gate runs, or its begin and its end.
+// The transactions in which PostgreSQL's gate changes: how they begin and end, and which sidecar may run them. They change
+// the record of who has the writes under which epoch. Also the flip's one transaction, which the gate shares with the
+// targets.
 import type pg from "pg";
 import { errorText } from "../error-text.js";
 import { SwitchbackError } from "../errors.js";
+import { present } from "../present.js";
 import { InDoubt } from "../protocol/contract.js";
 import { sql } from "../sql-files.js";
-import { sqlState } from "./connection.js";
+import { pipelined, sqlState } from "./connection.js";
 import { Records } from "./records.js";
 
 interface GateRecord {
@@ -78,5 +80,37 @@ export async function setRoute(
       "POSITION_CONFLICT",
       `the route is not ${from.writes} under epoch ${from.epoch} any more`,
     );
+  }
+}
+
+/**
+ * The flip's one transaction, shared by the gate and the targets of all its sources. Each has the session for itself while
+ * it works. One sends its statements without waiting in between, another fills a table with COPY, and the driver can do
+ * only one of them at a time.
+ */
+export class FlipTransaction {
+  private last: Promise<unknown> = Promise.resolve();
+
+  constructor(readonly client: pg.Client) {}
+
+  /** Runs `work` when what was asked for before is over; its statements wait for one another. */
+  inTurn<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
+    const turn = this.last.then(() => work(this.client));
+    this.last = turn.catch(() => {});
+    return turn;
+  }
+
+  /**
+   * The same for statements that wait for nothing: `work` sends them all before it first waits, and settles when every one
+   * of them was answered.
+   */
+  together<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
+    return this.inTurn((client) => pipelined(client, () => work(client)));
+  }
+
+  /** Cuts the session off, without a word to a server that may not answer: what was not committed never will be. */
+  abandon(): void {
+    const { connection } = this.client as { connection?: { stream?: { destroy(): void } } };
+    present(connection?.stream, "stream of the session").destroy();
   }
 }

@@ -9,14 +9,15 @@ import {
   fsyncSync,
   openSync,
   readFileSync,
+  readlinkSync,
   renameSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
+import { dirname, resolve } from "node:path";
 import { type FSWatcher, watch } from "chokidar";
 import { SwitchbackError } from "../errors.js";
 import { WakeableSleep } from "../retry.js";
-import { throughLinks } from "./through-link.js";
 
 export type Desired = "sqlite" | "postgres";
 
@@ -27,6 +28,8 @@ const EMPTY_MS = 250;
 const TEXT_MAX = 40;
 /** A flag holds one word. */
 const BYTES_MAX = 1_024;
+/** As many as Linux follows before it reports a loop. */
+const LINKS_MAX = 40;
 
 /** The operator's wish; absent or empty means sqlite. Null when the file holds something else. */
 export function readFlag(file: string): Desired | null {
@@ -69,6 +72,19 @@ function readShort(file: string): string {
 function wishOf(text: string): Desired | null {
   if (text === "") return "sqlite";
   return text === "sqlite" || text === "postgres" ? text : null;
+}
+
+/** The place behind every link, also where nothing exists there yet: what is written there leaves each link one. */
+export function throughLinks(file: string): string {
+  let place = file;
+  for (let links = 0; links < LINKS_MAX; links += 1) {
+    try {
+      place = resolve(dirname(place), readlinkSync(place));
+    } catch {
+      return place;
+    }
+  }
+  return place;
 }
 
 /** Sets the flag as its owner would: through a link, and never half. @throws SwitchbackError FLAG_READ_ONLY */

@@ -8,7 +8,7 @@ import { at } from "../present.js";
 import { openSqlite, sqliteError } from "../sqlite/connection.js";
 import { type IdentityRecord, type RecordedPair, readIdentityRecord } from "../sqlite/pair.js";
 
-export interface PairedSource {
+interface PairedSource {
   readonly name: string;
   readonly sqlite: string;
 }

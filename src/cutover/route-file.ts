@@ -6,7 +6,7 @@ import type { Logger } from "pino";
 import { ERRORS, SwitchbackError } from "../errors.js";
 import { Outage } from "../retry.js";
 import type { Problem, Route } from "../status.js";
-import { throughLinks } from "./through-link.js";
+import { throughLinks } from "./flag-file.js";
 
 /** `durable` waits for the disk; the pause of a flip has no time for that, and it is done again afterwards. */
 function publishRoute(file: string, route: Route, durable: boolean): void {

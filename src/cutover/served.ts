@@ -1,16 +1,17 @@
 // What a sidecar serves, and whether that is what a command means. Two applications may share a folder, a route file
 // or an HTTP address, and a command must never act on the other one's sidecar.
 import { realpathSync, statSync } from "node:fs";
-import type { PostgresConfig } from "../config/config.js";
+import type { PostgresConfig, SourceConfig } from "../config/config.js";
 import { addressOf } from "../config/postgres.js";
 import { SwitchbackError } from "../errors.js";
 import { withSession } from "../postgres/connection.js";
 import { type DatabaseIdentity, readDatabaseIdentity } from "../postgres/pair.js";
 import type { Served } from "../status.js";
-import type { PairedSource } from "./pair.js";
+
+type ServedSource = Pick<SourceConfig, "name" | "sqlite">;
 
 export function servedBy(
-  sources: readonly PairedSource[],
+  sources: readonly ServedSource[],
   postgres: PostgresConfig,
   id: string | null = null,
 ): Served {
@@ -66,7 +67,7 @@ export function described({ sources, database }: Served): string {
 /** @throws SwitchbackError OTHER_SIDECAR; POSTGRES_* as sameDatabase */
 export async function assertServes(
   theirs: Served | undefined,
-  mine: { readonly sources: readonly PairedSource[]; readonly postgres: PostgresConfig },
+  mine: { readonly sources: readonly ServedSource[]; readonly postgres: PostgresConfig },
   where: string,
 ): Promise<void> {
   if (theirs === undefined)

@@ -13,8 +13,8 @@ import { present } from "../present.js";
 import { quote } from "../schema/model.js";
 import { literal } from "../schema/pg-names.js";
 import { sql } from "../sql-files.js";
-import { postgresError } from "./connection.js";
-import { retryTransaction } from "./lock-retry.js";
+import { postgresError, retryTransaction } from "./connection.js";
+
 import { qualifiedName } from "./target/merge.js";
 
 /** A followed table and its number in switchback.change. */

@@ -7,6 +7,7 @@ import type { PostgresConfig } from "../config/config.js";
 import { addressOf } from "../config/postgres.js";
 import { type ErrorCode, SwitchbackError } from "../errors.js";
 import { only, present } from "../present.js";
+import { type LockWait, retryOnLock } from "../retry.js";
 import { sql } from "../sql-files.js";
 import { assertLasting, backendOf, isPooled, pooled } from "./pooler.js";
 
@@ -341,4 +342,27 @@ export function postgresError(error: unknown, where = "PostgreSQL"): unknown {
     );
   }
   return error;
+}
+
+/** lock_not_available, deadlock_detected, serialization_failure. */
+const LOCKED = /^(55P03|40P01|40001)$/;
+
+/**
+ * Runs `work`, which begins a transaction with a lock_timeout of its own, and tries again while locks are not free. Other
+ * sessions queue behind a request for a lock, so the request ends soon. Each try that fails is rolled back.
+ */
+export function retryTransaction(
+  client: pg.ClientBase,
+  wait: Omit<LockWait, "locked">,
+  work: () => Promise<void>,
+): Promise<void> {
+  const attempt = async () => {
+    try {
+      await work();
+    } catch (error) {
+      await client.query("ROLLBACK").catch(() => {});
+      throw error;
+    }
+  };
+  return retryOnLock(attempt, { ...wait, locked: (error) => LOCKED.test(sqlState(error) ?? "") });
 }

@@ -14,10 +14,17 @@ import type { Gate, IdCeilings } from "../protocol/contract.js";
 import { pause, untilAborted } from "../retry.js";
 import { sql } from "../sql-files.js";
 import { installPostgresCapture, suspendCapture } from "./capture.js";
-import { allAnswered, connectPostgres, endNow, pipelined, postgresError } from "./connection.js";
+import {
+  allAnswered,
+  connectPostgres,
+  endNow,
+  pipelined,
+  postgresError,
+  retryTransaction,
+} from "./connection.js";
 import { keepForeignKeys, suspendAll, suspendedStatements } from "./ddl/constraints.js";
 import { assertOwner, beginDurable, commitOrDoubt, FlipTransaction, setRoute } from "./gate-transaction.js";
-import { retryTransaction } from "./lock-retry.js";
+
 import { closedFence, type FollowedTable, Records } from "./records.js";
 import { alignSequences, readIdCeilings, readSequences, type Sequence } from "./sequences.js";
 import { qualifiedName } from "./target/merge.js";

@@ -9,9 +9,11 @@ import type { SourceConfig } from "../config/config.js";
 import { strangers } from "../cutover/pair.js";
 import { ERRORS } from "../errors.js";
 import type { Finding } from "../findings.js";
+import type { AdoptedTables } from "../mapping/adopted.js";
 import { decideMappings } from "../mapping/decide.js";
 import type { TableMapping } from "../mapping/mapping.js";
 import { withSession } from "../postgres/connection.js";
+import { adoptedBy } from "../postgres/ddl/adopted.js";
 import { inspectTarget } from "../postgres/ddl/inspect.js";
 import { buildTargetSchema, type TargetTable } from "../postgres/ddl/tables.js";
 import { only } from "../present.js";
@@ -28,7 +30,7 @@ export async function check(context: Context): Promise<ExitCode> {
   const findings: Finding[] = routeFolder(context);
   const tables: Record<string, number> = {};
   for (const source of context.config.sources) {
-    const file = checkFile(source);
+    const file = checkFile(source, await adoptedBy(context.config.postgres, source, "check"));
     tables[source.name] = file.targets.length;
     findings.push(...file.findings, ...(await checkTarget(context, source, file.targets)));
   }
@@ -60,11 +62,14 @@ function routeFolder({ config: { routeFile, sources } }: Context): Finding[] {
   ];
 }
 
-function checkFile(source: SourceConfig): { targets: readonly TargetTable[]; findings: Finding[] } {
+function checkFile(
+  source: SourceConfig,
+  adopted: AdoptedTables | null,
+): { targets: readonly TargetTable[]; findings: Finding[] } {
   const db = openSqlite(source.sqlite, { readonly: true });
   try {
     const schema = readSchema(db);
-    const { mappings, findings } = decideMappings(db, schema, source);
+    const { mappings, findings } = decideMappings(db, schema, source, new Map(), adopted);
     const { tables, oddities } = buildTargetSchema(mappings);
     const included = new Set(mappings.map((mapping) => mapping.table.name));
     const about = (oddity: Oddity) => included.has(oddity.table) || !isTable(schema, oddity.table);

@@ -61,11 +61,13 @@ export const COMMANDS: readonly CommandEntry[] = [
       "switchback plan --sqlite data/app.db",
       "switchback plan --sqlite data/app.db --write switchback.yaml --suggest",
       "switchback plan --sql > schema.sql",
+      "switchback plan --postgres $DATABASE_URL --adopt --write switchback.yaml",
     ],
     options: [
       { flags: "--write <file>", help: "write a configuration with every column's mapping spelled out" },
       { flags: "--suggest", help: "with --write: use the stronger types that the data supports" },
       { flags: "--sql", help: "print the DDL only" },
+      { flags: "--adopt", help: "take names and types from the tables that stand in PostgreSQL" },
     ],
     needs: SOURCE_ONLY,
     embedded: true,

@@ -44,8 +44,9 @@ function tableOf({ mapping, columns }: TableDecision) {
       written.map(({ column, target, spec }) => [
         column,
         {
-          type: spec.type,
-          ...(/^timestamp/.test(spec.type) ? { from: spec.from ?? "text" } : {}),
+          // The name of the database's own type is not the configuration's to give: adopting finds it there.
+          ...(spec.like === undefined ? { type: spec.type } : {}),
+          ...(/^timestamp/.test(spec.type) || spec.from !== undefined ? { from: spec.from ?? "text" } : {}),
           ...(target === column ? {} : { name: target }),
         },
       ]),

@@ -6,8 +6,10 @@ import type Database from "better-sqlite3";
 import type { ColumnConfig, SourceConfig, TableConfig } from "../config/config.js";
 import { SwitchbackError } from "../errors.js";
 import type { Finding } from "../findings.js";
+import type { AdoptedTables } from "../mapping/adopted.js";
 import { type Decided, decideMappings, type TableDecision } from "../mapping/decide.js";
 import { type Suggestion, suggestionsFor } from "../mapping/suggest.js";
+import { adoptedBy } from "../postgres/ddl/adopted.js";
 import { buildTargetSchema, type TargetSchema } from "../postgres/ddl/tables.js";
 import { columnOf, type Oddity, type Schema } from "../schema/model.js";
 import { type Assessment, assess } from "../sqlite/check/values.js";
@@ -23,6 +25,8 @@ interface PlanOptions {
   readonly suggest?: boolean;
   /** DDL only. */
   readonly sql?: boolean;
+  /** As `target: adopt` in the configuration. */
+  readonly adopt?: boolean;
 }
 
 /** One source's plan. */
@@ -37,7 +41,16 @@ interface Plan {
 }
 
 export async function plan(context: Context, options: PlanOptions): Promise<ExitCode> {
-  const plans = context.config.sources.map((source) => planOf(source, options));
+  if (options.adopt && !context.config.postgres)
+    throw new SwitchbackError(
+      "USAGE",
+      "--adopt reads the tables in PostgreSQL: pass --postgres with its URL",
+    );
+  const plans: Plan[] = [];
+  for (const each of context.config.sources) {
+    const source: SourceConfig = options.adopt ? { ...each, target: "adopt" } : each;
+    plans.push(planOf(source, options, await adoptedBy(context.config.postgres, source, "plan")));
+  }
   if (options.write !== undefined) write(context, options.write, options, plans);
   if (context.json) context.out(JSON.stringify({ sources: plans.map(document) }));
   else if (options.sql) context.out(plans.map(({ source, target }) => ddl(source, target)).join("\n\n"));
@@ -49,14 +62,16 @@ export async function plan(context: Context, options: PlanOptions): Promise<Exit
   return 0;
 }
 
-function planOf(source: SourceConfig, options: PlanOptions): Plan {
+function planOf(source: SourceConfig, options: PlanOptions, adopted: AdoptedTables | null): Plan {
   const db = openSqlite(source.sqlite, { readonly: true });
   try {
     const schema = readSchema(db);
-    const first = decideMappings(db, schema, source);
-    const suggestions = options.sql && !options.suggest ? new Map() : suggestionsFor(db, first.decisions);
+    const first = decideMappings(db, schema, source, new Map(), adopted);
+    // Adopted columns have their types: a stronger one would be the application's to make.
+    const unasked = (options.sql && !options.suggest) || adopted !== null;
+    const suggestions = unasked ? new Map() : suggestionsFor(db, first.decisions);
     const decided = options.suggest
-      ? decideMappings(db, schema, withSuggestions(source, suggestions))
+      ? decideMappings(db, schema, withSuggestions(source, suggestions), new Map(), adopted)
       : first;
     const target = buildTargetSchema(decided.mappings);
     return {
@@ -165,7 +180,7 @@ function print(
   for (const { table, kind, name, why, remedy } of rest.oddities) {
     context.out(`! ${table}: ${name === table ? "" : `${kind} ${name}: `}${why}\n  → ${remedy}`);
   }
-  context.out(`\n${ddl(source, rest.target)}`);
+  if (source.target === "create") context.out(`\n${ddl(source, rest.target)}`);
 }
 
 function tableText(

@@ -32,11 +32,11 @@ const TIME_ONLY = new RegExp(`^${TIME}$`);
 /** The years that both PostgreSQL and SQLite print with four digits. */
 export const SECONDS_MIN = -62_135_596_800; // 0001-01-01 00:00:00
 export const SECONDS_MAX = 253_402_300_799; // 9999-12-31 23:59:59
-const DAY_SECONDS = 86_400;
+export const DAY_SECONDS = 86_400;
 /** 1970-01-01 counted in days from 0000-03-01. */
 const EPOCH_DAY = 719_468;
 /** PostgreSQL keeps microseconds. */
-const FRACTION_DIGITS = 6;
+export const FRACTION_DIGITS = 6;
 
 interface ReadMoment extends Moment {
   readonly spelling: Spelling;

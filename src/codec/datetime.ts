@@ -8,6 +8,8 @@ import { sameValue, storedAs } from "./affinity.js";
 import type { SqliteValue } from "./codec.js";
 import { type ColumnCodec, type PresentValue, refuse, unheld } from "./column-codec.js";
 import {
+  DAY_SECONDS,
+  FRACTION_DIGITS,
   fractionText,
   type Moment,
   PLAIN,
@@ -25,18 +27,34 @@ import type { CodecSpec } from "./registry.js";
 
 const NOT_A_MOMENT = "is not a moment that PostgreSQL holds exactly";
 
-export function momentCodec(spec: CodecSpec): ColumnCodec {
-  return spec.from === undefined || spec.from === "text" ? textMoment(spec) : numberMoment(spec, spec.from);
+/** `digits`: how many of a fraction of a second the type keeps; PostgreSQL would round what has more. */
+export function momentCodec(spec: CodecSpec, [digits = FRACTION_DIGITS]: readonly number[]): ColumnCodec {
+  return spec.from === undefined || spec.from === "text"
+    ? textMoment(spec, digits)
+    : numberMoment(spec, spec.from, digits);
 }
 
-function textMoment(spec: CodecSpec): ColumnCodec {
+function isFiner(micros: number, digits: number): boolean {
+  return micros % 10 ** (FRACTION_DIGITS - digits) !== 0;
+}
+
+function tooFine(value: SqliteValue, { type }: CodecSpec) {
+  return refuse(value, `has more digits after the seconds than ${type} keeps`);
+}
+
+function suffixOf({ type }: CodecSpec): "+00" | "" {
+  return type.startsWith("timestamptz") ? "+00" : "";
+}
+
+function textMoment(spec: CodecSpec, digits: number): ColumnCodec {
   const spelling = parseSpelling(spec.spelling) ?? PLAIN;
-  const suffix = spec.type === "timestamptz" ? "+00" : "";
+  const suffix = suffixOf(spec);
   return {
     encode(value) {
       if (typeof value !== "string") return refuse(value, NOT_A_MOMENT);
       const moment = readMoment(value);
       if (!moment) return refuse(value, NOT_A_MOMENT);
+      if (isFiner(moment.micros, digits)) return tooFine(value, spec);
       if (suffix === "" && !isUtc(moment.spelling.zone))
         return refuse(value, "has a zone, and timestamp has none");
       // These spellings are close to PostgreSQL's output; formatting a date again for comparison is slow.
@@ -50,7 +68,7 @@ function textMoment(spec: CodecSpec): ColumnCodec {
       const moment = readMoment(text);
       return moment ? writeMoment(moment, spelling) : unheld(text, "is not a moment of the years 1 to 9999");
     },
-    clean: (c) => cleanMoment(c, spelling, suffix),
+    clean: (c) => (spelling.fraction > digits ? `(${c} IS NULL)` : cleanMoment(c, spelling, suffix)),
     render: (c) => (spelling.zone === "" && suffix !== "" ? `(${c} || '+00')` : c),
   };
 }
@@ -87,8 +105,8 @@ function matches(c: string, { separator, withSeconds, fraction, zone }: Spelling
 
 type NumberSource = "unix" | "unix_ms" | "julian";
 
-function numberMoment(spec: CodecSpec, from: NumberSource): ColumnCodec {
-  const suffix = spec.type === "timestamptz" ? "+00" : "";
+function numberMoment(spec: CodecSpec, from: NumberSource, digits: number): ColumnCodec {
+  const suffix = suffixOf(spec);
   const back = (moment: Moment): PresentValue => numberOf(moment, from, spec);
   return {
     encode(value) {
@@ -97,6 +115,7 @@ function numberMoment(spec: CodecSpec, from: NumberSource): ColumnCodec {
       if (!sameValue(storedAs(back(moment), spec.affinity), value)) {
         return refuse(value, "is finer than the microseconds that PostgreSQL keeps");
       }
+      if (isFiner(moment.micros, digits)) return tooFine(value, spec);
       return printed(moment, suffix);
     },
     decode(text) {
@@ -107,7 +126,7 @@ function numberMoment(spec: CodecSpec, from: NumberSource): ColumnCodec {
       const exact = again && again.seconds === moment.seconds && again.micros === moment.micros;
       return exact ? value : unheld(text, `is finer than ${NAMES[from]} can be`);
     },
-    clean: (c) => cleanNumber(c, from),
+    clean: (c) => (from === "unix_ms" && digits < 3 ? `(${c} IS NULL)` : cleanNumber(c, from)),
     render: (c) => renderNumber(c, from, suffix),
   };
 }
@@ -178,29 +197,81 @@ function renderNumber(c: string, from: NumberSource, suffix: string): string {
   return `(datetime(${c} / 1000, 'unixepoch') || '.' || substr('00' || (${c} % 1000), -3) || '${suffix}')`;
 }
 
-/** date: YYYY-MM-DD and nothing else. */
-export function dateCodec(): ColumnCodec {
+/** date: midnights, spelled as a date, as a moment, or as the number that counts to it. */
+export function dateCodec(spec: CodecSpec): ColumnCodec {
+  if (spec.from !== undefined && spec.from !== "text") return numberDate(spec, spec.from);
+  const spelling = spec.spelling === undefined ? null : parseSpelling(spec.spelling);
+  return spelling === null || spelling.separator === null ? plainDate() : midnight(spelling);
+}
+
+const NOT_A_DATE = "is not a date of the years 1 to 9999";
+
+function isMidnight({ seconds, micros }: Moment): boolean {
+  return micros === 0 && seconds % DAY_SECONDS === 0;
+}
+
+/** Moments without a zone of their own, each at midnight: a zone would make another day of some. */
+function midnight(spelling: Spelling): ColumnCodec {
+  return {
+    encode(value) {
+      const moment = typeof value === "string" ? readMoment(value) : null;
+      if (!moment || !isUtc(moment.spelling.zone)) return refuse(value, NOT_A_DATE);
+      return isMidnight(moment)
+        ? printed(moment, "").slice(0, 10)
+        : refuse(value, "has a time of day, and a date has none");
+    },
+    decode(text) {
+      const moment = text.length === 10 ? readMoment(text) : null;
+      return moment ? writeMoment(moment, spelling) : unheld(text, NOT_A_DATE);
+    },
+    clean: (c) =>
+      isUtc(spelling.zone)
+        ? `ifnull(${matches(c, spelling)} AND ${c} >= '0001-' AND ${c} = date(${c}) || '${writeMoment(EPOCH, spelling).slice(10)}', 1)`
+        : `(${c} IS NULL)`,
+    render: (c) => `substr(${c}, 1, 10)`,
+  };
+}
+
+function numberDate(spec: CodecSpec, from: NumberSource): ColumnCodec {
+  const moments = numberMoment({ ...spec, type: "timestamp" }, from, FRACTION_DIGITS);
+  return {
+    encode(value) {
+      const text = moments.encode(value);
+      if (typeof text !== "string") return text;
+      return text.endsWith(" 00:00:00")
+        ? text.slice(0, 10)
+        : refuse(value, "has a time of day, and a date has none");
+    },
+    decode: (text) => (text.length === 10 ? moments.decode(`${text} 00:00:00`) : unheld(text, NOT_A_DATE)),
+    clean: (c) =>
+      `(${moments.clean(c)} AND (${c} IS NULL OR ${c} % ${from === "unix" ? DAY_SECONDS : DAY_SECONDS * 1_000} = 0))`,
+    render: (c) => `substr(${moments.render(c)}, 1, 10)`,
+  };
+}
+
+const EPOCH: Moment = { seconds: 0, micros: 0 };
+
+/** YYYY-MM-DD and nothing else. */
+function plainDate(): ColumnCodec {
   return {
     encode(value) {
       const moment = typeof value === "string" && value.length === 10 ? readMoment(value) : null;
-      return moment && typeof value === "string"
-        ? value
-        : refuse(value, "is not a date of the years 1 to 9999");
+      return moment && typeof value === "string" ? value : refuse(value, NOT_A_DATE);
     },
-    decode: (text) =>
-      text.length === 10 && readMoment(text) ? text : unheld(text, "is not a date of the years 1 to 9999"),
+    decode: (text) => (text.length === 10 && readMoment(text) ? text : unheld(text, NOT_A_DATE)),
     clean: (c) => `ifnull(${c} IS date(${c}) AND ${c} >= '0001-', 1)`,
     render: (c) => c,
   };
 }
 
 /** time: HH:MM[:SS[.fraction]], spelled as the time part of a moment's spelling. */
-export function timeCodec(spec: CodecSpec): ColumnCodec {
+export function timeCodec(spec: CodecSpec, [digits = FRACTION_DIGITS]: readonly number[]): ColumnCodec {
   const spelling = parseSpelling(spec.spelling) ?? PLAIN;
   return {
     encode(value) {
       const time = typeof value === "string" ? readTime(value) : null;
-      return time ? printed(time, "").slice(11) : refuse(value, "is not a time of day");
+      if (!time) return refuse(value, "is not a time of day");
+      return isFiner(time.micros, digits) ? tooFine(value, spec) : printed(time, "").slice(11);
     },
     decode(text) {
       const time = readTime(text);

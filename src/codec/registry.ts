@@ -26,8 +26,10 @@ export interface CodecSpec {
   /** The PostgreSQL type as `parseType` spells it: bigint, numeric(10,2), varchar(50), any … */
   readonly type: string;
   readonly affinity: Affinity;
-  /** timestamptz and timestamp only; text when absent. */
+  /** timestamptz, timestamp and date only; text when absent. */
   readonly from?: MomentSource;
+  /** For a type of the database's own, an enum for example: the type by whose codec its values are read and written. */
+  readonly like?: string;
   /** The column's prevailing spelling; each type defines its own. */
   readonly spelling?: string;
   /** True for columns of a key or a unique index: values in any other than the prevailing spelling are refused. */
@@ -60,14 +62,14 @@ const MAKERS: Readonly<Record<string, (spec: CodecSpec, args: readonly number[])
 
 /** The codec for a spec. A type that `parseType` does not know is a bug of the caller. */
 export function codecFor(spec: CodecSpec): Codec {
-  const parsed = parseType(spec.type);
+  const parsed = parseType(spec.like ?? spec.type);
   const make = parsed && MAKERS[parsed.name];
   if (!parsed || !make) throw new Error(`no codec for the type ${spec.type}`);
-  const inner = make(spec, parsed.args);
+  const inner = make({ ...spec, type: parsed.type }, parsed.args);
   const { bytesMax } = spec;
   return {
     name: parsed.name,
-    type: parsed.name === "any" ? "jsonb" : parsed.type,
+    type: spec.like !== undefined ? spec.type : parsed.name === "any" ? "jsonb" : parsed.type,
     encode: (value) => encode(spec, inner, value),
     decode: (text) => decode(spec, inner, text),
     clean:

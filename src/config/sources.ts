@@ -154,7 +154,7 @@ function checkTables(source: SourceConfig, index: number, report: Report): void 
           at("columns", column, "type"),
           `expected ${expectedType(type)}, received ${JSON.stringify(type)}`,
         );
-      } else if (from !== undefined && parsed !== null && !/^timestamp/.test(parsed.name)) {
+      } else if (from !== undefined && parsed !== null && !/^(timestamp|date)/.test(parsed.name)) {
         report(
           at("columns", column),
           `from says how a moment is written, but the type is ${JSON.stringify(type)}, received from: ${from}`,

@@ -3,7 +3,7 @@
 // columns whose declaration leaves the type open, so that a backfill of a large table starts immediately.
 // src/sqlite/check/values.ts counts the rows that a mapping refuses; suggest.ts proposes stronger types.
 import type Database from "better-sqlite3";
-import { type CodecSpec, codecFor } from "../codec/registry.js";
+import { type CodecSpec, codecFor, type MomentSource } from "../codec/registry.js";
 import type { ColumnConfig, SourceConfig, TableConfig } from "../config/config.js";
 import { SwitchbackError } from "../errors.js";
 import type { Finding } from "../findings.js";
@@ -11,10 +11,11 @@ import { type Column, columnOf, folded, quote, type Schema, type Table } from ".
 import { defaultTargetName } from "../schema/pg-names.js";
 import { parseType, TYPE_NAMES } from "../schema/pg-types.js";
 import { type ColumnTarget, translateGenerated } from "../translate/translate.js";
+import { type AdoptedColumn, type AdoptedTables, adoptedType, counterparts } from "./adopted.js";
 import { type Choice, chooseType } from "./default-type.js";
 import { type Evidence, evidenceOf } from "./evidence.js";
 import { type ColumnMapping, ROWID_COLUMN, type TableMapping } from "./mapping.js";
-import { foreignKeyFindings, mappingFindings } from "./review.js";
+import { ambiguousFindings, foreignKeyFindings, mappingFindings } from "./review.js";
 import { sourceOf, spellingFor } from "./spelling.js";
 
 /** The decision on one SQLite column, and its reason. */
@@ -43,7 +44,8 @@ export interface Decided {
 
 /**
  * The mappings of every included table, in the schema's order. `settled` holds mappings that were decided
- * before, by the table's name. They stay as they are; their data is not read again.
+ * before, by the table's name. They stay as they are; their data is not read again. `adopted` holds the tables that
+ * stand in PostgreSQL for them, whose names and types they take.
  * @throws SwitchbackError TABLE_UNKNOWN for tables or columns that the configuration names and the file lacks,
  * CONFIG_INVALID for types that no codec knows and for two things with one name. All problems are in one
  * message.
@@ -53,12 +55,15 @@ export function decideMappings(
   schema: Schema,
   source: SourceConfig,
   settled: ReadonlyMap<string, TableMapping> = new Map(),
+  adopted: AdoptedTables | null = null,
 ): Decided {
   checkNames(schema, source);
-  const decided = includedTables(db, schema, source).map((table) => {
+  const tables = includedTables(db, schema, source);
+  const places = placesOf(tables, source, adopted);
+  const decided = tables.map((table) => {
     const mapping = settled.get(table.name);
     if (mapping) return { decision: { mapping, columns: [] }, findings: [] };
-    return decideMapping(table, source, evidenceOf(db, table));
+    return decideMapping(table, source, evidenceOf(db, table), places.get(table.name) ?? null);
   });
   const decisions = decided.map(({ decision }) => decision);
   checkTargets(decisions);
@@ -67,14 +72,55 @@ export function decideMappings(
   return { decisions, mappings, findings: [...decided.flatMap(({ findings }) => findings), ...foreignKeys] };
 }
 
+/** The table of PostgreSQL that stands for one of SQLite. */
+interface Place {
+  readonly name: string;
+  /** By the SQLite column's name; several where the name alone does not tell. */
+  readonly columns: ReadonlyMap<string, readonly AdoptedColumn[]>;
+}
+
+/** Where the target is adopted: the table that stands for each, for those that have one. */
+function placesOf(
+  tables: readonly Table[],
+  source: SourceConfig,
+  adopted: AdoptedTables | null,
+): Map<string, Place> {
+  const places = new Map<string, Place>();
+  if (adopted === null) return places;
+  const found = counterparts(
+    tables.map((table) => entryOf(source.tables, table.name)?.name ?? defaultTargetName(table.name)),
+    [...adopted.keys()],
+  );
+  for (const table of tables) {
+    const config = entryOf(source.tables, table.name);
+    const wanted = config?.name ?? defaultTargetName(table.name);
+    const [name, ...others] = found.get(wanted) ?? [];
+    const standing = name === undefined || others.length > 0 ? undefined : adopted.get(name);
+    if (name === undefined || !standing) continue;
+    const wantedOf = (column: Column) =>
+      entryOf(config?.columns ?? {}, column.name)?.name ?? targetNameOf(table, column.name);
+    const pairs = counterparts(
+      table.columns.map(wantedOf),
+      standing.map((column) => column.name),
+    );
+    const columns = table.columns.map((column): [string, AdoptedColumn[]] => {
+      const names = pairs.get(wantedOf(column)) ?? [];
+      return [column.name, standing.filter((one) => names.includes(one.name))];
+    });
+    places.set(table.name, { name, columns: new Map(columns) });
+  }
+  return places;
+}
+
 /** The mapping of one table, and its findings for the operator. */
 export function decideMapping(
   table: Table,
   source: SourceConfig,
   evidence: Evidence,
+  place: Place | null = null,
 ): { readonly decision: TableDecision; readonly findings: readonly Finding[] } {
   const config = entryOf(source.tables, table.name);
-  const chosen = table.columns.map((column) => chosenFor(table, column, config, source, evidence));
+  const chosen = table.columns.map((column) => chosenFor(table, column, config, source, evidence, place));
   const targets = new Map<string, ColumnTarget>();
   for (const { column, configured, target, spec } of chosen) {
     // A generated column's type follows from its expression, unless the configuration fixes it.
@@ -85,11 +131,18 @@ export function decideMapping(
     const generatedAs = column.generated === "no" ? null : translateGenerated(table, column, targets);
     return { column: column.name, target, spec, why: choice.why, configured, generatedAs };
   });
-  const decision = { mapping: mappingOf(table, source, config, columns), columns };
+  const decision = { mapping: mappingOf(table, source, config?.name ?? place?.name, columns), columns };
   const doubts = chosen.flatMap(({ column, choice }) =>
     choice.doubt === undefined ? [] : [{ column: column.name, choice }],
   );
-  return { decision, findings: mappingFindings(decision, doubts, source.name) };
+  const ambiguous = [...(place?.columns ?? [])].filter(([, found]) => found.length > 1);
+  return {
+    decision,
+    findings: [
+      ...mappingFindings(decision, doubts, source.name),
+      ...ambiguousFindings(decision.mapping, ambiguous, source.name),
+    ],
+  };
 }
 
 interface Chosen {
@@ -106,15 +159,19 @@ function chosenFor(
   config: TableConfig | undefined,
   source: SourceConfig,
   evidence: Evidence,
+  place: Place | null,
 ): Chosen {
   const settings = entryOf(config?.columns ?? {}, column.name);
   const strict = identifies(table, column.name);
   const configured = settings?.type !== undefined || settings?.from !== undefined;
+  const found = place?.columns.get(column.name) ?? [];
+  const standing = found.length === 1 ? (found[0] ?? null) : null;
   const choice =
-    settings && configured
-      ? configuredChoice(column, settings, evidence)
-      : chooseType(column, evidence, { keepLengths: source.lengths === "keep", strict });
-  const target = settings?.name ?? targetNameOf(table, column.name);
+    (configured ? null : adoptedChoice(column, standing, evidence)) ??
+    (settings && configured
+      ? configuredChoice(column, { ...typeOf(standing), ...settings }, evidence)
+      : chooseType(column, evidence, { keepLengths: source.lengths === "keep", strict }));
+  const target = settings?.name ?? standing?.name ?? targetNameOf(table, column.name);
   return { column, choice, configured, target, spec: specOf(table, column, choice, strict) };
 }
 
@@ -127,7 +184,7 @@ function targetNameOf(table: Table, column: string): string {
 function mappingOf(
   table: Table,
   source: SourceConfig,
-  config: TableConfig | undefined,
+  target: string | undefined,
   decisions: readonly ColumnDecision[],
 ): TableMapping {
   const keyNames = table.key.kind === "columns" ? table.key.columns : [];
@@ -151,7 +208,7 @@ function mappingOf(
   return {
     table,
     schema: source.schema,
-    target: config?.name ?? defaultTargetName(table.name),
+    target: target ?? defaultTargetName(table.name),
     columns,
     key,
   };
@@ -173,9 +230,10 @@ const INDEX_BYTES_MAX = 2_600;
 const UNBOUNDED = new Set(["text", "varchar", "char", "bytea", "json", "jsonb", "any"]);
 
 function specOf(table: Table, column: Column, choice: Choice, strict: boolean): CodecSpec {
-  const name = parseType(choice.type)?.name ?? "";
+  const name = parseType(choice.like ?? choice.type)?.name ?? "";
   return {
     type: choice.type,
+    ...(choice.like === undefined ? {} : { like: choice.like }),
     affinity: column.affinity,
     ...(choice.from === undefined || choice.from === "text" ? {} : { from: choice.from }),
     ...(choice.spelling === undefined ? {} : { spelling: choice.spelling }),
@@ -211,19 +269,47 @@ function isShort(column: Column): boolean {
 }
 
 function configuredChoice(column: Column, settings: ColumnConfig, evidence: Evidence): Choice {
-  const parsed = parseType(settings.type ?? "timestamptz");
-  if (!parsed) throw new Error(`the type ${settings.type} was not checked`);
-  const moments = parsed.name === "timestamptz" || parsed.name === "timestamp";
+  return spelledChoice(column, settings.type ?? "timestamptz", settings.from, evidence, "configured");
+}
+
+/** The type that the adopted column has; null where there is none, or no codec for it. */
+function adoptedChoice(column: Column, standing: AdoptedColumn | null, evidence: Evidence): Choice | null {
+  const adopted = standing && adoptedType(standing);
+  if (!adopted) return null;
+  const { type, like } = adopted;
+  const choice = spelledChoice(column, like ?? type, undefined, evidence, "as in PostgreSQL");
+  return like === undefined ? choice : { ...choice, type, like };
+}
+
+function typeOf(standing: AdoptedColumn | null): { type?: string } {
+  const parsed = standing && parseType(standing.type);
+  return parsed ? { type: parsed.type } : {};
+}
+
+/** A type that is settled; the values only say how they are spelled. */
+function spelledChoice(
+  column: Column,
+  type: string,
+  chosen: MomentSource | undefined,
+  evidence: Evidence,
+  why: string,
+): Choice {
+  const parsed = parseType(type);
+  if (!parsed) throw new Error(`the type ${type} was not checked`);
+  const moments = MOMENTS.has(parsed.name);
   const spelled = moments || ["boolean", "uuid", "time", "jsonb"].includes(parsed.name);
   const sample = spelled ? evidence.sample(column.name) : [];
-  const from = moments ? (settings.from ?? sourceOf(sample)) : undefined;
+  const from = moments ? (chosen ?? sourceOf(sample)) : undefined;
   return {
     type: parsed.type,
     ...(from === undefined ? {} : { from }),
     spelling: spellingFor(parsed.name, sample, from),
-    why: "configured",
+    why,
   };
 }
+
+/** Types whose values applications also write as numbers. */
+const MOMENTS = new Set(["timestamptz", "timestamp", "date"]);
 
 /** The configuration ignores the case of ASCII letters, as SQLite does. */
 function entryOf<T>(entries: Readonly<Record<string, T>>, name: string): T | undefined {
@@ -262,9 +348,9 @@ function checkNames(schema: Schema, source: SourceConfig): void {
           `${path}.type: expected one of ${TYPE_NAMES.join(", ")}, received ${JSON.stringify(type)}`,
         );
       }
-      if (parsed && from !== undefined && parsed.name !== "timestamptz" && parsed.name !== "timestamp") {
+      if (parsed && from !== undefined && !MOMENTS.has(parsed.name)) {
         invalid.push(
-          `${path}.from: only timestamptz and timestamp take it, received ${from} beside ${parsed.type}`,
+          `${path}.from: only timestamptz, timestamp and date take it, received ${from} beside ${parsed.type}`,
         );
       }
     }

@@ -11,6 +11,8 @@ import { booleanPair, epochOf, spellingFor } from "./spelling.js";
 export interface Choice {
   readonly type: string;
   readonly from?: MomentSource;
+  /** For a type of the database's own: the built-in one by whose codec its values are read and written. */
+  readonly like?: string;
   readonly spelling?: string | undefined;
   /** The reason for the type, in words that follow the type: "declared INTEGER". */
   readonly why: string;

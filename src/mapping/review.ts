@@ -60,6 +60,23 @@ export function mappingFindings(
   return [...findings, ...keyFindings(mapping, source)];
 }
 
+/** Columns for which several of an adopted table could stand. */
+export function ambiguousFindings(
+  { table, target }: TableMapping,
+  columns: readonly (readonly [string, readonly { readonly name: string }[]])[],
+  source: string,
+): Finding[] {
+  return columns.map(([column, found]) => ({
+    severity: "blocker",
+    code: "target-ambiguous",
+    source,
+    table: table.name,
+    column,
+    message: `could be ${found.map(({ name }) => name).join(" or ")} of ${target} in PostgreSQL`,
+    remedy: `Name its counterpart in the configuration: columns: { ${column}: { name: ${found[0]?.name} } }.`,
+  }));
+}
+
 function keyFindings(mapping: TableMapping, source: string): Finding[] {
   const { table } = mapping;
   const wanted = table.key.kind === "columns" ? table.key.columns : [];

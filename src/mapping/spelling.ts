@@ -21,6 +21,11 @@ export function spellingFor(
     case "timestamp":
       if (from !== "text") return sample.length > 0 && sample.every(isReal) ? "real" : undefined;
       return prevailing(texts.map((text) => spelled(readMoment(text))));
+    case "date": {
+      if (from !== "text") return sample.length > 0 && sample.every(isReal) ? "real" : undefined;
+      const common = prevailing(texts.map((text) => spelled(readMoment(text))));
+      return common === DATE_ONLY ? undefined : common;
+    }
     case "time":
       return prevailing(texts.map((text) => spelled(readTime(text))));
     case "boolean":
@@ -37,6 +42,8 @@ export function spellingFor(
       return undefined;
   }
 }
+
+const DATE_ONLY = "YYYY-MM-DD";
 
 function isReal(value: SqliteValue): boolean {
   return typeof value === "number";

@@ -58,9 +58,15 @@ export const TYPE_NAMES: readonly string[] = [...PLAIN];
 const LENGTH_MAX = 10_485_760;
 const PRECISION_MAX = 1_000;
 
+/** The digits of a fraction of a second that PostgreSQL keeps unless the type says otherwise. */
+const FRACTION_DIGITS = 6;
+const CLOCKED = new Set(["timestamptz", "timestamp", "time"]);
+
 /** The type in canonical spelling, or null when no codec exists for it. */
 export function parseType(text: string): ParsedType | null {
-  const match = /^\s*([a-z][a-z0-9 ]*?)\s*(?:\(\s*(\d{1,9})\s*(?:,\s*(\d{1,9})\s*)?\))?\s*$/i.exec(text);
+  // PostgreSQL puts the digits of the seconds in the middle: timestamp(3) without time zone.
+  const plain = text.replace(/^\s*(timestamp|time)\s*(\([^)]*\))\s*(with(?:out)? time zone)\s*$/i, "$1 $3$2");
+  const match = /^\s*([a-z][a-z0-9 ]*?)\s*(?:\(\s*(\d{1,9})\s*(?:,\s*(\d{1,9})\s*)?\))?\s*$/i.exec(plain);
   if (!match) return null;
   const written = (match[1] ?? "").toLowerCase().replace(/\s+/g, " ");
   const name = ALIASES[written] ?? written;
@@ -82,6 +88,12 @@ function withArguments(name: string, args: readonly number[]): ParsedType | null
     if (first === undefined) return name === "varchar" ? { name: "text", args: [], type: "text" } : null;
     if (second !== undefined || first < 1 || first > LENGTH_MAX) return null;
     return { name, args: [first], type: `${name}(${first})` };
+  }
+  if (CLOCKED.has(name) && first !== undefined) {
+    if (second !== undefined || first > FRACTION_DIGITS) return null;
+    return first === FRACTION_DIGITS
+      ? { name, args: [], type: name }
+      : { name, args: [first], type: `${name}(${first})` };
   }
   return args.length === 0 ? { name, args: [], type: name } : null;
 }

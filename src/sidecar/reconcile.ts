@@ -10,6 +10,7 @@ import { type ErrorCode, SwitchbackError } from "../errors.js";
 import type { Finding } from "../findings.js";
 import { decideMappings } from "../mapping/decide.js";
 import type { TableMapping } from "../mapping/mapping.js";
+import { readAdopted } from "../postgres/ddl/adopted.js";
 import { inspectTarget } from "../postgres/ddl/inspect.js";
 import { leaveTable, type Start, startTable } from "../postgres/ddl/lifecycle.js";
 import { toleratedIn } from "../postgres/ddl/shape.js";
@@ -73,7 +74,8 @@ async function reconcileAt(sides: Sides, schema: Schema, version: number): Promi
   checkIdentity(sides, record, known);
   const settled = settledMappings(schema, known, config);
   const present = { ...config, tables: withoutDropped(config, schema, known) };
-  const { mappings, findings } = file.look((db) => decideMappings(db, schema, present, settled));
+  const adopted = config.target === "adopt" ? await readAdopted(sides.client, config.schema) : null;
+  const { mappings, findings } = file.look((db) => decideMappings(db, schema, present, settled, adopted));
   refuseBlockers(findings, config.name);
   const { tables, oddities } = buildTargetSchema(mappings);
   const shapes = await lookAtShapes(sides, tables, oddities, known);

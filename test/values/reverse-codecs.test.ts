@@ -94,7 +94,12 @@ const CASES: readonly {
     values: ["t", "f"],
   },
   {
-    kinds: [{ type: "date" }],
+    kinds: [
+      { type: "date" },
+      { type: "date", spelling: "YYYY-MM-DDTHH:MM:SS.fffZ" },
+      { type: "date", from: "unix" },
+      { type: "date", from: "unix_ms" },
+    ],
     values: ["2025-01-31", "0001-01-01", "10000-01-01", "infinity", "0044-03-15 BC"],
   },
   { kinds: [{ type: "time" }], values: ["00:00:00", "12:34:56.789", "24:00:00"] },
@@ -111,6 +116,8 @@ const CASES: readonly {
       { type: "timestamptz", from: "julian" },
       { type: "timestamp" },
       { type: "timestamp", from: "unix_ms" },
+      { type: "timestamp(3)", spelling: "YYYY-MM-DDTHH:MM:SS.fffZ" },
+      { type: "timestamptz(0)", from: "unix" },
     ],
     values: MOMENTS,
   },

@@ -26,12 +26,12 @@ export function translateDefault(column: Pick<Column, "default" | "affinity">, c
 
 function defaultSql(node: Node, affinity: Affinity, codec: Codec): string {
   const clock = clockOf(node);
-  const moment = clock && clockMoment(clock, codec.type);
+  const moment = clock && clockMoment(clock, codec.name);
   if (moment) return moment;
   const computed = translateNode(node, LOOKUP);
   const fixed = constantOf(computed);
   if (fixed !== undefined) return encoded(withAffinity(fixed, affinity), codec);
-  if (codec.type === "timestamptz" && mentions(node, (n) => clockOf(n) !== null)) {
+  if (codec.name === "timestamptz" && mentions(node, (n) => clockOf(n) !== null)) {
     // An expression over the current time, such as milliseconds since 1970.
     return "date_trunc('millisecond', now())";
   }

@@ -2,10 +2,11 @@
 // rows in one pass; only the doubtful ones are checked in JavaScript, one at a time. Long tables are read in
 // parts, because in a rollback-journal database an open read blocks the application's commits.
 import type Database from "better-sqlite3";
+import { Refusal } from "../../codec/codec.js";
 import { StoredText } from "../../codec/stored-text.js";
 import { vouched } from "../../mapping/evidence.js";
 import type { TableMapping } from "../../mapping/mapping.js";
-import { encodeRow, keyOf } from "../../mapping/row-format.js";
+import { encodeValue, keyOf } from "../../mapping/row-format.js";
 import { quote } from "../../schema/model.js";
 import { exactList, fromTable } from "../source/queries.js";
 
@@ -31,7 +32,7 @@ const STRETCH_ROWS = 20_000;
 export function assess(db: Database.Database, mapping: TableMapping): Assessment {
   const refused = new Map<string, { rows: number; key: string; reason: string }>();
   for (const where of stretches(db, mapping)) {
-    for (const { column, key, reason } of refusedRows(db, mapping, where)) {
+    for (const { column, key, reason } of refusedValues(db, mapping, where)) {
       const known = refused.get(column) ?? { rows: 0, key, reason };
       refused.set(column, { ...known, rows: known.rows + 1 });
     }
@@ -39,7 +40,8 @@ export function assess(db: Database.Database, mapping: TableMapping): Assessment
   return { ...countsOf(db, mapping), refused: [...refused].map(([column, rest]) => ({ column, ...rest })) };
 }
 
-function* refusedRows(
+/** Each value that is refused: a row with several counts for each of their columns. */
+function* refusedValues(
   db: Database.Database,
   mapping: TableMapping,
   where: string,
@@ -54,8 +56,11 @@ function* refusedRows(
   const text = StoredText.of(db);
   for (const row of db.prepare(select).safeIntegers(true).raw().iterate()) {
     const values = text.values(row as unknown[], mapping.columns.length);
-    const { row: encoded, column, reason } = encodeRow(mapping.columns, values);
-    if (encoded === null) yield { column: column ?? "", key: keyOf(mapping, values), reason };
+    for (const [i, column] of mapping.columns.entries()) {
+      const encoded = encodeValue(column, values[i] ?? null);
+      if (!(encoded instanceof Refusal)) continue;
+      yield { column: column.column ?? column.target, key: keyOf(mapping, values), reason: encoded.reason };
+    }
   }
 }
 

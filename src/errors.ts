@@ -41,6 +41,8 @@ export const ERRORS = {
     "Rows were deleted from _switchback_log before they were applied. Run `switchback teardown`, empty or drop the copied tables, and start a new backfill."),
   CAPTURE_LOST:              kind("sqlite",        "retry",    4,
     "The table's triggers were missing, as after a rebuild by an ORM. The sidecar installs them and copies the table again; wait until it streams."),
+  CAPTURE_OFF:               kind("sqlite",        "operator", 4,
+    "Wait until the migration under `switchback exec` has ended. If that command was killed, start the sidecar or run `switchback backfill`: either puts the triggers back."),
   TABLE_DROPPED:             kind("sqlite",        "operator", 4,
     "The table no longer exists in SQLite. Drop its copy in PostgreSQL and restart the sidecar."),
   SCHEMA_CHANGED:            kind("sqlite",        "operator", 4,

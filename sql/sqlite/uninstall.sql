@@ -13,3 +13,4 @@ DROP TABLE IF EXISTS _switchback_version;
 DROP TABLE IF EXISTS _switchback_newest;
 DROP TABLE IF EXISTS _switchback_migration;
 DROP TABLE IF EXISTS _switchback_pair;
+DROP TABLE IF EXISTS _switchback_capture_off;

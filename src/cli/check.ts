@@ -19,6 +19,7 @@ import { buildTargetSchema, type TargetTable } from "../postgres/ddl/tables.js";
 import { only } from "../present.js";
 import type { Oddity, Schema } from "../schema/model.js";
 import { orphans, surroundings } from "../sqlite/check/environment.js";
+import { legacyRenames } from "../sqlite/check/migrations.js";
 import { assess } from "../sqlite/check/values.js";
 import { ROW_BYTES_MAX, tooWideRows } from "../sqlite/check/widths.js";
 import { may, openSqlite, sqliteError } from "../sqlite/connection.js";
@@ -75,6 +76,7 @@ function checkFile(
     const about = (oddity: Oddity) => included.has(oddity.table) || !isTable(schema, oddity.table);
     const answers = [
       ...surroundings(db, source.sqlite),
+      ...legacyRenames(mappings.map(({ table }) => table)),
       ...[...schema.oddities.filter(about), ...oddities].map(fromOddity),
       ...mappings.flatMap((mapping) => [
         ...refusals(db, mapping),

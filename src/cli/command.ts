@@ -16,7 +16,8 @@ export interface Context {
   out(text: string): void;
 }
 
-export type ExitCode = 0 | 1 | 2 | 3 | 4 | 70;
+/** 0, 1, 2, 3, 4 or 70; `exec` passes on that of its command. */
+export type ExitCode = number;
 
 /** The target's address; main.ts makes sure that commands that need one have one. */
 export function requirePostgres(config: Config): PostgresConfig {

@@ -21,6 +21,8 @@ export interface CommandEntry {
     readonly help: string;
     readonly choices?: readonly string[];
   }[];
+  /** What stands after the options, as commander spells it, with its help. */
+  readonly operands?: readonly [string, string];
   readonly needs: Needs;
   /** False when the command starts its own PostgreSQL. */
   readonly embedded: boolean;
@@ -170,6 +172,22 @@ export const COMMANDS: readonly CommandEntry[] = [
     embedded: true,
     level: "warn",
     load: async () => (await import("./teardown.js")).teardown,
+  },
+  {
+    name: "exec",
+    summary: "run the application's migration while capture cannot disturb it",
+    description: `Takes the triggers off that can make DDL fail, runs COMMAND, puts them back, and copies again what may have lost rows meanwhile. A migration needs it when it renames tables under PRAGMA legacy_alter_table = ON, or drops a column that it has renamed before. Other migrations run without it.
+
+The application and the sidecar may run. The copy in PostgreSQL stays where it is until COMMAND has ended, and no cutover is possible until then. The exit code is COMMAND's. When exec is killed, the sidecar, or the next backfill, puts the triggers back.`,
+    examples: [
+      "switchback exec -- python manage.py migrate",
+      "switchback exec --config switchback.yaml -- sh -c 'sqlite3 data/app.db < rename.sql'",
+    ],
+    operands: ["[command...]", "the migration and its arguments, after --"],
+    needs: BOTH,
+    embedded: true,
+    level: "info",
+    load: async () => (await import("./exec.js")).exec,
   },
   {
     name: "demo",

@@ -34,7 +34,11 @@ export function buildProgram(act: (entry: CommandEntry, options: OptionValues) =
         "after",
         `\nExamples:\n${entry.examples.map((line) => `  ${line}`).join("\n")}\n${HELP_REFERENCE}`,
       )
-      .action((_options, self: Command) => act(entry, self.optsWithGlobals()));
+      .action((...given) => {
+        const self = given.at(-1) as Command;
+        return act(entry, { ...self.optsWithGlobals(), operands: self.args });
+      });
+    if (entry.operands) command.argument(...entry.operands);
     for (const { flags, help, choices } of entry.options ?? []) {
       const option = new Option(flags, help);
       command.addOption(choices ? option.choices(choices) : option);

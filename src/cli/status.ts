@@ -1,4 +1,5 @@
 // `status`: asks a running sidecar first; without one it prints the records in the stores.
+import type Database from "better-sqlite3";
 import type pg from "pg";
 import type { Config, SourceConfig } from "../config/config.js";
 import { readHeartbeat } from "../cutover/heartbeat-file.js";
@@ -11,8 +12,10 @@ import { withSession } from "../postgres/connection.js";
 import { type FollowedTable, Records } from "../postgres/records.js";
 import { isLocked } from "../postgres/sidecar-lock.js";
 import { pause } from "../retry.js";
+import { captureOffProblem } from "../sidecar/capture-off.js";
 import { quarantineProblems, tableStatus } from "../sidecar/monitor.js";
 import { readCapture } from "../sqlite/capture/install.js";
+import { readCaptureOff } from "../sqlite/capture/off.js";
 import { openSqlite, sqliteError } from "../sqlite/connection.js";
 import { quarantinedRows } from "../sqlite/target/copy-record.js";
 import type { PhaseName, Problem, SourceStatus, Status, TableStatus } from "../status.js";
@@ -136,26 +139,33 @@ async function readSource(
     source.name,
     onPostgres ? "SQLite" : "PostgreSQL",
   );
+  if (!onPostgres && isCaptureOff(source)) problems.push(captureOffProblem(source.name));
   return { status: { name: source.name, position, applied, lag: { changes, seconds: 0 }, tables }, problems };
 }
 
 /** Rows of each table that the file cannot hold. */
 function keptOut(source: SourceConfig, followed: readonly FollowedTable[]): Map<string, number> {
-  const db = openSqlite(source.sqlite, { readonly: true });
-  try {
-    return new Map(followed.map(({ name }) => [name, quarantinedRows(db, name, 0).count]));
-  } catch (error) {
-    throw sqliteError(error, { source: source.name, file: source.sqlite });
-  } finally {
-    db.close();
-  }
+  return lookAt(
+    source,
+    (db) => new Map(followed.map(({ name }) => [name, quarantinedRows(db, name, 0).count])),
+  );
+}
+
+function isCaptureOff(source: SourceConfig): boolean {
+  return lookAt(source, (db) => readCaptureOff(db) !== null);
 }
 
 function newestPosition(source: SourceConfig): number | null {
-  const db = openSqlite(source.sqlite, { readonly: true });
-  try {
+  return lookAt(source, (db) => {
     if (!readCapture(db)) return null;
     return Number(db.prepare("SELECT coalesce(max(seq), 0) FROM _switchback_log").pluck().get());
+  });
+}
+
+function lookAt<T>(source: SourceConfig, work: (db: Database.Database) => T): T {
+  const db = openSqlite(source.sqlite, { readonly: true });
+  try {
+    return work(db);
   } catch (error) {
     throw sqliteError(error, { source: source.name, file: source.sqlite });
   } finally {

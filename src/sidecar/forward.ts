@@ -23,6 +23,7 @@ import type { Problem, SourceStatus } from "../status.js";
 import type { SourceMetrics } from "../telemetry/metrics.js";
 import type { Progress } from "../telemetry/progress.js";
 import { BackgroundComparison } from "./background-comparison.js";
+import { captureOffProblem, untilCaptureMayReturn } from "./capture-off.js";
 import { LinkMonitor, type MonitoredTable, noteStale, SAMPLE_MS, unknownProblems } from "./monitor.js";
 import { Pruning } from "./pruning.js";
 import { type Reconciled, reconcile } from "./reconcile.js";
@@ -172,6 +173,8 @@ export class ForwardReplication {
     try {
       while (!signal.aborted) {
         try {
+          await untilCaptureMayReturn(this.source, target.client, signal, () => this.raiseCaptureOff());
+          if (signal.aborted) return;
           const link = await this.prepare(target, owner);
           ready();
           if (!signal.aborted) await this.copy(link, target, signal);
@@ -193,6 +196,10 @@ export class ForwardReplication {
       await this.source.closeReaders();
       await target.close();
     }
+  }
+
+  private raiseCaptureOff(): void {
+    this.monitor.raise(captureOffProblem(this.name));
   }
 
   /** Both sides ready to copy: capture in the file, tables, fences and ranges in the target. */

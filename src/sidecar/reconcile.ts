@@ -95,18 +95,22 @@ async function reconcileAt(sides: Sides, schema: Schema, version: number): Promi
   );
   if (config.target === "adopt") await inspectChanged(sides, changed);
 
+  const changedNames = new Set(changed.map(({ mapping }) => mapping.table.name));
   const lost = file.missedTables(mappings.filter((mapping) => known.has(mapping.table.name)));
   const missed = new Set(missedChanges(file, record));
   for (const name of missed) lost.add(name);
   const healed = await putRight(sides, {
     ...{ tables, known, lost, missed, shapes, start },
-    changed: new Set(changed.map(({ mapping }) => mapping.table.name)),
+    changed: changedNames,
     moved:
       record !== null && record.version >= 0 && !file.look((db) => isOurStep(db, record.version, version)),
     position: record?.position ?? 0,
   });
 
   const captured = file.capture(mappings, version);
+  // A table that was written to without triggers, after the look above: the next look copies it again.
+  if (captured.fresh.some((name) => known.has(name) && !changedNames.has(name) && !lost.has(name)))
+    throw new SourceChanged();
   if (!record) {
     // A file that joins later starts under the epoch that the others have reached, and as a copy of no database.
     const { epoch } = await records.route();

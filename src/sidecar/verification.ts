@@ -13,6 +13,7 @@ import { type Comparison, isEqual } from "../protocol/compare.js";
 import type { Position } from "../protocol/contract.js";
 import { folded } from "../schema/model.js";
 import { SqliteSource } from "../sqlite/source/source.js";
+import { assertCaptureOn } from "./capture-off.js";
 import {
   type OpenStores,
   REPAIR_KEYS,
@@ -86,6 +87,7 @@ export class Verification {
           .filter(({ table }) => chosen.some(({ name }) => name === table.name))
           .map((mapping) => [mapping.table.name, mapping]),
       );
+      if (!away) assertCaptureOn(file);
       await records.keepLog();
       file.attach(compared);
       const stores = { file, client, records, mappings };

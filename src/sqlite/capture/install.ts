@@ -12,6 +12,7 @@ import { isCurrent, migrateSqlite } from "../migrate.js";
 import { isRecorded, type RecordedPair, recordPair } from "../pair.js";
 import { preparedValue } from "../statements.js";
 import { formerTriggers } from "./former-triggers.js";
+import { isEvictTrigger, putCaptureOn, readCaptureOff, writtenSince } from "./off.js";
 import { outranked, silenced } from "./trigger-order.js";
 import { captureTriggers, logKeyColumns, type Trigger } from "./triggers.js";
 
@@ -47,7 +48,8 @@ export function installSqliteCapture(
     before &&
     outdatedTriggers(db, tables, before.ids).size === 0 &&
     missingTriggers(db, tables, before.ids).size === 0 &&
-    before.ids.size === tables.length;
+    before.ids.size === tables.length &&
+    readCaptureOff(db) === null;
   if (complete && isCurrent(db) && (pair === null || isRecorded(db, pair))) {
     return { ...before, fresh: [], version };
   }
@@ -89,6 +91,7 @@ export function installSqliteCapture(
         );
         for (const trigger of captureTriggers(table, id)) db.exec(trigger.sql);
       }
+      putCaptureOn(db);
       db.exec("DROP TABLE _switchback_newest; CREATE TABLE _switchback_newest (one INTEGER PRIMARY KEY)");
       return {
         ...present(readCapture(db), "capture after its installation"),
@@ -197,6 +200,8 @@ export function missingTriggers(
   db: Database.Database,
   tables: readonly Table[],
   ids: ReadonlyMap<string, number>,
+  /** Triggers that may be missing, by name. */
+  spared: (name: string) => boolean = () => false,
 ): Set<string> {
   const installed = installedTriggers(db);
   const remade = remadeTables(db);
@@ -207,18 +212,29 @@ export function missingTriggers(
     if (id === undefined || remade.has(name)) return true;
     const whole = { name, ...table };
     // Triggers of an earlier version are replaced; they missed no change that can be known.
-    return !captureTriggers(whole, id).every(covered) && !formerTriggers(whole, id).every(covered);
+    const present = (triggers: readonly Trigger[]) =>
+      triggers.filter((one) => !spared(one.name)).every(covered);
+    return !present(captureTriggers(whole, id)) && !present(formerTriggers(whole, id));
   });
   return new Set(lost.map(({ name }) => name));
 }
 
-/** These, and the tables where a trigger of the application may have hidden a new row from ours. */
+/**
+ * These, and the tables where a trigger of the application may have hidden a new row from ours. A table whose triggers
+ * were taken off for a migration, and that took no write since, missed nothing.
+ */
 export function missedTables(
   db: Database.Database,
   tables: readonly Table[],
   ids: ReadonlyMap<string, number>,
 ): Set<string> {
   const missed = missingTriggers(db, tables, ids);
+  const off = readCaptureOff(db);
+  if (off && missed.size > 0) {
+    const lost = missingTriggers(db, tables, ids, isEvictTrigger);
+    for (const name of missed)
+      if (!lost.has(name) && !writtenSince(db, ids.get(name) ?? -1, off)) missed.delete(name);
+  }
   const mute = silenced(db, ids.values());
   for (const [name, id] of ids) if (mute.has(id)) missed.add(name);
   return missed;

@@ -1,12 +1,15 @@
-// What is unknown of the copy: a table whose changes were not all seen, or whose rows were moved behind our back. It is
-// recorded, because a restart must not forget it, and stands until a comparison that began later finds everything
-// equal.
+// What is unknown of the copy: a table whose changes were not all seen, whose rows were moved behind our back, or whose
+// rows were found to differ. It is recorded, because a restart must not forget it, and stands until a comparison that
+// began later finds everything equal.
 import type pg from "pg";
 import type { ErrorCode } from "../errors.js";
 import { sql } from "../sql-files.js";
 import { postgresError } from "./connection.js";
 
-type UnknownCode = Extract<ErrorCode, "COPY_UNKNOWN" | "CHANGE_UNREADABLE" | "TARGET_DISTURBED">;
+type UnknownCode = Extract<
+  ErrorCode,
+  "COPY_UNKNOWN" | "CHANGE_UNREADABLE" | "TARGET_DISTURBED" | "ROWS_DIFFER"
+>;
 
 interface Unknown {
   readonly code: UnknownCode;
@@ -24,6 +27,24 @@ export async function noteUnknown(
 ): Promise<void> {
   try {
     await client.query(sql("postgres/note-unknown"), [source, JSON.stringify(found)]);
+  } catch (error) {
+    throw postgresError(error);
+  }
+}
+
+/** What was noted of a table is settled. */
+export async function forgetUnknown(
+  client: pg.ClientBase,
+  source: string,
+  table: string,
+  code: UnknownCode,
+): Promise<void> {
+  try {
+    await client.query("DELETE FROM switchback.unknown WHERE source = $1 AND table_name = $2 AND code = $3", [
+      source,
+      table,
+      code,
+    ]);
   } catch (error) {
     throw postgresError(error);
   }
@@ -78,5 +99,7 @@ export async function setAside(
 
 /** What is unknown, in a sentence. */
 export function inWords({ code, reason }: Unknown): string {
-  return code === "TARGET_DISTURBED" ? reason : `${reason}; what the copy has missed is unknown`;
+  return code === "TARGET_DISTURBED" || code === "ROWS_DIFFER"
+    ? reason
+    : `${reason}; what the copy has missed is unknown`;
 }

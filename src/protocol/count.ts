@@ -42,7 +42,8 @@ export async function beginCount(
     readers: Math.max(1, Math.min(source.maxReaders, target.writers, tables.length)),
     early: (snapshot) => snapshot.count(tables),
   });
-  const result = counted(met, tables).then((found) => ({
+  const giveUp = new AbortController();
+  const result = counted(met, tables, giveUp.signal).then((found) => ({
     position: met.snapshot.position,
     tables: found,
     passedOver,
@@ -50,6 +51,7 @@ export async function beginCount(
   // A caller that asks for the result gets its failure.
   result.catch(() => {});
   const cancel = async () => {
+    giveUp.abort(new Error("the count was given up"));
     await met.target.cancel().catch(() => {});
     await result.catch(() => {});
   };
@@ -139,9 +141,18 @@ function countable(
 async function counted(
   { snapshot, target, early, end }: Met<ReadonlyMap<string, number>>,
   tables: readonly string[],
+  signal: AbortSignal,
 ): Promise<TableCount[]> {
-  const [rows, held] = await Promise.allSettled([early ?? snapshot.count(tables), target.count(tables)]);
-  await end();
+  const givenUp = new Promise<never>((_, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+  const reading = Promise.race([early ?? snapshot.count(tables), givenUp]);
+  const [rows, held] = await Promise.allSettled([reading, target.count(tables)]);
+  if (signal.aborted) {
+    // A reader cannot be interrupted in the middle of a table. It blocks no one, and a flip is not to wait for it.
+    await target.close();
+    end().catch(() => {});
+  } else await end();
   if (rows.status === "rejected") throw rows.reason;
   if (held.status === "rejected") throw held.reason;
   return tables.map((table) => {

@@ -327,7 +327,6 @@ export class ForwardReplication {
     const found = await new Records(client).verification(this.name);
     this.options.verified(found);
     this.reconsideration?.saw(found?.at ?? null);
-    this.background?.saw(found);
     this.monitor.observed(await unknownProblems(client, this.name));
   }
 

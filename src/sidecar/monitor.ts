@@ -104,7 +104,7 @@ export class LinkMonitor {
     this.announce(problem);
   }
 
-  withdraw(code: string, table: string): void {
+  withdraw(code: string, table: string | undefined): void {
     this.raised.delete(keyOf(code, table));
   }
 

@@ -69,6 +69,8 @@ async function anotherRound(): Promise<void> {
   await expect.poll(roundBegan, { timeout: 40_000 }).toBeGreaterThan(now);
 }
 
+const recorded = () => database.query("SELECT code, table_name FROM switchback.unknown");
+
 /** What someone does to the copy past its triggers. */
 const behindItsBack = (statement: string) =>
   database.query(`SET session_replication_role = replica; ${statement}; RESET session_replication_role`);
@@ -98,6 +100,8 @@ describe.each(["wal", "delete"] as const)("journal_mode = %s", (journal) => {
         ),
       );
     expect((await ask(sidecar as Sidecar, "postgres", "1s")).document.reason).toMatch(/1 row of item/);
+    // A restart must not forget it.
+    await expect.poll(recorded, { timeout: 20_000 }).toEqual([{ code: "ROWS_DIFFER", table_name: "item" }]);
     await behindItsBack("DELETE FROM pair WHERE b = 5");
     await expect
       .poll(said, { timeout: 20_000 })
@@ -118,6 +122,7 @@ describe.each(["wal", "delete"] as const)("journal_mode = %s", (journal) => {
       .toContainEqual(expect.stringMatching(/^ROWS_DIFFER .*\[18\]/));
     file.writer().exec("UPDATE item SET v = 'mine' WHERE id = 18");
     await expect.poll(said, { timeout: 20_000 }).toEqual([]);
+    expect(await recorded()).toEqual([]);
     await database.query("DROP INDEX item_v");
     await expect
       .poll(said, { timeout: 40_000 })

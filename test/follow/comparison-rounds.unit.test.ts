@@ -1,7 +1,8 @@
 // When the comparison in the background does its next piece, and what it tells of it; the stores are made up.
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { SwitchbackError } from "#switchback/errors.js";
 import { ComparisonRounds } from "#switchback/protocol/comparison-rounds.js";
-import type { Range } from "#switchback/protocol/contract.js";
+import { type Range, SourceChanged } from "#switchback/protocol/contract.js";
 
 const PIECE_MS = 30;
 const EVERY_MS = 60_000;
@@ -16,10 +17,12 @@ afterEach(() => {
 const range = (table: string, number: number): Range => ({ table, number, lo: null, hi: null });
 const equal = { missing: 0, extra: 0, different: 0, keys: [] };
 
-function made(options: { share?: number; everyMs?: number; strained?: () => boolean } = {}) {
+function made(
+  options: { share?: number; everyMs?: number; strained?: () => boolean; cutting?: () => void } = {},
+) {
   const told: string[] = [];
   const busy: { from: number; to: number }[] = [];
-  let answer = () => Promise.resolve(equal);
+  let answer = (_table: string) => Promise.resolve(equal);
   let begun = 0;
   let cancelled = 0;
   const piece = async <T>(result: () => Promise<T>) => {
@@ -33,10 +36,14 @@ function made(options: { share?: number; everyMs?: number; strained?: () => bool
     { share: options.share ?? 0.1, everyMs: options.everyMs ?? EVERY_MS },
     {
       tables: () => ["a", "empty", "b"],
-      ranges: (table) => (table === "empty" ? [] : [range(table, 0), range(table, 1)]),
+      cut: (table) => {
+        options.cutting?.();
+        const ranges = table === "empty" ? [] : [range(table, 0), range(table, 1)];
+        return (after) => ranges[after ? after.number + 1 : 0] ?? null;
+      },
       strained: options.strained ?? (() => false),
       compare: async (one) => ({
-        result: piece(async () => ({ position: 7, rows: one.number + 1, found: await answer() })),
+        result: piece(async () => ({ position: 7, rows: one.number + 1, found: await answer(one.table) })),
         cancel: async () => {
           cancelled++;
         },
@@ -49,6 +56,7 @@ function made(options: { share?: number; everyMs?: number; strained?: () => bool
     {
       compared: ({ table, number }, { rows }) => told.push(`${table}${number} ${rows}`),
       tableDone: (table, differing) => told.push(`${table} ${differing}`),
+      failed: (table, error) => told.push(`${table} ${(error as Error).message}`),
       roundDone: () => told.push("round"),
     },
   );
@@ -137,6 +145,58 @@ test("a piece that fails is done again after a while, and none is passed over", 
   run.answers(async () => equal);
   await run.idleFor(9_000);
   expect(run.told.slice(0, 3)).toEqual(["a0 1", "a1 2", "a 0"]);
+});
+
+test("a range that fails every time is told and passed over; its table is not called equal, and the others are compared", async () => {
+  const run = made();
+  run.answers((table) =>
+    table === "a" ? Promise.reject(new Error("no such page")) : Promise.resolve(equal),
+  );
+  await run.idleFor(80_000);
+  expect(run.told.slice(0, 7)).toEqual([
+    "a no such page",
+    "a no such page",
+    "empty 0",
+    "b0 1",
+    "b1 2",
+    "b 0",
+    "round",
+  ]);
+  run.answers(async () => equal);
+  await run.idleFor(2 * EVERY_MS);
+  expect(run.told).toContain("a 0");
+});
+
+test("a table whose ranges cannot be told is named, and the others are compared", async () => {
+  let cuts = 0;
+  const run = made({
+    cutting: () => {
+      cuts += 1;
+      if (cuts <= 3) throw new SwitchbackError("SQLITE_CORRUPT", "malformed");
+    },
+  });
+  await run.idleFor(45_000);
+  expect(run.told.slice(0, 3)).toEqual(["a malformed", "empty 0", "b0 1"]);
+});
+
+test("a lock for a moment passes over no table; what is no lock is the caller's", async () => {
+  let failure: Error | null = new SwitchbackError("SQLITE_BUSY", "database is locked");
+  const run = made({
+    cutting: () => {
+      if (failure) throw failure;
+    },
+  });
+  await run.idleFor(15_000);
+  expect(run.told).toEqual([]);
+  failure = null;
+  await run.idleFor(15_000);
+  expect(run.told.slice(0, 3)).toEqual(["a0 1", "a1 2", "a 0"]);
+  const changed = made({
+    cutting: () => {
+      throw new SourceChanged();
+    },
+  });
+  await expect(changed.comparison.turn()).rejects.toThrow(SourceChanged);
 });
 
 test("what is under way can be given up", async () => {

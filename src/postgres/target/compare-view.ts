@@ -157,13 +157,13 @@ class PostgresView implements View {
   }
 }
 
-/** The staged rows that the target does not have alike, by key; as many as are worth a name. */
+/** The staged rows that the target does not have alike, by key. All of them: a caller leaves out quarantined ones. */
 export function differing(mapping: TableMapping, staged: string): string {
   const match = matchKeys(mapping, "t", (i) => `s.c${columnIndex(mapping, i)}`);
-  const absent = `t.${quote(mapping.key[0]?.target ?? "")} IS NULL`;
+  const absent = `t.${quote(at(mapping.key, 0, "key column").target)} IS NULL`;
   return `SELECT CASE WHEN ${absent} THEN 'missing' ELSE 'different' END AS kind, ${keyArray(mapping, "s")} AS key
     FROM ${staged} AS s LEFT JOIN ${qualifiedName(mapping)} AS t ON ${match}
-   WHERE ${absent} OR ${differs(mapping)} LIMIT ${KEYS_MAX}`;
+   WHERE ${absent} OR ${differs(mapping)}`;
 }
 
 /** Where the key's i-th column stands among all columns. */

@@ -48,6 +48,7 @@ export async function openTargetSnapshot(options: SnapshotOptions): Promise<Targ
 
 class PostgresSnapshot implements TargetSnapshot {
   private closed = false;
+  private cancelled = false;
   private readonly made = new Map<TableMapping, string>();
 
   constructor(private readonly options: SnapshotOptions) {}
@@ -73,6 +74,7 @@ class PostgresSnapshot implements TargetSnapshot {
     const { client, source, mappingOf } = this.options;
     const counts = new Map<string, RowsHeld>();
     for (const table of tables) {
+      this.assertWanted();
       const { rows } = await client.query<Record<keyof RowsHeld, string>>(
         `SELECT (SELECT count(*) FROM ${qualifiedName(mappingOf(table))}) AS rows, (${QUARANTINED}) AS quarantined`,
         [source, table],
@@ -87,6 +89,7 @@ class PostgresSnapshot implements TargetSnapshot {
     const { client, mappingOf } = this.options;
     const mapping = mappingOf(table);
     const rows = await this.stage(mapping, chunks);
+    this.assertWanted();
     await client.query(BY_INDEX);
     const { rows: found } = await client.query<{ kind: "missing" | "different"; key: (string | null)[] }>(
       differing(mapping, rows),
@@ -126,7 +129,13 @@ class PostgresSnapshot implements TargetSnapshot {
     return found;
   }
 
+  /** A cancellation between two statements would reach none. */
+  private assertWanted(): void {
+    if (this.cancelled) throw new SwitchbackError("POSTGRES_TRANSIENT", "the comparison was given up");
+  }
+
   cancel(): Promise<void> {
+    this.cancelled = true;
     return cancelStatements(this.options.config, [this.options.client]);
   }
 

@@ -7,6 +7,7 @@ import type { TableMapping } from "../../mapping/mapping.js";
 import { present } from "../../present.js";
 import type { Bound, Copied, Range } from "../../protocol/contract.js";
 import { quote, rowidName, type Table } from "../../schema/model.js";
+import { preparedRows } from "../statements.js";
 import { beyond, boundParameters, fromTable, orderColumns, orderedByRowid } from "./queries.js";
 
 /** Rows of a range that is compared in the background. */
@@ -78,16 +79,53 @@ export function cutRanges(db: Database.Database, table: Table, rows: number, row
 }
 
 /**
- * The same for a comparison, in pieces of some ten milliseconds. To cut a table without rowids, all of it would have
- * to be read: the ranges by which it was copied serve.
+ * Cuts a table for a comparison, from its first row to its last one now, one range at a time. Each is a piece of some
+ * ten milliseconds, however unevenly the keys are spread and however fast rows come in.
  */
-export function comparisonRanges(
+export function comparisonCuts(db: Database.Database, table: Table): (after: Range | null) => Range | null {
+  const last = edge(db, table, "DESC", "", []);
+  return (after) => {
+    if (last === null || after?.hi === last) return null;
+    const lo = after?.hi ?? null;
+    const low = lo === null ? { sql: "", values: [] } : within(db, table, lo, ">");
+    const high = within(db, table, last, "<=");
+    const where = `WHERE ${low.sql === "" ? "" : `${low.sql} AND `}${high.sql}`;
+    const hi = edge(db, table, "ASC", where, [...low.values, ...high.values], COMPARED_ROWS - 1) ?? last;
+    return { table: table.name, number: (after?.number ?? -1) + 1, lo, hi };
+  };
+}
+
+/** The bound of the row at a place from one end of some rows; null where there are not as many. */
+function edge(
   db: Database.Database,
   table: Table,
-  rows: number,
-  copied: readonly Range[],
-): readonly Range[] {
-  return orderedByRowid(table) ? cutRanges(db, table, rows, COMPARED_ROWS) : copied;
+  order: "ASC" | "DESC",
+  where: string,
+  parameters: readonly unknown[],
+  offset = 0,
+): Bound | null {
+  const columns = orderColumns(table);
+  const by = columns.map((column) => `${column} ${order}`).join(", ");
+  const row = preparedRows(
+    db,
+    `SELECT ${exactValues(columns)} FROM ${fromTable(table)} ${where} ORDER BY ${by} LIMIT 1 OFFSET ${offset}`,
+  ).get(...parameters) as unknown[] | undefined;
+  if (row === undefined) return null;
+  const values = StoredText.of(db).values(row, columns.length);
+  // Rows whose key has a NULL are in no target.
+  return values.includes(null) ? null : boundText(values);
+}
+
+function within(
+  db: Database.Database,
+  table: Table,
+  bound: Bound,
+  operator: ">" | "<=",
+): { sql: string; values: unknown[] } {
+  return {
+    sql: beyond(table, operator),
+    values: boundParameters(table, StoredText.of(db), boundValues(bound)),
+  };
 }
 
 /** Evenly spaced rowids: no scan is needed, and uneven ranges cost only balance. */

@@ -6,7 +6,8 @@
 // UTC; a date alone is its midnight.
 //
 // A spelling is written as an example of itself: YYYY-MM-DD HH:MM:SS.fff+00:00. Its parts: the separator (blank
-// or T), the seconds, the digits of the fraction, the zone (none, Z or an offset). YYYY-MM-DD alone is a date.
+// or T), the seconds, the digits of the fraction, the zone (none, Z or an offset). YYYY-MM-DD alone is a date. A
+// fraction in brackets is left out where it is zero, as Python does it: YYYY-MM-DD HH:MM:SS[.ffffff].
 
 export interface Moment {
   readonly seconds: number;
@@ -19,6 +20,8 @@ export interface Spelling {
   readonly withSeconds: boolean;
   /** The number of fraction digits; more are written where the value needs them. */
   readonly fraction: number;
+  /** True where a whole second has no fraction at all. */
+  readonly dropsZero: boolean;
   /** '', Z, +00, +0000, +00:00 or another offset in one of these forms. */
   readonly zone: string;
 }
@@ -57,6 +60,7 @@ export function readMoment(text: string): ReadMoment | null {
     separator: separator === " " || separator === "T" ? separator : null,
     withSeconds: second !== undefined,
     fraction: Math.min(fraction.length, FRACTION_DIGITS),
+    dropsZero: false,
     zone,
   };
   return { seconds, micros: time.micros, spelling };
@@ -72,7 +76,13 @@ export function readTime(text: string): ReadMoment | null {
   const digits = Math.min(fraction.length, FRACTION_DIGITS);
   return {
     ...time,
-    spelling: { separator: " ", withSeconds: second !== undefined, fraction: digits, zone: "" },
+    spelling: {
+      separator: " ",
+      withSeconds: second !== undefined,
+      fraction: digits,
+      dropsZero: false,
+      zone: "",
+    },
   };
 }
 
@@ -122,6 +132,7 @@ export function writeTime({ seconds, micros }: Moment, spelling: Spelling): stri
 }
 
 function clockText(time: string, micros: number, spelling: Spelling): string {
+  if (micros === 0 && spelling.dropsZero) return time;
   const digits = micros === 0 ? "" : String(micros).padStart(FRACTION_DIGITS, "0").replace(/0+$/, "");
   const length = [spelling.fraction, 3].find((n) => n >= digits.length) ?? FRACTION_DIGITS;
   if (!spelling.withSeconds && digits === "" && time.endsWith(":00")) return time.slice(0, 5);
@@ -139,26 +150,28 @@ export function fractionText(micros: number): string {
 
 export function spellingText(spelling: Spelling): string {
   if (spelling.separator === null) return "YYYY-MM-DD";
-  const fraction = spelling.fraction === 0 ? "" : `.${"f".repeat(spelling.fraction)}`;
+  const digits = spelling.fraction === 0 ? "" : `.${"f".repeat(spelling.fraction)}`;
+  const fraction = spelling.dropsZero ? `[${digits}]` : digits;
   const clockPart = spelling.withSeconds ? `HH:MM:SS${fraction}` : "HH:MM";
   return `YYYY-MM-DD${spelling.separator}${clockPart}${spelling.zone}`;
 }
 
-const SPELLING = /^YYYY-MM-DD(?:([ T])HH:MM(:SS(?:\.(f{1,6}))?)?(Z|[+-]\d\d(?::?\d\d)?)?)?$/;
+const SPELLING = /^YYYY-MM-DD(?:([ T])HH:MM(:SS(?:(\[)?\.(f{1,6})\]?)?)?(Z|[+-]\d\d(?::?\d\d)?)?)?$/;
 
 /** SQLite's own spelling, which CURRENT_TIMESTAMP and datetime() write. */
-export const PLAIN: Spelling = { separator: " ", withSeconds: true, fraction: 0, zone: "" };
+export const PLAIN: Spelling = { separator: " ", withSeconds: true, fraction: 0, dropsZero: false, zone: "" };
 
 /** The inverse of `spellingText`; null for a text that is no spelling. */
 export function parseSpelling(text: string | undefined): Spelling | null {
   if (text === undefined) return PLAIN;
   const match = SPELLING.exec(text);
   if (!match) return null;
-  const [, separator, seconds, fraction = "", zone = ""] = match;
+  const [, separator, seconds, bracket, fraction = "", zone = ""] = match;
   return {
     separator: separator === " " || separator === "T" ? separator : null,
     withSeconds: seconds !== undefined,
     fraction: fraction.length,
+    dropsZero: bracket !== undefined,
     zone,
   };
 }

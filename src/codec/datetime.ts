@@ -4,6 +4,8 @@
 //
 // `clean` takes the column's prevailing spelling only. It relies on SQLite's date functions: a text that
 // strftime() gives back unchanged has the right pattern and exists in the calendar.
+
+import type { MomentSource } from "../schema/moment-source.js";
 import { sameValue, storedAs } from "./affinity.js";
 import type { SqliteValue } from "./codec.js";
 import { type ColumnCodec, type PresentValue, refuse, unheld } from "./column-codec.js";
@@ -29,9 +31,8 @@ const NOT_A_MOMENT = "is not a moment that PostgreSQL holds exactly";
 
 /** `digits`: how many of a fraction of a second the type keeps; PostgreSQL would round what has more. */
 export function momentCodec(spec: CodecSpec, [digits = FRACTION_DIGITS]: readonly number[]): ColumnCodec {
-  return spec.from === undefined || spec.from === "text"
-    ? textMoment(spec, digits)
-    : numberMoment(spec, spec.from, digits);
+  if (spec.from === undefined || spec.from === "text") return textMoment(spec, digits);
+  return spec.from === "digits" ? digitsMoment(spec) : numberMoment(spec, spec.from, digits);
 }
 
 function isFiner(micros: number, digits: number): boolean {
@@ -103,7 +104,61 @@ function matches(c: string, { separator, withSeconds, fraction, zone }: Spelling
   return `typeof(${c}) IN ('text', 'null') AND ${head} IS strftime('${base}${withSeconds ? ":%S" : ""}', ${head}) AND substr(${c}, ${length + 1}) GLOB '${digits}${zone}'`;
 }
 
-type NumberSource = "unix" | "unix_ms" | "julian";
+type NumberSource = Exclude<MomentSource, "text" | "digits">;
+type EpochSource = Exclude<NumberSource, "julian">;
+
+/** How many a second has of what the number counts. */
+const PER_SECOND: Readonly<Record<EpochSource, bigint>> = {
+  unix: 1n,
+  unix_ms: 1_000n,
+  unix_us: 1_000_000n,
+  unix_ns: 1_000_000_000n,
+};
+const MICROS = 1_000_000n;
+
+/** YYYYMMDDHHMMSS, as text or as an INTEGER. */
+function digitsMoment(spec: CodecSpec): ColumnCodec {
+  const suffix = suffixOf(spec);
+  return {
+    encode(value) {
+      const moment = readDigits(value);
+      return moment ? printed(moment, suffix) : refuse(value, "is not a moment as YYYYMMDDHHMMSS");
+    },
+    decode(text) {
+      const moment = readMoment(text);
+      if (!moment) return unheld(text, "is not a moment of the years 1 to 9999");
+      if (moment.micros !== 0) return unheld(text, "is finer than the seconds of YYYYMMDDHHMMSS");
+      const digits = printed(moment, "").replace(/\D/g, "");
+      // An INTEGER drops the zeros of the years before 1000.
+      return spec.spelling === "integer" && !digits.startsWith("0") ? BigInt(digits) : digits;
+    },
+    clean(c) {
+      const text = `CAST(${c} AS TEXT)`;
+      const spelled = `${dateInDigits(text)} || ' ' || ${clockInDigits(text)}`;
+      const shape = `${text} NOT GLOB '*[^0-9]*' AND length(${text}) = 14 AND ${spelled} IS datetime(${spelled})`;
+      const classes = `typeof(${c}) = '${spec.spelling === "integer" ? "integer" : "text"}'`;
+      return `(${c} IS NULL OR ifnull(${classes} AND ${shape} AND ${text} >= '0001' AND substr(${text}, 9, 2) <> '24', 0))`;
+    },
+    render: (c) => `(${dateInDigits(c)} || ' ' || ${clockInDigits(c)} || '${suffix}')`,
+  };
+}
+
+function dateInDigits(c: string): string {
+  return `substr(${c}, 1, 4) || '-' || substr(${c}, 5, 2) || '-' || substr(${c}, 7, 2)`;
+}
+
+function clockInDigits(c: string): string {
+  return `substr(${c}, 9, 2) || ':' || substr(${c}, 11, 2) || ':' || substr(${c}, 13, 2)`;
+}
+
+/** The moment that 14 digits name, or null. */
+export function readDigits(value: SqliteValue): Moment | null {
+  if (typeof value !== "string" && typeof value !== "bigint") return null;
+  const match = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)$/.exec(String(value));
+  if (!match) return null;
+  const [, year, month, day, hour, minute, second] = match;
+  return readMoment(`${year}-${month}-${day} ${hour}:${minute}:${second}`);
+}
 
 function numberMoment(spec: CodecSpec, from: NumberSource, digits: number): ColumnCodec {
   const suffix = suffixOf(spec);
@@ -122,11 +177,13 @@ function numberMoment(spec: CodecSpec, from: NumberSource, digits: number): Colu
       const moment = readMoment(text);
       if (!moment) return unheld(text, "is not a moment of the years 1 to 9999");
       const value = back(moment);
+      if (typeof value === "bigint" && BigInt.asIntN(64, value) !== value)
+        return unheld(text, `is beyond the range of ${NAMES[from]}`);
       const again = momentOf(value, from);
       const exact = again && again.seconds === moment.seconds && again.micros === moment.micros;
       return exact ? value : unheld(text, `is finer than ${NAMES[from]} can be`);
     },
-    clean: (c) => (from === "unix_ms" && digits < 3 ? `(${c} IS NULL)` : cleanNumber(c, from)),
+    clean: (c) => (digits < DIGITS[from] ? `(${c} IS NULL)` : cleanNumber(c, from)),
     render: (c) => renderNumber(c, from, suffix),
   };
 }
@@ -134,7 +191,14 @@ function numberMoment(spec: CodecSpec, from: NumberSource, digits: number): Colu
 const NAMES: Readonly<Record<NumberSource, string>> = {
   unix: "a count of seconds",
   unix_ms: "a count of milliseconds",
+  unix_us: "a count of microseconds",
+  unix_ns: "a count of nanoseconds",
   julian: "a Julian day",
+};
+
+/** The digits of a fraction of a second that a whole number of the unit may have. */
+const DIGITS: Readonly<Record<NumberSource, number>> = {
+  ...{ unix: 0, unix_ms: 3, unix_us: 6, unix_ns: 6, julian: 0 },
 };
 
 const EPOCH_JULIAN = 2_440_587.5;
@@ -142,17 +206,19 @@ const DAY_MICROS = 86_400_000_000;
 
 function momentOf(value: SqliteValue | PresentValue, from: NumberSource): Moment | null {
   if (typeof value === "bigint") {
-    if (from === "unix") return inYears(value, 0n);
-    if (from === "unix_ms") return inYears(floored(value, 1_000n), modulo(value, 1_000n) * 1_000n);
-    return null;
+    if (from === "julian") return null;
+    const per = PER_SECOND[from];
+    return inYears(floored(value, per), (modulo(value, per) * MICROS) / per);
   }
   if (typeof value !== "number" || !Number.isFinite(value)) return null;
   if (from === "julian") return fromMicros((value - EPOCH_JULIAN) * DAY_MICROS);
+  // A REAL has no digits for the nanoseconds of our century.
+  if (from === "unix_ns") return null;
   // Splitting first keeps every bit of the fraction: multiplying a whole epoch by 1e6 would not.
-  const unit = from === "unix" ? 1_000_000 : 1_000;
+  const unit = Number(MICROS / PER_SECOND[from]);
   const whole = Math.floor(value);
   const micros = BigInt(Math.round((value - whole) * unit)) + BigInt(whole) * BigInt(unit);
-  return inYears(floored(micros, 1_000_000n), modulo(micros, 1_000_000n));
+  return inYears(floored(micros, MICROS), modulo(micros, MICROS));
 }
 
 function fromMicros(micros: number): Moment | null {
@@ -176,8 +242,10 @@ function floored(value: bigint, unit: bigint): bigint {
 
 function numberOf({ seconds, micros }: Moment, from: NumberSource, spec: CodecSpec): bigint | number {
   if (from === "julian") return (seconds * 1_000_000 + micros) / DAY_MICROS + EPOCH_JULIAN;
-  const perUnit = from === "unix" ? 1_000_000 : 1_000;
-  const whole = BigInt(seconds) * BigInt(1_000_000 / perUnit) + BigInt(Math.floor(micros / perUnit));
+  const per = PER_SECOND[from];
+  if (per > MICROS) return BigInt(seconds) * per + BigInt(micros) * (per / MICROS);
+  const perUnit = Number(MICROS / per);
+  const whole = BigInt(seconds) * per + BigInt(Math.floor(micros / perUnit));
   const rest = micros % perUnit;
   const real = spec.affinity === "REAL" || spec.spelling === "real";
   return rest === 0 && !real ? whole : Number(whole) + rest / perUnit;
@@ -185,21 +253,29 @@ function numberOf({ seconds, micros }: Moment, from: NumberSource, spec: CodecSp
 
 function cleanNumber(c: string, from: NumberSource): string {
   if (from === "julian") return `(${c} IS NULL)`;
-  // Whole milliseconds before 1970 would need floor division, which SQLite does not have.
-  const range =
-    from === "unix" ? `BETWEEN ${SECONDS_MIN} AND ${SECONDS_MAX}` : `BETWEEN 0 AND ${SECONDS_MAX}999`;
-  return `(typeof(${c}) = 'integer' AND ${c} ${range} OR ${c} IS NULL)`;
+  // Whole numbers of smaller units before 1970 would need floor division, which SQLite does not have.
+  const range = {
+    unix: `${c} BETWEEN ${SECONDS_MIN} AND ${SECONDS_MAX}`,
+    unix_ms: `${c} BETWEEN 0 AND ${SECONDS_MAX}999`,
+    unix_us: `${c} BETWEEN 0 AND ${SECONDS_MAX}999999`,
+    unix_ns: `${c} >= 0 AND ${c} % 1000 = 0`,
+  };
+  return `(typeof(${c}) = 'integer' AND ${range[from]} OR ${c} IS NULL)`;
 }
 
 function renderNumber(c: string, from: NumberSource, suffix: string): string {
   if (from === "julian") return "NULL";
   if (from === "unix") return `(datetime(${c}, 'unixepoch') || '${suffix}')`;
-  return `(datetime(${c} / 1000, 'unixepoch') || '.' || substr('00' || (${c} % 1000), -3) || '${suffix}')`;
+  const per = PER_SECOND[from];
+  // PostgreSQL reads no nanoseconds; the clean ones have none.
+  const parts = per > MICROS ? `(${c} % ${per}) / ${per / MICROS}` : `${c} % ${per}`;
+  const digits = String(per > MICROS ? MICROS : per).length - 1;
+  return `(datetime(${c} / ${per}, 'unixepoch') || '.' || substr('${"0".repeat(digits - 1)}' || (${parts}), -${digits}) || '${suffix}')`;
 }
 
 /** date: midnights, spelled as a date, as a moment, or as the number that counts to it. */
 export function dateCodec(spec: CodecSpec): ColumnCodec {
-  if (spec.from !== undefined && spec.from !== "text") return numberDate(spec, spec.from);
+  if (spec.from !== undefined && spec.from !== "text") return countedDate(spec, spec.from);
   const spelling = spec.spelling === undefined ? null : parseSpelling(spec.spelling);
   return spelling === null || spelling.separator === null ? plainDate() : midnight(spelling);
 }
@@ -232,8 +308,9 @@ function midnight(spelling: Spelling): ColumnCodec {
   };
 }
 
-function numberDate(spec: CodecSpec, from: NumberSource): ColumnCodec {
-  const moments = numberMoment({ ...spec, type: "timestamp" }, from, FRACTION_DIGITS);
+/** As the moments of that source, each at midnight. */
+function countedDate(spec: CodecSpec, from: Exclude<MomentSource, "text">): ColumnCodec {
+  const moments = momentCodec({ ...spec, type: "timestamp" }, []);
   return {
     encode(value) {
       const text = moments.encode(value);
@@ -243,10 +320,14 @@ function numberDate(spec: CodecSpec, from: NumberSource): ColumnCodec {
         : refuse(value, "has a time of day, and a date has none");
     },
     decode: (text) => (text.length === 10 ? moments.decode(`${text} 00:00:00`) : unheld(text, NOT_A_DATE)),
-    clean: (c) =>
-      `(${moments.clean(c)} AND (${c} IS NULL OR ${c} % ${from === "unix" ? DAY_SECONDS : DAY_SECONDS * 1_000} = 0))`,
+    clean: (c) => `(${moments.clean(c)} AND (${c} IS NULL OR ${midnightIn(c, from)}))`,
     render: (c) => `substr(${moments.render(c)}, 1, 10)`,
   };
+}
+
+function midnightIn(c: string, from: Exclude<MomentSource, "text">): string {
+  if (from === "digits") return `substr(${c}, 9) = '000000'`;
+  return from === "julian" ? "FALSE" : `${c} % ${BigInt(DAY_SECONDS) * PER_SECOND[from]} = 0`;
 }
 
 const EPOCH: Moment = { seconds: 0, micros: 0 };

@@ -3,6 +3,7 @@
 // value comes back unchanged in spite of affinity. Where values identify rows (`strict`), two SQLite values
 // never share one PostgreSQL value. The other files of this folder own the types.
 import type { Affinity } from "../schema/model.js";
+import type { MomentSource } from "../schema/moment-source.js";
 import { parseType } from "../schema/pg-types.js";
 import { describeValue, sameValue, storedAs } from "./affinity.js";
 import { anyCodec } from "./any.js";
@@ -17,9 +18,6 @@ import { jsonbCodec, jsonCodec } from "./json.js";
 import { numericCodec } from "./numeric.js";
 import { charCodec, textCodec, varcharCodec } from "./text.js";
 import { uuidCodec } from "./uuid.js";
-
-/** How SQLite spells a moment. */
-export type MomentSource = "text" | "unix" | "unix_ms" | "julian";
 
 /** A codec as plain JSON data. */
 export interface CodecSpec {

@@ -2,9 +2,11 @@
 // frozen. It owns the precedence, the defaults and the impossible combinations. file.ts defines the contents
 // of a file, postgres.ts finds the server. It opens no database. A password never leaves the Config object,
 // and never appears in a message.
+
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { SwitchbackError } from "../errors.js";
+import type { MomentSource } from "../schema/moment-source.js";
 import { type Environment, lookupIn, reason, secretFile } from "./environment.js";
 import {
   type EnvironmentLookup,
@@ -29,8 +31,8 @@ import { checkFiles, checkSources, sourcesOf } from "./sources.js";
 export interface ColumnConfig {
   /** A PostgreSQL type the mapping knows: uuid, boolean, timestamptz, jsonb, numeric(10,2), varchar(50) … */
   readonly type?: string;
-  /** How SQLite spells a moment: text | unix | unix_ms | julian. */
-  readonly from?: "text" | "unix" | "unix_ms" | "julian";
+  /** How SQLite spells a moment. */
+  readonly from?: MomentSource;
   /** The target column. */
   readonly name?: string;
 }

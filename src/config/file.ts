@@ -5,6 +5,7 @@
 import { LineCounter, parseDocument } from "yaml";
 import { z } from "zod";
 import { nearNames } from "../near-names.js";
+import { MOMENT_SOURCES } from "../schema/moment-source.js";
 import { isSecretName, mask, maskSecret } from "../telemetry/redact.js";
 
 /** Takes one problem: its path, and what was expected and received. */
@@ -66,7 +67,7 @@ const duration = parsed(DURATION, durationMs).optional();
 
 const COLUMN = z.strictObject({
   type: text.optional(),
-  from: z.enum(["text", "unix", "unix_ms", "julian"]).optional(),
+  from: z.enum(MOMENT_SOURCES).optional(),
   name: text.optional(),
 });
 const TABLE = z.strictObject({ name: text.optional(), columns: z.record(z.string(), COLUMN).optional() });

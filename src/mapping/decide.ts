@@ -3,11 +3,12 @@
 // columns whose declaration leaves the type open, so that a backfill of a large table starts immediately.
 // src/sqlite/check/values.ts counts the rows that a mapping refuses; suggest.ts proposes stronger types.
 import type Database from "better-sqlite3";
-import { type CodecSpec, codecFor, type MomentSource } from "../codec/registry.js";
+import { type CodecSpec, codecFor } from "../codec/registry.js";
 import type { ColumnConfig, SourceConfig, TableConfig } from "../config/config.js";
 import { SwitchbackError } from "../errors.js";
 import type { Finding } from "../findings.js";
 import { type Column, columnOf, folded, quote, type Schema, type Table } from "../schema/model.js";
+import type { MomentSource } from "../schema/moment-source.js";
 import { defaultTargetName } from "../schema/pg-names.js";
 import { parseType, TYPE_NAMES } from "../schema/pg-types.js";
 import { type ColumnTarget, translateGenerated } from "../translate/translate.js";

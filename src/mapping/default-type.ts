@@ -2,9 +2,9 @@
 // docs/types.md. A definite declaration (INT, CHAR, REAL, BLOB …) decides without reading a row. It owns the
 // reasons that `plan` shows. It knows no keys, no names and no overrides of the configuration.
 
-import type { MomentSource } from "../codec/registry.js";
 import { codecFor } from "../codec/registry.js";
 import type { Column } from "../schema/model.js";
+import type { MomentSource } from "../schema/moment-source.js";
 import type { Evidence } from "./evidence.js";
 import { booleanPair, epochOf, spellingFor } from "./spelling.js";
 

@@ -3,8 +3,10 @@
 
 import { BOOLEAN_PAIRS } from "../codec/boolean.js";
 import type { SqliteValue } from "../codec/codec.js";
-import { readMoment, readTime, spellingText } from "../codec/datetime-text.js";
-import type { MomentSource } from "../codec/registry.js";
+import { readDigits } from "../codec/datetime.js";
+import { parseSpelling, readMoment, readTime, spellingText } from "../codec/datetime-text.js";
+import { uuidSpelling } from "../codec/uuid.js";
+import type { MomentSource } from "../schema/moment-source.js";
 
 /**
  * The prevailing spelling for a codec of that name; undefined where the type has no spellings, or its own
@@ -19,23 +21,19 @@ export function spellingFor(
   switch (name) {
     case "timestamptz":
     case "timestamp":
-      if (from !== "text") return sample.length > 0 && sample.every(isReal) ? "real" : undefined;
-      return prevailing(texts.map((text) => spelled(readMoment(text))));
+      if (from !== "text") return numberSpelling(sample, from);
+      return commonSpelling(texts, readMoment);
     case "date": {
-      if (from !== "text") return sample.length > 0 && sample.every(isReal) ? "real" : undefined;
+      if (from !== "text") return numberSpelling(sample, from);
       const common = prevailing(texts.map((text) => spelled(readMoment(text))));
       return common === DATE_ONLY ? undefined : common;
     }
     case "time":
-      return prevailing(texts.map((text) => spelled(readTime(text))));
+      return commonSpelling(texts, readTime);
     case "boolean":
       return booleanPair(texts);
     case "uuid":
-      return prevailing(
-        texts.map((text) => (/[A-F]/.test(text) && !/[a-f]/.test(text) ? "upper" : "lower")),
-      ) === "upper"
-        ? "upper"
-        : undefined;
+      return uuidForm(sample);
     case "jsonb":
       return prevailing(texts.map(jsonLayout));
     default:
@@ -45,8 +43,36 @@ export function spellingFor(
 
 const DATE_ONLY = "YYYY-MM-DD";
 
+function uuidForm(sample: readonly SqliteValue[]): string | undefined {
+  const form = prevailing(sample.map(uuidSpelling));
+  return form === "lower" ? undefined : form;
+}
+
+function numberSpelling(sample: readonly SqliteValue[], from: MomentSource): string | undefined {
+  if (sample.length === 0) return undefined;
+  if (from === "digits") return sample.every((value) => typeof value === "bigint") ? "integer" : undefined;
+  return sample.every(isReal) ? "real" : undefined;
+}
+
 function isReal(value: SqliteValue): boolean {
   return typeof value === "number";
+}
+
+/** Python leaves a fraction of six digits out where it is zero, and few samples show that. */
+const PYTHON_DIGITS = 6;
+
+function commonSpelling(texts: readonly string[], read: typeof readMoment): string | undefined {
+  const common = parseSpelling(prevailing(texts.map((text) => spelled(read(text)))) ?? "");
+  if (!common) return undefined;
+  if (common.fraction === 0) return spellingText(common);
+  const whole = texts.flatMap((text) => {
+    const moment = read(text);
+    const alike = moment?.spelling.separator === common.separator && moment.spelling.zone === common.zone;
+    return alike && moment.micros === 0 ? [moment.spelling.fraction] : [];
+  });
+  const keepsZero = whole.some((digits) => digits > 0);
+  const dropsZero = !keepsZero && (whole.length > 0 || common.fraction === PYTHON_DIGITS);
+  return spellingText({ ...common, dropsZero });
 }
 
 function spelled(moment: ReturnType<typeof readMoment>): string | undefined {
@@ -80,24 +106,30 @@ function prevailing(spellings: readonly (string | undefined)[]): string | undefi
 const MILLISECONDS_FROM = 1e11;
 /** 1973-03-03 in seconds. Smaller numbers are years, ages or counters rather than epochs. */
 const SECONDS_FROM = 1e8;
-/** Year 5138 in milliseconds. */
-const MILLISECONDS_TO = 1e14;
+/** From here on microseconds: 1e14 is the year 5138 in milliseconds, 1973 in microseconds. */
+const MICROSECONDS_FROM = 1e14;
+/** From here on nanoseconds, for the same reason. */
+const NANOSECONDS_FROM = 1e17;
 /** The years 1 to 9999 as Julian days. */
 const JULIAN = { from: 1_721_425.5, to: 5_373_484.5 };
 
 /** The unit that numbers between these bounds count, or null when they are certainly no epoch. */
 export function epochOf(bounds: { readonly min: number; readonly max: number }): "unix" | "unix_ms" | null {
   if (bounds.min >= SECONDS_FROM && bounds.max < MILLISECONDS_FROM) return "unix";
-  if (bounds.min >= MILLISECONDS_FROM && bounds.max < MILLISECONDS_TO) return "unix_ms";
+  if (bounds.min >= MILLISECONDS_FROM && bounds.max < MICROSECONDS_FROM) return "unix_ms";
   return null;
 }
 
 /** The likely spelling of moments, where the configuration says that the values are moments. */
 export function sourceOf(sample: readonly SqliteValue[]): MomentSource {
+  if (sample.length > 0 && sample.every((value) => readDigits(value) !== null)) return "digits";
   const numbers = sample.flatMap((v) => (typeof v === "number" || typeof v === "bigint" ? [Number(v)] : []));
   if (numbers.length <= sample.length / 2) return "text";
   const typical = numbers.sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0;
   if (typical >= JULIAN.from && typical < JULIAN.to && numbers.some((n) => !Number.isInteger(n)))
     return "julian";
-  return Math.abs(typical) >= MILLISECONDS_FROM ? "unix_ms" : "unix";
+  const size = Math.abs(typical);
+  if (size >= NANOSECONDS_FROM) return "unix_ns";
+  if (size >= MICROSECONDS_FROM) return "unix_us";
+  return size >= MILLISECONDS_FROM ? "unix_ms" : "unix";
 }

@@ -3,9 +3,9 @@
 // A sample picks the candidate; the whole column proves it. Columns of a foreign key change together or not
 // at all.
 import type Database from "better-sqlite3";
-import type { MomentSource } from "../codec/registry.js";
 import { codecFor } from "../codec/registry.js";
 import { type Column, columnOf } from "../schema/model.js";
+import type { MomentSource } from "../schema/moment-source.js";
 import { parseType } from "../schema/pg-types.js";
 import type { ColumnDecision, TableDecision } from "./decide.js";
 import { type Evidence, evidenceOf } from "./evidence.js";

@@ -177,7 +177,7 @@ flags: 1
       'sources[0].target: expected create or adopt, received "creat"',
       'sources[0].include: expected a list, received "*"',
       "sources[0].tables.t.columns.c.type: expected a text, received 3",
-      'sources[0].tables.t.columns.c.from: expected text or unix or unix_ms or julian, received "unixx"',
+      'sources[0].tables.t.columns.c.from: expected text or digits or unix or unix_ms or unix_us or unix_ns or julian, received "unixx"',
       'sources[1].schema: the same as sources[0].schema; give each source its own schema, received "public"',
       `postgres.url: the environment variable ABSENT is not set, received "${variable("ABSENT")}"`,
       "postgres.prot: unknown key (did you mean port?), received 1",

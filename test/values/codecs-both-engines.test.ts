@@ -49,6 +49,9 @@ const KINDS: readonly Omit<CodecSpec, "affinity">[] = [
   { type: "date", spelling: "YYYY-MM-DDTHH:MM:SS+00:00", strict: true },
   { type: "date", from: "unix" },
   { type: "date", from: "unix_ms" },
+  { type: "date", from: "unix_us" },
+  { type: "date", from: "unix_ns" },
+  { type: "date", from: "digits" },
   { type: "date", from: "julian" },
   { type: "time" },
   { type: "time(2)" },
@@ -62,6 +65,13 @@ const KINDS: readonly Omit<CodecSpec, "affinity">[] = [
   { type: "timestamptz", from: "unix" },
   { type: "timestamptz", from: "unix_ms" },
   { type: "timestamptz", from: "julian" },
+  { type: "timestamptz", spelling: "YYYY-MM-DD HH:MM:SS[.ffffff]" },
+  { type: "timestamptz", spelling: "YYYY-MM-DDTHH:MM:SS[.ffffff]+00:00", strict: true },
+  { type: "timestamptz", from: "unix_us" },
+  { type: "timestamptz", from: "unix_ns" },
+  { type: "timestamptz", from: "digits" },
+  { type: "timestamp", from: "digits", spelling: "integer" },
+  { type: "timestamptz(2)", from: "unix_us" },
   { type: "timestamptz(3)" },
   { type: "timestamptz(0)", spelling: "YYYY-MM-DD HH:MM:SS.fff" },
   { type: "timestamptz(0)", from: "unix_ms" },
@@ -72,6 +82,9 @@ const KINDS: readonly Omit<CodecSpec, "affinity">[] = [
   { type: "timestamp", from: "unix" },
   { type: "uuid" },
   { type: "uuid", spelling: "upper", strict: true },
+  { type: "uuid", spelling: "hex" },
+  { type: "uuid", spelling: "HEX", strict: true },
+  { type: "uuid", spelling: "blob", strict: true },
   { type: "jsonb" },
   { type: "jsonb", spelling: "compact" },
   { type: "json" },
@@ -172,7 +185,7 @@ async function roundTrip(client: pg.Client, spec: CodecSpec): Promise<void> {
 }
 
 function respelled({ spelling, from }: CodecSpec, name: string): boolean {
-  return RESPELLED.has(name) && !(name === "date" && (spelling === undefined || from !== undefined));
+  return RESPELLED.has(name) && (name !== "date" || spelling !== undefined || from === "digits");
 }
 
 function at(spec: CodecSpec, row: Stored): string {

@@ -124,6 +124,19 @@ describe("default types", () => {
   test("the prevailing spelling is kept", () => {
     const iso = ["'2025-01-31T10:00:00.123Z'", "'2025-01-31T10:00:00.456Z'", "'2025-01-31 10:00:00'"];
     expect(typeOf("DATETIME", iso).spec?.spelling).toBe("YYYY-MM-DDTHH:MM:SS.fffZ");
+    const python = ["'2025-01-31 10:00:00.120000'", "'2025-01-31 10:00:00.000001'"];
+    expect(typeOf("DATETIME", python).spec?.spelling).toBe("YYYY-MM-DD HH:MM:SS[.ffffff]");
+    expect(typeOf("DATETIME", [...python, "'2025-01-31 10:00:00.000000'"]).spec?.spelling).toBe(
+      "YYYY-MM-DD HH:MM:SS.ffffff",
+    );
+    const shortened = [
+      "'2025-01-31T10:00:00.123Z'",
+      "'2025-01-31T10:00:00.5Z'",
+      "'2025-01-31T10:00:00.123Z'",
+    ];
+    expect(typeOf("DATETIME", [...shortened, "'2025-01-31T10:00:00Z'"]).spec?.spelling).toBe(
+      "YYYY-MM-DDTHH:MM:SS[.fff]Z",
+    );
     expect(typeOf("BOOLEAN", ["'true'", "'false'"]).spec).toMatchObject({
       type: "boolean",
       spelling: "false/true",

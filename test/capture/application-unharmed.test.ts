@@ -2,12 +2,13 @@
 // break it. An impatient program with such transactions sees no error while history is copied and changes followed.
 import { expect, test } from "vitest";
 import { Sidecar } from "../support/cli.js";
+import { effort } from "../support/effort.js";
 import { differences } from "../support/rows.js";
 import { testDatabase } from "../support/servers.js";
 import { python, testFile } from "../support/sqlite.js";
 
 const ROWS = 250_000;
-const RUN_S = 5;
+const RUN_S = effort(3, 5);
 
 const IMPATIENT = `
 import json, sqlite3, sys, time

@@ -3,12 +3,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { Sidecar } from "../support/cli.js";
+import { effort } from "../support/effort.js";
 import { drained, expectRoute, move, type Store, verify } from "../support/flips.js";
 import { expectNothingLost, ROUTE_SCHEMA, routeWriters } from "../support/route-writers.js";
 import { testDatabase } from "../support/servers.js";
 import { testFile } from "../support/sqlite.js";
 
-const FLIPS = Number(process.env.SWITCHBACK_FLIPS ?? 8);
+const FLIPS = Number(process.env.SWITCHBACK_FLIPS ?? effort(4, 8));
 const BETWEEN_MS = 250;
 
 for (const [version, journal] of [

@@ -34,7 +34,16 @@ test("the tests look at something", () => {
 /** How the command may be spelled in a document, before its own arguments. */
 const CALL = /^(?:[A-Z_]+=\S+ )*(?:npx --no-install switchback|switchback|node dist\/cli\.js)(?= |$)/;
 /** Options of other programs that stand in the documents. */
-const FOREIGN = ["--global", "--no-install", "--quick", "--only", "--now", "--delete", "--allow-scripts"];
+const FOREIGN = [
+  "--global",
+  "--no-install",
+  "--no-save",
+  "--quick",
+  "--only",
+  "--now",
+  "--delete",
+  "--allow-scripts",
+];
 
 /** The arguments of every switchback command in a page, one text per command. */
 function commandLines(one: Page): string[] {

@@ -1,9 +1,10 @@
 // Runs the unit tests and the demo on other versions of Node, in copies of this checkout: `npm run test:node`, or with
 // versions of your own, `npm run test:node -- 22 24`. Each Node comes from the npm package that carries it, with the
-// headers that better-sqlite3 is compiled against where there is no binary for it. Each step is printed as it ends. For
-// one that fails, the end of its output is printed too, and the exit code is 1.
+// headers that better-sqlite3 is compiled against where there is no binary for it. The version of better-sqlite3 is the
+// one that npm picks for that Node, not the locked one. Each step is printed as it ends. For one that fails, the end of
+// its output is printed too, and the exit code is 1.
 import { execFileSync, spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -26,6 +27,7 @@ function tryVersion(version) {
   try {
     const node = installNode(version, folder);
     const checkout = copyCheckout(folder);
+    unlock(checkout, "better-sqlite3");
     const environment = {
       ...process.env,
       PATH: `${join(node, "bin")}${delimiter}${process.env.PATH}`,
@@ -35,12 +37,13 @@ function tryVersion(version) {
     };
     const steps = { version: run("node", ["--version"], checkout, environment).text.trim() };
     for (const [name, args] of [
-      ["install", ["ci", "--no-audit", "--no-fund"]],
+      ["install", ["install", "--no-audit", "--no-fund"]],
       ["unit", ["run", "test:unit"]],
       ["demo", ["run", "demo"]],
     ]) {
       const result = run("npm", args, checkout, environment);
       steps[name] = result.ok ? `${result.seconds} s` : `failed: ${reason(name, result)}`;
+      if (name === "install" && result.ok) steps["better-sqlite3"] = installed(checkout, "better-sqlite3");
       console.log(`${steps.version} ${name}: ${steps[name]}`);
       if (result.ok) continue;
       console.error(result.text.trim().split("\n").slice(-TAIL_LINES).join("\n"));
@@ -73,12 +76,24 @@ function copyCheckout(folder) {
   return checkout;
 }
 
+/** As for an application that installs the package: its Node decides which version a range of majors means. */
+function unlock(checkout, name) {
+  const file = join(checkout, "package-lock.json");
+  const lock = JSON.parse(readFileSync(file, "utf8"));
+  delete lock.packages[`node_modules/${name}`];
+  writeFileSync(file, JSON.stringify(lock));
+}
+
 function run(command, args, cwd, env) {
   const began = Date.now();
   const options = { cwd, env, encoding: "utf8", timeout: STEP_MS, maxBuffer: 2 ** 28 };
   const { status, error, stdout, stderr } = spawnSync(command, args, options);
   const seconds = Math.round((Date.now() - began) / 1_000);
   return { ok: status === 0, late: error?.code === "ETIMEDOUT", text: `${stdout}${stderr}`, seconds };
+}
+
+function installed(checkout, name) {
+  return JSON.parse(readFileSync(join(checkout, "node_modules", name, "package.json"), "utf8")).version;
 }
 
 /** Why a step failed, in a few words. */

@@ -78,9 +78,25 @@ export function start(sources: number): World {
   };
 }
 
+/** Hundreds of thousands of worlds are copied; a general copy would take half of the time. */
+export function copyOf(world: World): World {
+  const database = (one: DatabaseState) => ({ ...one, data: [...one.data], known: [...one.known] });
+  const { backup } = world;
+  return {
+    ...world,
+    files: world.files.map((file) => ({ ...file })),
+    database: database(world.database),
+    acked: [...world.acked],
+    frozen: world.frozen.map((step) => ("data" in step ? { ...step, data: [...step.data] } : { ...step })),
+    backup:
+      backup &&
+      ("file" in backup ? { ...backup, file: { ...backup.file } } : { database: database(backup.database) }),
+  };
+}
+
 /** Only the order of the counts matters, so equal orders are one state. */
 export function normal(world: World): World {
-  const copy = structuredClone(world);
+  const copy = copyOf(world);
   for (const i of copy.files.keys()) {
     const places = placesOf(copy, i);
     const order = [...new Set(places.map(([get]) => get()))].sort((a, b) => a - b);

@@ -42,10 +42,12 @@ export async function updateTable(
   records: Records,
   source: string,
   { mapping, shape }: Pick<TableRecord, "mapping" | "shape">,
+  /** The name under which it is recorded still. */
+  recorded = mapping.table.name,
 ): Promise<void> {
   await records.query(
     "UPDATE switchback.followed SET mapping = $3, shape = $4 WHERE source = $1 AND name = $2",
-    [source, mapping.table.name, JSON.stringify(mappingToJson(mapping)), shapeText(shape)],
+    [source, recorded, JSON.stringify(mappingToJson(mapping)), shapeText(shape)],
   );
 }
 

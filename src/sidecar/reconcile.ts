@@ -24,6 +24,7 @@ import type { SqliteSource } from "../sqlite/source/source.js";
 import { forgetCarried } from "../sqlite/target/applied-windows.js";
 import { setEpoch } from "../sqlite/target/copy-record.js";
 import type { Problem } from "../status.js";
+import { followRenames } from "./reconcile-renames.js";
 import { lookAtShapes, putRight, refuseUnfit } from "./reconcile-tables.js";
 
 export interface Reconciled {
@@ -69,9 +70,11 @@ function isSqliteError(error: unknown): boolean {
 
 async function reconcileAt(sides: Sides, schema: Schema, version: number): Promise<Reconciled> {
   const { config, file, records } = sides;
-  const known = new Map((await records.followed(config.name)).map((table) => [table.name, table]));
+  const read = async () => new Map((await records.followed(config.name)).map((table) => [table.name, table]));
+  let known = await read();
   const record = await records.source(config.name);
   checkIdentity(sides, record, known);
+  if (await followRenames(sides, schema, version, known)) known = await read();
   const settled = settledMappings(schema, known, config);
   const present = { ...config, tables: withoutDropped(config, schema, known) };
   const adopted = config.target === "adopt" ? await readAdopted(sides.client, config.schema) : null;

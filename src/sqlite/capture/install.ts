@@ -13,6 +13,7 @@ import { isRecorded, type RecordedPair, recordPair } from "../pair.js";
 import { preparedValue } from "../statements.js";
 import { formerTriggers } from "./former-triggers.js";
 import { isEvictTrigger, putCaptureOn, readCaptureOff, writtenSince } from "./off.js";
+import { readRenames, settleRenames } from "./renames.js";
 import { outranked, silenced } from "./trigger-order.js";
 import { captureTriggers, logKeyColumns, type Trigger } from "./triggers.js";
 
@@ -57,6 +58,7 @@ export function installSqliteCapture(
     .transaction(() => {
       if (schemaVersion(db) !== version) throw new SourceChanged();
       migrateSqlite(db);
+      settleRenames(db, readRenames(db), () => boundaryRow(db));
       if (pair !== null) recordPair(db, pair);
       const width = Math.max(1, ...tables.map((table) => keyExpressions(table).length));
       const have = db.pragma("table_info(_switchback_log)") as { name: string }[];
@@ -116,7 +118,7 @@ function logBegins(before: ReturnType<typeof readCapture>, table: string): Posit
  * Logs a row about no table, so that changes missed so far lie before a position of their own. A copy that
  * has reached it knows of them.
  */
-function boundaryRow(db: Database.Database): Position {
+export function boundaryRow(db: Database.Database): Position {
   return Number(db.prepare("INSERT INTO _switchback_log (t) VALUES (0)").run().lastInsertRowid);
 }
 

@@ -2,7 +2,8 @@
 // from before switchback was installed. It also reports whether a file is closed.
 import type Database from "better-sqlite3";
 import { sql } from "../../sql-files.js";
-import { installSqliteCapture, readCapture, schemaVersion } from "../capture/install.js";
+import { boundaryRow, installSqliteCapture, readCapture, schemaVersion } from "../capture/install.js";
+import { readRenames, settleRenames } from "../capture/renames.js";
 import { openSqlite } from "../connection.js";
 import { FENCE, isFencePrepared, prepareFence } from "../fence.js";
 import { migrateSqlite, sqliteRecordsVersion } from "../migrate.js";
@@ -68,6 +69,7 @@ export async function closeFile(order: CloseOrder, signal: AbortSignal): Promise
  * captured.
  */
 export function closeStore(db: Database.Database, epoch: number, tables: readonly string[]): void {
+  if (readCapture(db)) settleRenames(db, readRenames(db), () => boundaryRow(db));
   const recorded = [...(readCapture(db)?.ids.keys() ?? [])];
   const names = new Set([...tables, ...recorded]);
   const captured = readSchema(db).tables.filter(({ name }) => names.has(name));

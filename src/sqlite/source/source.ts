@@ -18,6 +18,7 @@ import {
 } from "../../protocol/contract.js";
 import type { Schema, Table } from "../../schema/model.js";
 import {
+  boundaryRow,
   type Captured,
   installSqliteCapture,
   missedTables,
@@ -25,6 +26,7 @@ import {
   readCapture,
   schemaVersion,
 } from "../capture/install.js";
+import { type Rename, settleRenames } from "../capture/renames.js";
 import { ChangePoller } from "../change-poller.js";
 import { openSqlite, sqliteError } from "../connection.js";
 import { FileIdentity } from "../file-identity.js";
@@ -132,6 +134,21 @@ export class SqliteSource implements HistorySource {
   missedTables(mappings: readonly TableMapping[]): Set<string> {
     const tables = mappings.map((mapping) => mapping.table);
     return this.guard(() => missedTables(this.writer, tables, readCapture(this.writer)?.ids ?? new Map()));
+  }
+
+  /**
+   * Records the names that the application gave to captured tables. `same`: the copies have them too. Otherwise what
+   * the copies hold under these names is unknown. @throws SourceChanged when the tables are no longer as read
+   */
+  settleRenames(renames: readonly Rename[], version: number, same: boolean): void {
+    this.guard(() =>
+      this.writer
+        .transaction(() => {
+          if (schemaVersion(this.writer) !== version) throw new SourceChanged();
+          settleRenames(this.writer, renames, () => (same ? null : boundaryRow(this.writer)));
+        })
+        .immediate(),
+    );
   }
 
   /** Captures exactly the mapped tables and follows them. @throws SourceChanged when they are no longer as read */

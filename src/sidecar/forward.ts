@@ -127,9 +127,11 @@ export class ForwardReplication {
 
   readonly look = async () => this.sample();
 
-  /** The writes are in the other store: what is known of the tables stays, their lag says nothing. */
+  /** The writes are in the other store: what is known of the tables stays, their lag and their problems say nothing. */
   suspend(): void {
     this.suspended = true;
+    // The cutover saw them settled; a revert must not begin with the last look from before it.
+    this.monitor.observed([]);
   }
 
   /** What is recorded of the followed tables. */

@@ -69,6 +69,7 @@ const flipKind: Kind = {
 };
 
 async function refusedFlip(world: World, to: Store): Promise<boolean> {
+  world.suspects.add("FLIP_REFUSED");
   const { code, stdout, stderr } = await world.command([COMMAND[to], "--json", "--timeout", "2s"]);
   const document = JSON.parse(stdout || "null") as FlipDocument | null;
   if (code !== 1 || document?.flipped !== false || !document.reason)

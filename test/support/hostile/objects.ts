@@ -164,7 +164,7 @@ const strayKind: Kind = {
               "DELETE FROM kind WHERE id % 100 = 8",
               "INSERT INTO kind (id, i) VALUES (-5, 5)",
               "DELETE FROM op",
-              "UPDATE counter SET value = value + 1000",
+              "UPDATE parent SET id = id + 10",
             ][pick(5)],
           },
         }

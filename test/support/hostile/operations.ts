@@ -8,6 +8,7 @@ import { objectKinds } from "./objects.js";
 import { outsiderKinds } from "./outsiders.js";
 import { Wrong } from "./settle.js";
 import { strike } from "./strike.js";
+import { surroundingKinds } from "./surroundings.js";
 import { swapKinds } from "./swaps.js";
 import type { World } from "./world.js";
 
@@ -71,7 +72,7 @@ const UNFIT = {
     ["i", "'abc'"],
     ["i", "1.5"],
     ["r", "'abc'"],
-    ["t", "CAST(x'6100620063006400' AS TEXT)"],
+    ["t", "CAST(INVALID AS TEXT)"],
     ["t", "char(97, 0, 98)"],
     ["t", "x'00ff'"],
     ["b", "'text'"],
@@ -86,12 +87,20 @@ const UNFIT = {
   ],
 } as const;
 
+/** Bytes that are no text, by the file's encoding: half of a pair, or a byte that begins nothing. */
+const INVALID = {
+  "UTF-8": "x'61ff62'",
+  "UTF-16le": "x'610000d86200'",
+  "UTF-16be": "x'0061d8000062'",
+} as const;
+
 const refuseKind: Kind = {
   name: "refuse",
   weight: 3,
   plan(world, pick) {
     if (world.refused.size >= 2) return null;
-    const [column, value] = of<readonly [string, string]>(pick, UNFIT[world.writes]);
+    const [column, unfit] = of<readonly [string, string]>(pick, UNFIT[world.writes]);
+    const value = unfit.replace("INVALID", INVALID[world.setting.encoding]);
     return { operation: { op: "refuse", id: 1000 + pick(100_000), column, value, store: world.writes } };
   },
   async perform(world, { id, column, value, store }) {
@@ -145,6 +154,7 @@ const killKind: Kind = {
       "sessions",
       "all-sessions",
       "server",
+      "frozen",
     ]);
     return { operation: { op: "kill", what, afterMs: pick(80) } };
   },
@@ -222,4 +232,5 @@ export const KINDS: readonly Kind[] = [
   ...objectKinds,
   ...outsiderKinds,
   ...swapKinds,
+  ...surroundingKinds,
 ];

@@ -149,7 +149,7 @@ async function perform(world: World, { operation, undo }: Planned, note: Note): 
 async function prove(world: World, note: Note): Promise<number> {
   await mendAll(world);
   for (const { codes } of world.standing) for (const code of codes) world.suspects.add(code);
-  await dropStanding(world, () => true);
+  await dropStanding(world, world.standing);
   world.suspects.add("QUARANTINED");
   await settle(world, note);
   await world.command(["verify"]);

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Status } from "../cli.js";
 import { routeFile } from "../flips.js";
 import { differences } from "../rows.js";
-import type { World } from "./world.js";
+import type { Standing, World } from "./world.js";
 
 const PHASE = { sqlite: "streaming", postgres: "reverse_streaming" } as const;
 const PATIENCE_MS = 40_000;
@@ -28,7 +28,7 @@ export class Wrong extends Error {
 
 /** Codes that may stay: rows that are refused on purpose, objects that stand on the copy on purpose. */
 function resting(world: World): Set<string> {
-  const codes = world.standing.flatMap((standing) => standing.codes);
+  const codes = world.standing.flatMap((standing) => (standing.stallsReplication ? [] : standing.codes));
   if (world.refused.size > 0) codes.push("QUARANTINED", "NOT_EQUAL");
   return new Set(codes);
 }
@@ -49,8 +49,9 @@ export async function settle(world: World, note: Note): Promise<void> {
     if (key !== last) [last, since] = [key, Date.now()];
     const stranger = found.find(({ code }) => !explained(world, code));
     if (stranger) throw new Wrong(`not explained by what was done: ${JSON.stringify(stranger)}`);
-    const [first] = found.filter(({ code }) => !resting(world).has(code) || world.halted);
-    if (!first || (!world.halted && world.sidecar.running && Date.now() - since < BY_ITSELF_MS)) continue;
+    const ended = world.halted || !world.sidecar.running;
+    const [first] = found.filter(({ code }) => ended || !resting(world).has(code));
+    if (!first || (!ended && Date.now() - since < BY_ITSELF_MS)) continue;
     if (++remedies > REMEDIES) throw new Wrong(`no remedy helped: ${JSON.stringify(first)}`);
     note({ remedy: first.code, said: first.message });
     await remedy(world, first);
@@ -110,8 +111,10 @@ async function remedy(world: World, { code, message }: Problem): Promise<void> {
     case "TARGET_DISTURBED":
     case "SHAPE_DIFFERS":
     case "INDEX_FAILED":
+    case "COUNT_MISMATCH":
     case "POSTGRES_ROW_SECURITY":
-      await dropStanding(world, (codes) => codes.includes(code));
+      await dropNamed(world, code);
+      if (!world.halted && world.sidecar.running) await world.command(["verify"]);
       break;
     default:
   }
@@ -132,11 +135,15 @@ export async function startAgainFromSqlite(world: World): Promise<void> {
   world.continue();
 }
 
-export async function dropStanding(
-  world: World,
-  which: (codes: readonly string[]) => boolean,
-): Promise<void> {
-  for (const standing of world.standing.filter(({ codes }) => which(codes))) {
+/** What stops everything first; if nothing does, whatever has the code. */
+async function dropNamed(world: World, code: string): Promise<void> {
+  const named = world.standing.filter(({ codes }) => codes.includes(code));
+  const stalling = named.filter(({ stallsReplication }) => stallsReplication);
+  await dropStanding(world, stalling.length > 0 ? stalling : named);
+}
+
+export async function dropStanding(world: World, list: readonly Standing[]): Promise<void> {
+  for (const standing of list) {
     const error = await world.postgres(standing.drop);
     if (error) throw new Wrong(`${standing.drop}: ${error}`);
     world.standing = world.standing.filter((other) => other !== standing);
@@ -151,16 +158,13 @@ export async function quiet(world: World, note: Note): Promise<void> {
   // A remedy lets the writers continue.
   await world.rest();
   await drained(world, note);
-  const stalls = world.standing.some(({ stallsReplication }) => stallsReplication);
-  if (!stalls) {
-    const only = [...world.refused].filter(([, store]) => store === world.writes).map(([id]) => id);
-    const kind = only.length === 0 ? {} : { kind: `id IN (${only.join(", ")})` };
-    const found = await differences(world.file.path, world.database.url, {
-      ...(world.writes === "sqlite" ? { onlySqlite: kind } : { onlyPostgres: kind }),
-    });
-    if (found.length > 0 && world.standing.every(({ refuses }) => !refuses))
-      throw new Wrong(`the stores differ: ${found.join("\n")}`);
-  }
+  const only = [...world.refused].filter(([, store]) => store === world.writes).map(([id]) => id);
+  const kind = only.length === 0 ? {} : { kind: `id IN (${only.join(", ")})` };
+  const found = await differences(world.file.path, world.database.url, {
+    ...(world.writes === "sqlite" ? { onlySqlite: kind } : { onlyPostgres: kind }),
+  });
+  if (found.length > 0 && world.standing.every(({ refuses }) => !refuses))
+    throw new Wrong(`the stores differ: ${found.join("\n")}`);
   expectClean(world);
   world.suspects.clear();
   world.remedies.clear();
@@ -168,7 +172,6 @@ export async function quiet(world: World, note: Note): Promise<void> {
 }
 
 async function drained(world: World, note: Note): Promise<void> {
-  if (world.standing.some(({ stallsReplication }) => stallsReplication)) return;
   try {
     await world.sidecar.waitDrained(world.writes, 20_000);
   } catch {

@@ -1,4 +1,5 @@
 // What ends processes and sessions in a hostile run.
+import { setTimeout as sleep } from "node:timers/promises";
 import { Wrong } from "./settle.js";
 import type { World } from "./world.js";
 
@@ -31,6 +32,10 @@ export async function strike(world: World, what: string): Promise<void> {
       await world.server.stop("immediate");
       await world.server.start();
       return;
+    case "frozen":
+      world.server.pause();
+      await sleep(700);
+      return world.server.resume();
     default:
       throw new Wrong(`unknown: ${what}`);
   }

@@ -165,7 +165,7 @@ const olderDatabaseKind: Kind = {
   async perform(world, { writesMs, store }, note) {
     if (world.writes !== store) return false;
     await quiet(world, note);
-    await dropStanding(world, () => true);
+    await dropStanding(world, world.standing);
     await quiet(world, note);
     await world.stopSidecar("term");
     const older = await world.alone(() => world.copyOfDatabase(`_o${Date.now() % 100_000}`));

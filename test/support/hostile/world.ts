@@ -222,7 +222,11 @@ export class World {
   }
 
   flag(to: Store): void {
-    writeFileSync(flagOf(this.sidecar), `${to}\n`);
+    this.flagWords(`${to}\n`);
+  }
+
+  flagWords(words: string): void {
+    writeFileSync(flagOf(this.sidecar), words);
   }
 
   /** A sidecar that has ended is started again, as a supervisor does. */

@@ -127,10 +127,9 @@ export class ForwardReplication {
 
   readonly look = async () => this.sample();
 
-  /** The writes are in the other store: what is known of the tables stays, their lag and their problems say nothing. */
+  /** The writes are in the other store: what is known of the tables stays, their lag and problems are over. */
   suspend(): void {
     this.suspended = true;
-    // The cutover saw them settled; a revert must not begin with the last look from before it.
     this.monitor.observed([]);
   }
 

@@ -2,12 +2,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type FlipDocument, routeFile, type Store } from "../flips.js";
 import type { Kind } from "./kind.js";
+import { COMMAND, move, proven } from "./move.js";
 import { type Note, quiet, settle, Wrong } from "./settle.js";
 import { strike } from "./strike.js";
 import type { World } from "./world.js";
-
-const COMMAND = { postgres: "cutover", sqlite: "revert" } as const;
-const TRIES = 8;
 
 const other = (store: Store): Store => (store === "sqlite" ? "postgres" : "sqlite");
 
@@ -15,41 +13,6 @@ const other = (store: Store): Store => (store === "sqlite" ? "postgres" : "sqlit
 function blocked(world: World): boolean {
   const refused = [...world.refused.values()].includes(world.writes);
   return refused || (world.writes === "sqlite" && world.standing.some(({ blocks }) => blocks));
-}
-
-/** Moves the writes, as often asked as an operator would. */
-export async function move(world: World, to: Store, note: Note): Promise<void> {
-  if (world.writes === to) return;
-  let reason = "";
-  for (let tries = 0; tries < TRIES; tries++) {
-    await settle(world, note);
-    if (to === "postgres") await proven(world, note);
-    const { code, stdout, stderr } = await world.command([COMMAND[to], "--json", "--timeout", "8s"]);
-    const document = JSON.parse(stdout || "null") as FlipDocument | null;
-    if (code === 0 && document?.flipped) {
-      world.writes = to;
-      return settle(world, note);
-    }
-    reason = `${code} ${stdout} ${stderr}`;
-    note({ retreated: reason.slice(0, 500) });
-    if (routeFile(world.sidecar)?.writes === to) {
-      world.writes = to;
-      return settle(world, note);
-    }
-    await sleep(200);
-  }
-  throw new Wrong(`the writes did not move to ${to}: ${reason}`);
-}
-
-/** A comparison that found all equal, as a cutover asks for. */
-async function proven(world: World, note: Note): Promise<void> {
-  for (let tries = 0; ; tries++) {
-    const { code, stdout, stderr } = await world.command(["verify"]);
-    if (code === 0) return;
-    if (tries === 5) throw new Wrong(`verify ended with ${code}: ${stdout}${stderr}`);
-    await settle(world, note);
-    await sleep(200);
-  }
 }
 
 const flipKind: Kind = {

@@ -135,6 +135,8 @@ async function mend(world: World, id: number, how: "update" | "delete"): Promise
   const error = world.writes === "sqlite" ? world.sqlite(statement) : await world.postgres(statement);
   if (error) throw new Wrong(`${statement}: ${error}`);
   world.refused.delete(id);
+  // Until the corrected row has arrived.
+  world.suspects.add("QUARANTINED").add("NOT_EQUAL");
 }
 
 /** Everything that was refused on purpose is corrected. */

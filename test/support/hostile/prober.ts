@@ -14,6 +14,8 @@ export interface Prober {
   /** Returns when it asks nothing and has no store open. */
   pause(): Promise<void>;
   resume(): Promise<void>;
+  /** The answers so far; it pauses for that. */
+  asked(): Promise<Counted>;
   /** How often each store alone took the write, and how often neither did. */
   end(): Promise<Counted>;
 }
@@ -48,6 +50,11 @@ export function startProber(file: string, url: string, found: (violation: string
   return {
     pause: () => tell("pause"),
     resume: () => tell("resume"),
+    async asked() {
+      await tell("pause");
+      await tell("resume");
+      return counted;
+    },
     async end() {
       await tell("end");
       await ended;

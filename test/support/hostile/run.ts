@@ -7,8 +7,8 @@ import Database from "better-sqlite3";
 import { RandomSchema, random } from "../random-schema.js";
 import { differences } from "../rows.js";
 import type { OwnServer } from "../servers.js";
-import { move } from "./flips.js";
 import type { Kind, Operation, Pick, Planned } from "./kind.js";
+import { move } from "./move.js";
 import { KINDS, mendAll } from "./operations.js";
 import { dropStanding, expectClean, type Note, quiet, settle, Wrong } from "./settle.js";
 import { type Setting, World } from "./world.js";
@@ -51,6 +51,7 @@ function settingOf(seed: number, pick: Pick): Setting {
     encoding: ENCODINGS[pick(ENCODINGS.length)] ?? "UTF-8",
     journal: pick(5) === 0 ? "delete" : "wal",
     role: pick(2) === 0 ? "superuser" : "owner",
+    end: pick(4) === 0 ? "postgres" : "sqlite",
   };
 }
 
@@ -156,6 +157,7 @@ async function prove(world: World, note: Note): Promise<number> {
   await quiet(world, note);
   await move(world, "postgres", note);
   await quiet(world, note);
+  if (world.setting.end === "postgres") return stayInPostgres(world);
   await move(world, "sqlite", note);
   await quiet(world, note);
   await world.rest();
@@ -164,14 +166,41 @@ async function prove(world: World, note: Note): Promise<number> {
   if (verified.code !== 0) throw new Wrong(`the last verify ended with ${verified.code}: ${verified.stdout}`);
   const found = await differences(world.file.path, world.database.url);
   if (found.length > 0) throw new Wrong(found.join("\n"));
-  return proveAcknowledged(world);
+  return inSqlite(world);
 }
 
-function proveAcknowledged(world: World): number {
+/** As the page on the cutover says of staying: the sidecar is stopped for good, and switchback removed. */
+async function stayInPostgres(world: World): Promise<number> {
+  await world.rest();
+  await world.stopSidecar("term");
+  const { code, stdout, stderr } = await world.command(["teardown", "--keep", "postgres"]);
+  if (code !== 0) throw new Wrong(`teardown --keep postgres ended with ${code}: ${stdout}${stderr}`);
+  const left = await world.ask(
+    "SELECT nspname FROM pg_namespace WHERE nspname = 'switchback' UNION ALL SELECT tgname FROM pg_trigger WHERE tgname LIKE 'switchback%'",
+  );
+  if (left.length > 0) throw new Wrong(`teardown left ${JSON.stringify(left)}`);
+  const error = await world.postgres(
+    "INSERT INTO latest VALUES (-1, 'afterwards'); DELETE FROM latest WHERE place = -1",
+  );
+  if (error) throw new Wrong(`PostgreSQL refuses writes after the teardown: ${error}`);
+  const rows = await world.ask<{ name: string; store: string }>("SELECT name, store FROM op");
+  const [sum] = await world.ask<{ n: number }>("SELECT sum(value)::int AS n FROM counter");
+  return proveAcknowledged(
+    world,
+    rows.map(({ name, store }) => [name, store]),
+    sum?.n ?? 0,
+  );
+}
+
+function inSqlite(world: World): number {
   const db = new Database(world.file.path, { readonly: true });
   const rows = db.prepare("SELECT name, store FROM op").raw().all() as [string, string][];
-  const counted = db.prepare("SELECT sum(value) FROM counter").pluck().get();
+  const counted = db.prepare("SELECT sum(value) FROM counter").pluck().get() as number;
   db.close();
+  return proveAcknowledged(world, rows, counted);
+}
+
+function proveAcknowledged(world: World, rows: readonly [string, string][], counted: number): number {
   const there = new Map(rows);
   const acknowledged = world.acknowledged();
   const wrong = [

@@ -33,6 +33,10 @@ function resting(world: World): Set<string> {
   return new Set(codes);
 }
 
+function stalls(world: World, code: string): boolean {
+  return world.standing.some(({ codes, stallsReplication }) => stallsReplication && codes.includes(code));
+}
+
 function explained(world: World, code: string): boolean {
   return ALWAYS.test(code) || world.suspects.has(code) || resting(world).has(code);
 }
@@ -50,7 +54,7 @@ export async function settle(world: World, note: Note): Promise<void> {
     const stranger = found.find(({ code }) => !explained(world, code));
     if (stranger) throw new Wrong(`not explained by what was done: ${JSON.stringify(stranger)}`);
     const ended = world.halted || !world.sidecar.running;
-    const [first] = found.filter(({ code }) => ended || !resting(world).has(code));
+    const [first] = found.filter(({ code }) => ended || stalls(world, code) || !resting(world).has(code));
     if (!first || (!ended && Date.now() - since < BY_ITSELF_MS)) continue;
     if (++remedies > REMEDIES) throw new Wrong(`no remedy helped: ${JSON.stringify(first)}`);
     note({ remedy: first.code, said: first.message });

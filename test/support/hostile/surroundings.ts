@@ -1,5 +1,5 @@
 // What changes around a sidecar that runs: settings of its role, the tables of the copy altered or dropped by others, the
-// flag's words, a migration in the store that does not have the writes.
+// flag's words. Also a migration in the store that does not have the writes.
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Kind, of } from "./kind.js";
 import { type Note, quiet, settle, startAgainFromSqlite, Wrong } from "./settle.js";
@@ -101,9 +101,10 @@ const damageKind: Kind = {
     await quiet(world, note);
     for (const code of ["SHAPE_DIFFERS", "TARGET_MISMATCH", "CAPTURE_LOST", "COUNT_MISMATCH", "FENCE_LOST"])
       world.suspects.add(code);
-    for (const code of ["ROWS_DIFFER", "NOT_EQUAL", "POSTGRES_RIGHTS"]) world.suspects.add(code);
+    for (const code of ["ROWS_DIFFER", "NOT_EQUAL", "POSTGRES_RIGHTS", "TARGET_CHANGED"])
+      world.suspects.add(code);
     const back = afterDamage(world, statement as string);
-    for (const code of ["SHAPE_DIFFERS", "TARGET_MISMATCH", "POSTGRES_RIGHTS"])
+    for (const code of ["SHAPE_DIFFERS", "TARGET_MISMATCH", "POSTGRES_RIGHTS", "TARGET_CHANGED"])
       world.remedies.set(code, async () => {
         await back();
         await world.stopSidecar("term");

@@ -1,10 +1,13 @@
 // Stores that are swapped: backups put back, files moved, the log tampered with, an older database. What the operator
 // then does is what the page on backups says.
-import { existsSync, renameSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import Database from "better-sqlite3";
 import { copyFile, restoreFile } from "../backups.js";
 import type { Store } from "../flips.js";
 import { type Kind, of } from "./kind.js";
+import { move } from "./move.js";
 import { dropStanding, quiet, settle, startAgainFromSqlite, Wrong } from "./settle.js";
 import type { World } from "./world.js";
 
@@ -29,7 +32,7 @@ const backupKind: Kind = {
     const copy = copyFile(world.file);
     kept.set(world, world.acknowledged());
     world.continue();
-    await new Promise((resolve) => setTimeout(resolve, writesMs as number));
+    await sleep(writesMs as number);
     for (const code of LOST) world.suspects.add(code);
     world.remedies.set("SQLITE_REPLACED", () => startAgainFromSqlite(world));
     if (how !== "running") await world.stopSidecar(how === "stopped" ? "term" : "kill9");
@@ -68,7 +71,7 @@ const movedKind: Kind = {
       const there = ends.filter((end) => existsSync(world.file.path + end));
       for (const end of there) renameSync(world.file.path + end, away + end);
       if (copy) renameSync(copy, world.file.path);
-      await new Promise((resolve) => setTimeout(resolve, ms as number));
+      await sleep(ms as number);
       for (const end of ends) rmSync(world.file.path + end, { force: true });
       for (const end of there) renameSync(away + end, world.file.path + end);
     });
@@ -149,7 +152,7 @@ async function dropFence(world: World): Promise<void> {
       "SELECT FROM pg_trigger WHERE tgrelid = 'parent'::regclass AND tgname LIKE 'switchback%' AND NOT tgisinternal",
     );
     if (again.length === names.length) break;
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await sleep(50);
   }
   await world.resumeProber();
 }
@@ -172,7 +175,7 @@ const olderDatabaseKind: Kind = {
     world.start();
     world.continue();
     await settle(world, note);
-    await new Promise((resolve) => setTimeout(resolve, writesMs as number));
+    await sleep(writesMs as number);
     for (const code of ["SPLIT", "LOG_TAMPERED", "CAPTURE_LOST", "SQLITE_REWOUND"]) world.suspects.add(code);
     await quietThen(world, note, older);
     return true;
@@ -201,4 +204,108 @@ async function quietThen(world: World, note: Parameters<typeof settle>[1], older
   world.continue();
 }
 
-export const swapKinds: readonly Kind[] = [backupKind, movedKind, tamperKind, olderDatabaseKind];
+/** A backup of the file from before, while PostgreSQL has the writes: the file that stood there is put back. */
+const awayBackupKind: Kind = {
+  name: "away-backup",
+  weight: 2,
+  alone: true,
+  plan: (world, pick) =>
+    world.writes === "postgres"
+      ? {
+          operation: {
+            op: "away-backup",
+            how: of(pick, ["stopped", "killed", "running"]),
+            writesMs: pick(400),
+          },
+        }
+      : null,
+  async perform(world, { how, writesMs }, note) {
+    if (world.writes !== "postgres") return false;
+    await quiet(world, note);
+    const copy = copyFile(world.file);
+    await sleep(writesMs as number);
+    await quiet(world, note);
+    await world.rest();
+    for (const code of ["SPLIT", "SQLITE_REPLACED", "SQLITE_REWOUND", "COPY_UNKNOWN"])
+      world.suspects.add(code);
+    const newest = join(world.file.folder, "newest.db");
+    const putBack = async () => {
+      await world.stopSidecar("kill9");
+      await world.alone(async () => restoreFile(world.file, newest));
+      world.start();
+    };
+    for (const code of ["SPLIT", "SQLITE_REPLACED", "SQLITE_REWOUND"]) world.remedies.set(code, putBack);
+    if (how !== "running") await world.stopSidecar(how === "stopped" ? "term" : "kill9");
+    await world.alone(async () => {
+      copyWhole(world.file.path, newest);
+      restoreFile(world.file, copy);
+    });
+    world.start();
+    await sleep(600);
+    await settle(world, note);
+    world.continue();
+    return true;
+  },
+};
+
+/** With what stands in the log beside it; no one has the file open but a sidecar that reads. */
+function copyWhole(path: string, to: string): void {
+  const db = new Database(path);
+  db.pragma("wal_checkpoint(TRUNCATE)");
+  db.close();
+  copyFileSync(path, to);
+}
+
+/** PostgreSQL as it was before the last two flips: the file continues, and every table is copied again. */
+const beforeFlipsKind: Kind = {
+  name: "before-flips",
+  weight: 1,
+  alone: true,
+  plan: (world) =>
+    world.writes === "sqlite" && world.refused.size === 0 ? { operation: { op: "before-flips" } } : null,
+  async perform(world, _, note) {
+    if (world.writes !== "sqlite" || world.refused.size > 0) return false;
+    await dropStanding(world, world.standing);
+    await quiet(world, note);
+    await world.stopSidecar("term");
+    const older = await world.alone(() => world.copyOfDatabase(`_b${Date.now() % 100_000}`));
+    world.start();
+    world.continue();
+    await move(world, "postgres", note);
+    await move(world, "sqlite", note);
+    await quiet(world, note);
+    await world.rest();
+    await world.sidecar.waitDrained("sqlite", 20_000);
+    await world.stopSidecar("term");
+    let adopted = 0;
+    world.suspects.add("SPLIT");
+    world.remedies.set("SPLIT", async () => {
+      adopted += 1;
+      await world.alone(async () => {
+        await world.dropCopies();
+        const { code, stdout, stderr } = await world.command(["backfill", "--adopt-file"]);
+        if (code !== 0) throw new Wrong(`backfill --adopt-file ended with ${code}: ${stdout}${stderr}`);
+      });
+      world.start();
+    });
+    // The page on backups: the older server takes writes until a sidecar has looked.
+    await world.pauseProber();
+    await world.alone(() => world.restoreDatabase(older));
+    await world.pauseProber();
+    world.start();
+    await settle(world, note);
+    await world.resumeProber();
+    if (adopted === 0) throw new Wrong("a database from before the last flips was taken for the present one");
+    world.continue();
+    return true;
+  },
+};
+
+export const swapKinds: readonly Kind[] = [
+  backupKind,
+  movedKind,
+  tamperKind,
+  olderDatabaseKind,
+  awayBackupKind,
+  beforeFlipsKind,
+];

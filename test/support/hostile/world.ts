@@ -21,6 +21,8 @@ export interface Setting {
   readonly encoding: "UTF-8" | "UTF-16le" | "UTF-16be";
   readonly journal: "wal" | "delete";
   readonly role: "superuser" | "owner";
+  /** The store that has the writes in the end; PostgreSQL without switchback. */
+  readonly end: Store;
 }
 
 /** Something of the run's own that stands on the copy in PostgreSQL. */

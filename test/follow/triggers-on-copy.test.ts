@@ -1,6 +1,7 @@
 // What the operator puts on the copy while SQLite has the writes, such as the triggers that the application needs
 // after the cutover. None of it ever sees a write of the sidecar's, and all of it works once the application writes
 // there.
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Sidecar } from "../support/cli.js";
 import { ask, drained, move, verify } from "../support/flips.js";
@@ -138,4 +139,25 @@ test("an adopted table with a rule is a blocker; a trigger dropped while it rest
   await database.query("DROP TRIGGER shout ON orders");
   await verify(sidecar);
   await move(sidecar, "postgres");
+});
+
+test("a revert does not begin with what the comparison before the cutover settled", async () => {
+  sidecar = await Sidecar.streaming({ sqlite: file.path, url });
+  await database.query(advised(""));
+  await expect
+    .poll(said, { timeout: 20_000 })
+    .toContainEqual(expect.stringMatching(/^TARGET_DISTURBED .*audit_order/));
+  // Before the sidecar reads once more what is settled.
+  await verify(sidecar);
+  await move(sidecar, "postgres");
+  await database.query("DROP FUNCTION audit_order() CASCADE; DROP FUNCTION shout() CASCADE");
+  const seen = new Set<string>();
+  let watching = true;
+  const watched = (async () => {
+    for (; watching; await sleep(10)) for (const line of await said()) seen.add(line);
+  })();
+  await move(sidecar, "sqlite");
+  watching = false;
+  await watched;
+  expect([...seen]).toEqual([]);
 });

@@ -7,16 +7,19 @@ import { type CodecSpec, codecFor } from "../codec/registry.js";
 import type { ColumnConfig, SourceConfig, TableConfig } from "../config/config.js";
 import { SwitchbackError } from "../errors.js";
 import type { Finding } from "../findings.js";
+import { present } from "../present.js";
 import { type Column, columnOf, folded, quote, type Schema, type Table } from "../schema/model.js";
 import type { MomentSource } from "../schema/moment-source.js";
 import { defaultTargetName } from "../schema/pg-names.js";
 import { parseType, TYPE_NAMES } from "../schema/pg-types.js";
 import { type ColumnTarget, translateGenerated } from "../translate/translate.js";
-import { type AdoptedColumn, type AdoptedTables, adoptedType, counterparts } from "./adopted.js";
+import { type AdoptedColumn, type AdoptedTables, adoptedType } from "./adopted.js";
 import { type Choice, chooseType } from "./default-type.js";
 import { type Evidence, evidenceOf } from "./evidence.js";
 import { type ColumnMapping, ROWID_COLUMN, type TableMapping } from "./mapping.js";
+import { entryOf, type Place, placesOf, targetNameOf } from "./places.js";
 import { ambiguousFindings, foreignKeyFindings, mappingFindings } from "./review.js";
+import { usualSource } from "./siblings.js";
 import { sourceOf, spellingFor } from "./spelling.js";
 
 /** The decision on one SQLite column, and its reason. */
@@ -61,10 +64,13 @@ export function decideMappings(
   checkNames(schema, source);
   const tables = includedTables(db, schema, source);
   const places = placesOf(tables, source, adopted);
+  const read = new Map(tables.map((table) => [table, evidenceOf(db, table)]));
+  const evidence = (table: Table) => present(read.get(table), "evidence of the table");
   const decided = tables.map((table) => {
     const mapping = settled.get(table.name);
     if (mapping) return { decision: { mapping, columns: [] }, findings: [] };
-    return decideMapping(table, source, evidenceOf(db, table), places.get(table.name) ?? null);
+    const usual = () => usualSource(table, tables, evidence);
+    return decideMapping(table, source, evidence(table), { place: places.get(table.name) ?? null, usual });
   });
   const decisions = decided.map(({ decision }) => decision);
   checkTargets(decisions);
@@ -73,55 +79,25 @@ export function decideMappings(
   return { decisions, mappings, findings: [...decided.flatMap(({ findings }) => findings), ...foreignKeys] };
 }
 
-/** The table of PostgreSQL that stands for one of SQLite. */
-interface Place {
-  readonly name: string;
-  /** By the SQLite column's name; several where the name alone does not tell. */
-  readonly columns: ReadonlyMap<string, readonly AdoptedColumn[]>;
+/** What decides a mapping besides the table itself. */
+interface Around {
+  readonly place: Place | null;
+  /** How the file's other moments are spelled; null where there are none. */
+  readonly usual: () => MomentSource | null;
 }
 
-/** Where the target is adopted: the table that stands for each, for those that have one. */
-function placesOf(
-  tables: readonly Table[],
-  source: SourceConfig,
-  adopted: AdoptedTables | null,
-): Map<string, Place> {
-  const places = new Map<string, Place>();
-  if (adopted === null) return places;
-  const found = counterparts(
-    tables.map((table) => entryOf(source.tables, table.name)?.name ?? defaultTargetName(table.name)),
-    [...adopted.keys()],
-  );
-  for (const table of tables) {
-    const config = entryOf(source.tables, table.name);
-    const wanted = config?.name ?? defaultTargetName(table.name);
-    const [name, ...others] = found.get(wanted) ?? [];
-    const standing = name === undefined || others.length > 0 ? undefined : adopted.get(name);
-    if (name === undefined || !standing) continue;
-    const wantedOf = (column: Column) =>
-      entryOf(config?.columns ?? {}, column.name)?.name ?? targetNameOf(table, column.name);
-    const pairs = counterparts(
-      table.columns.map(wantedOf),
-      standing.map((column) => column.name),
-    );
-    const columns = table.columns.map((column): [string, AdoptedColumn[]] => {
-      const names = pairs.get(wantedOf(column)) ?? [];
-      return [column.name, standing.filter((one) => names.includes(one.name))];
-    });
-    places.set(table.name, { name, columns: new Map(columns) });
-  }
-  return places;
-}
+const ALONE: Around = { place: null, usual: () => null };
 
 /** The mapping of one table, and its findings for the operator. */
 export function decideMapping(
   table: Table,
   source: SourceConfig,
   evidence: Evidence,
-  place: Place | null = null,
+  around: Around = ALONE,
 ): { readonly decision: TableDecision; readonly findings: readonly Finding[] } {
   const config = entryOf(source.tables, table.name);
-  const chosen = table.columns.map((column) => chosenFor(table, column, config, source, evidence, place));
+  const { place } = around;
+  const chosen = table.columns.map((column) => chosenFor(table, column, config, source, evidence, around));
   const targets = new Map<string, ColumnTarget>();
   for (const { column, configured, target, spec } of chosen) {
     // A generated column's type follows from its expression, unless the configuration fixes it.
@@ -160,7 +136,7 @@ function chosenFor(
   config: TableConfig | undefined,
   source: SourceConfig,
   evidence: Evidence,
-  place: Place | null,
+  { place, usual }: Around,
 ): Chosen {
   const settings = entryOf(config?.columns ?? {}, column.name);
   const strict = identifies(table, column.name);
@@ -168,18 +144,12 @@ function chosenFor(
   const found = place?.columns.get(column.name) ?? [];
   const standing = found.length === 1 ? (found[0] ?? null) : null;
   const choice =
-    (configured ? null : adoptedChoice(column, standing, evidence)) ??
+    (configured ? null : adoptedChoice(column, standing, evidence, usual)) ??
     (settings && configured
-      ? configuredChoice(column, { ...typeOf(standing), ...settings }, evidence)
-      : chooseType(column, evidence, { keepLengths: source.lengths === "keep", strict }));
+      ? configuredChoice(column, { ...typeOf(standing), ...settings }, evidence, usual)
+      : chooseType(column, evidence, { keepLengths: source.lengths === "keep", strict, usual }));
   const target = settings?.name ?? standing?.name ?? targetNameOf(table, column.name);
   return { column, choice, configured, target, spec: specOf(table, column, choice, strict) };
-}
-
-/** A table whose rows are followed by the rowid has our column: the application's of the same name gives way. */
-function targetNameOf(table: Table, column: string): string {
-  const taken = table.key.kind === "rowid" && column === ROWID_COLUMN;
-  return defaultTargetName(taken ? `${column}_own` : column);
 }
 
 function mappingOf(
@@ -269,16 +239,26 @@ function isShort(column: Column): boolean {
   return column.affinity !== "TEXT" && column.affinity !== "BLOB";
 }
 
-function configuredChoice(column: Column, settings: ColumnConfig, evidence: Evidence): Choice {
-  return spelledChoice(column, settings.type ?? "timestamptz", settings.from, evidence, "configured");
+function configuredChoice(
+  column: Column,
+  { type = "timestamptz", from }: ColumnConfig,
+  evidence: Evidence,
+  usual: Around["usual"],
+): Choice {
+  return spelledChoice(column, type, evidence, { from, usual, why: "configured" });
 }
 
 /** The type that the adopted column has; null where there is none, or no codec for it. */
-function adoptedChoice(column: Column, standing: AdoptedColumn | null, evidence: Evidence): Choice | null {
+function adoptedChoice(
+  column: Column,
+  standing: AdoptedColumn | null,
+  evidence: Evidence,
+  usual: Around["usual"],
+): Choice | null {
   const adopted = standing && adoptedType(standing);
   if (!adopted) return null;
   const { type, like } = adopted;
-  const choice = spelledChoice(column, like ?? type, undefined, evidence, "as in PostgreSQL");
+  const choice = spelledChoice(column, like ?? type, evidence, { usual, why: "as in PostgreSQL" });
   return like === undefined ? choice : { ...choice, type, like };
 }
 
@@ -291,16 +271,16 @@ function typeOf(standing: AdoptedColumn | null): { type?: string } {
 function spelledChoice(
   column: Column,
   type: string,
-  chosen: MomentSource | undefined,
   evidence: Evidence,
-  why: string,
+  { from: said, usual, why }: { from?: MomentSource | undefined; usual: Around["usual"]; why: string },
 ): Choice {
   const parsed = parseType(type);
   if (!parsed) throw new Error(`the type ${type} was not checked`);
   const moments = MOMENTS.has(parsed.name);
   const spelled = moments || ["boolean", "uuid", "time", "jsonb"].includes(parsed.name);
   const sample = spelled ? evidence.sample(column.name) : [];
-  const from = moments ? (chosen ?? sourceOf(sample)) : undefined;
+  const guessed = () => (sample.length === 0 ? usual() : null) ?? sourceOf(sample);
+  const from = moments ? (said ?? guessed()) : undefined;
   return {
     type: parsed.type,
     ...(from === undefined ? {} : { from }),
@@ -311,12 +291,6 @@ function spelledChoice(
 
 /** Types whose values applications also write as numbers. */
 const MOMENTS = new Set(["timestamptz", "timestamp", "date"]);
-
-/** The configuration ignores the case of ASCII letters, as SQLite does. */
-function entryOf<T>(entries: Readonly<Record<string, T>>, name: string): T | undefined {
-  const wanted = folded(name);
-  return Object.entries(entries).find(([written]) => folded(written) === wanted)?.[1];
-}
 
 function includedTables(db: Database.Database, schema: Schema, source: SourceConfig): Table[] {
   const glob = db.prepare("SELECT lower(?) GLOB lower(?)").pluck();

@@ -6,6 +6,7 @@ import { codecFor } from "../codec/registry.js";
 import type { Column } from "../schema/model.js";
 import type { MomentSource } from "../schema/moment-source.js";
 import type { Evidence } from "./evidence.js";
+import { isMoment } from "./siblings.js";
 import { booleanPair, epochOf, spellingFor } from "./spelling.js";
 
 export interface Choice {
@@ -25,6 +26,8 @@ interface ChoiceOptions {
   readonly keepLengths: boolean;
   /** The column identifies rows: its values must come back in one spelling. */
   readonly strict: boolean;
+  /** How the other moments of the file are spelled; null where there are none. */
+  readonly usual: () => MomentSource | null;
 }
 
 export function chooseType(column: Column, evidence: Evidence, options: ChoiceOptions): Choice {
@@ -55,7 +58,7 @@ function lengthOf(declared: string): string | null {
 function byName(column: Column, evidence: Evidence, options: ChoiceOptions, why: string): Choice {
   const declared = column.declaredType;
   if (/^BOOL/i.test(declared)) return booleanChoice(column, evidence, options, why);
-  if (/^(DATE|TIMESTAMP)/i.test(declared)) return momentChoice(column, evidence, options, why);
+  if (isMoment(declared)) return momentChoice(column, evidence, options, why);
   if (/^JSON/i.test(declared)) return jsonChoice(column, evidence, options, why);
   if (/DEC|NUM|MONEY|CURR|FIXED/i.test(declared)) return { type: "numeric", why };
   return byData(column, evidence, why);
@@ -72,12 +75,10 @@ function booleanChoice(column: Column, evidence: Evidence, { strict }: ChoiceOpt
   return { type: "bigint", why: `${why}, but ${doubt}`, doubt };
 }
 
-function momentChoice(column: Column, evidence: Evidence, { strict }: ChoiceOptions, why: string): Choice {
+function momentChoice(column: Column, evidence: Evidence, options: ChoiceOptions, why: string): Choice {
+  const { strict } = options;
   const sample = evidence.sample(column.name);
-  if (sample.length === 0) {
-    const type = /^DATE$/i.test(column.declaredType) ? "date" : "timestamptz";
-    return { ...emptyMoment(column, type), why: `${why}, and there is no value yet` };
-  }
+  if (sample.length === 0) return emptyMoment(column, options, `${why}, and there is no value yet`);
   const proposal = proposedMoment(column, evidence);
   const doubt = proposal
     ? refuted(column, evidence, proposal, strict)
@@ -86,11 +87,14 @@ function momentChoice(column: Column, evidence: Evidence, { strict }: ChoiceOpti
   return fallback(column, evidence, why, doubt ?? "");
 }
 
-/** Without values, the default shows how the application will spell them. */
-function emptyMoment(column: Column, type: string): { type: string; from?: MomentSource } {
-  return /strftime\s*\(\s*'%s'|unixepoch/i.test(column.default ?? "")
-    ? { type: "timestamptz", from: "unix" }
-    : { type };
+/** Without values, the default shows how the application will spell them, else the other moments do. */
+function emptyMoment(column: Column, { usual }: ChoiceOptions, why: string): Choice {
+  const type = /^DATE$/i.test(column.declaredType) ? "date" : "timestamptz";
+  if (/strftime\s*\(\s*'%s'|unixepoch/i.test(column.default ?? ""))
+    return { type: "timestamptz", from: "unix", why };
+  const from = column.default === null ? usual() : null;
+  if (from === null || from === "text") return { type, why };
+  return { type: "timestamptz", from, why: `${why}: as the file's other moments` };
 }
 
 interface Proposal {

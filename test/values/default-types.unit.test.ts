@@ -97,6 +97,26 @@ describe("default types", () => {
     expect(typeOf(declared, values).spec?.type).toBe(type);
   });
 
+  test("a column of moments without values follows its own table, then the file, and its default before both", () => {
+    const { mappings } = decide(`
+      CREATE TABLE a (id INTEGER PRIMARY KEY, made DATETIME, gone DATETIME, day DATE, at DATETIME DEFAULT CURRENT_TIMESTAMP);
+      INSERT INTO a(id, made) VALUES (1, 1700000000123);
+      CREATE TABLE b (id INTEGER PRIMARY KEY, made TIMESTAMP, gone TIMESTAMP);
+      INSERT INTO b(id, made) VALUES (1, '2025-01-31 10:00:00');
+      CREATE TABLE c (id INTEGER PRIMARY KEY, gone DATETIME);
+      CREATE TABLE d (id INTEGER PRIMARY KEY, made DATETIME); INSERT INTO d VALUES (1, 1700000000124);`);
+    const spec = (table: string, column: string) => {
+      const mapping = mappings.find((one) => one.table.name === table);
+      const { type, from } = mapping?.columns.find((one) => one.column === column)?.spec ?? {};
+      return [type, from ?? "text"];
+    };
+    expect(spec("a", "gone")).toEqual(["timestamptz", "unix_ms"]);
+    expect(spec("a", "day")).toEqual(["timestamptz", "unix_ms"]);
+    expect(spec("a", "at")).toEqual(["timestamptz", "text"]);
+    expect(spec("b", "gone")).toEqual(["timestamptz", "text"]);
+    expect(spec("c", "gone")).toEqual(["timestamptz", "unix_ms"]);
+  });
+
   test("a doubt is a warning, with the first value that raised it", () => {
     const { findings } = decide(
       "CREATE TABLE t (id INTEGER PRIMARY KEY, v BOOLEAN); INSERT INTO t VALUES (1, 2)",

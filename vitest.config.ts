@@ -15,7 +15,7 @@ export default defineConfig({
           name: "unit",
           include: ["test/**/*.unit.test.ts"],
           pool: "threads",
-          testTimeout: 20_000,
+          testTimeout: 60_000,
           isolate: false,
           maxWorkers: 2,
           // Groups run one after the other. Projects with different numbers of workers cannot share one.
@@ -33,6 +33,8 @@ export default defineConfig({
             ...(process.platform === "linux" ? [] : ["test/recovery/power*.test.ts"]),
           ],
           globalSetup: ["test/support/servers.ts"],
+          // The built files are imported as Node does it.
+          server: { deps: { external: [/\/dist\//] } },
           testTimeout: 60_000,
           hookTimeout: 60_000,
           // Two cores: much of a test is waiting, and a third file uses that time.

@@ -2,7 +2,8 @@
 // grown past it again, the sidecar must not continue as if nothing had happened.
 import { copyFileSync, rmSync } from "node:fs";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { cli } from "../support/cli.js";
+import { copyFile, restoreFile } from "../support/backups.js";
+import { cli, Sidecar } from "../support/cli.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";
 import { type TestFile, testFile } from "../support/sqlite.js";
 
@@ -56,4 +57,28 @@ test("the same file continues, however many times it is opened", async () => {
     expect(code, stderr).toBe(0);
   }
   expect(await database.query("SELECT count(*)::int AS n FROM entry")).toEqual([{ n: 90 }]);
+});
+
+test("a backup copied over the file of a running sidecar is named, although no change can be seen any more", async () => {
+  const live = testFile("CREATE TABLE entry(id INTEGER PRIMARY KEY, text TEXT)");
+  const sidecar = await Sidecar.streaming({ sqlite: live.path, url: database.url });
+  try {
+    const copy = copyFile(live);
+    const writer = live.writer();
+    writer.exec("INSERT INTO entry VALUES (1, 'since the backup')");
+    await sidecar.waitDrained();
+    writer.close();
+    restoreFile(live, copy);
+    const { problems } = await sidecar.waitPhase("halted");
+    expect(problems).toMatchObject([
+      { code: "SQLITE_REPLACED", message: expect.stringContaining("-wal and -shm files were deleted") },
+    ]);
+    await sidecar.term();
+    restoreFile(live, copy);
+    const again = await sidecar.cli(["run"], { timeoutMs: 20_000 });
+    expect([again.code, again.stderr]).toEqual([4, expect.stringContaining("SQLITE_REWOUND")]);
+  } finally {
+    await sidecar.remove();
+    live.remove();
+  }
 });

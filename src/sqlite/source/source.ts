@@ -81,6 +81,7 @@ export class SqliteSource implements HistorySource {
     // PostgreSQL's records depend on what is installed and touched here.
     durableCommits(this.writer);
     this.briefReads = this.guard(() => this.writer.pragma("journal_mode", { simple: true }) !== "wal");
+    if (!this.briefReads) this.guard(() => this.place.holdShared());
     this.watch = this.guard(() => new ChangePoller(this.writer, file));
     waitFor(PATIENCE_MS, this.writer, this.reader);
   }

@@ -136,6 +136,7 @@ function afterDamage(world: World, statement: string): () => Promise<void> {
       await world.postgres(`ALTER TABLE kind OWNER TO ${world.roleName}`);
     if (statement.includes("ADD COLUMN more"))
       await world.postgres("ALTER TABLE op DROP COLUMN IF EXISTS more");
+    await world.postgres("ALTER TABLE latest DROP COLUMN IF EXISTS nom");
     if (statement.includes("RENAME TO later")) await world.postgres("DROP TABLE IF EXISTS later");
     if (statement.includes("elsewhere")) await world.postgres("DROP SCHEMA IF EXISTS elsewhere CASCADE");
   };

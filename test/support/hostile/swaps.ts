@@ -14,6 +14,7 @@ import type { World } from "./world.js";
 /** The writes acknowledged when a backup was made. */
 const kept = new WeakMap<World, Map<string, Store>>();
 
+const NOTICED_MS = 3_000;
 const LOST = ["SQLITE_REWOUND", "LOG_TAMPERED", "SQLITE_REPLACED", "CAPTURE_LOST", "SHAPE_DIFFERS"];
 
 /** A backup is put back while SQLite has the writes: the application loses what came after, and knows it. */
@@ -34,13 +35,19 @@ const backupKind: Kind = {
     world.continue();
     await sleep(writesMs as number);
     for (const code of LOST) world.suspects.add(code);
-    world.remedies.set("SQLITE_REPLACED", () => startAgainFromSqlite(world));
+    world.remedies.set("SQLITE_REPLACED", async () => {
+      await world.stopSidecar("term");
+      await world.alone(async () => restoreFile(world.file, copy));
+      await startAgainFromSqlite(world);
+    });
     if (how !== "running") await world.stopSidecar(how === "stopped" ? "term" : "kill9");
     await world.alone(async () => restoreFile(world.file, copy));
-    rmSync(copy);
     world.forget(kept.get(world) ?? new Map());
     world.start();
+    // A sidecar that ran meanwhile has to notice first.
+    if (how === "running") await sleep(NOTICED_MS);
     await settle(world, note);
+    rmSync(copy);
     world.continue();
     return true;
   },

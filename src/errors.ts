@@ -44,9 +44,9 @@ export const ERRORS = {
   CAPTURE_OFF:               kind("sqlite",        "operator", 4,
     "Wait until the migration under `switchback exec` has ended. If that command was killed, start the sidecar or run `switchback backfill`: either puts the triggers back."),
   TABLE_DROPPED:             kind("sqlite",        "operator", 4,
-    "The table no longer exists in SQLite. Drop its copy in PostgreSQL and restart the sidecar."),
+    "The table no longer exists in SQLite. Drop its copy in PostgreSQL; the sidecar then forgets the table."),
   SCHEMA_CHANGED:            kind("sqlite",        "operator", 4,
-    "The table's columns changed in SQLite. Make the same change to the adopted target table and restart the sidecar."),
+    "The table's columns changed in SQLite. Make the same change to the adopted target table; the sidecar then copies the table again."),
 
   // PostgreSQL
   POSTGRES_UNREACHABLE:      kind("postgres",      "retry",    3,

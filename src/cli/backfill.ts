@@ -4,6 +4,11 @@ import { counted } from "../findings.js";
 import { Sidecar } from "../sidecar/sidecar.js";
 import { type Context, type ExitCode, requirePostgres } from "./command.js";
 
+/** Problems of a table that was left out, or that is not as a fresh copy. */
+const NOT_COPIED: ReadonlySet<string> = new Set([
+  ...["TARGET_MISMATCH", "TARGET_NOT_EMPTY", "SCHEMA_CHANGED", "POSTGRES_ROW_SECURITY", "BLOCKED"],
+]);
+
 export async function backfill(
   context: Context,
   options: { readonly adoptFile?: boolean } = {},
@@ -35,7 +40,7 @@ export async function backfill(
       }
       for (const problem of status.problems) context.out(`  ! ${problem.message}\n    ${problem.hint}`);
     }
-    return 0;
+    return status.problems.some(({ code }) => NOT_COPIED.has(code)) ? 4 : 0;
   } finally {
     await sidecar.close();
   }

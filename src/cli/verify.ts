@@ -68,7 +68,7 @@ export function verdictDocument(verdicts: readonly VerificationResult[]): unknow
 }
 
 function print(context: Context, verdicts: readonly VerificationResult[]): void {
-  for (const { source, equal, writes, position, inFlight, tables, shape } of verdicts) {
+  for (const { source, equal, writes, position, inFlight, tables, leftOut, shape } of verdicts) {
     const [ours, copy] = writes === "sqlite" ? ["SQLite", "PostgreSQL"] : ["PostgreSQL", "SQLite"];
     const rows = tables.reduce((sum, table) => sum + table.source, 0);
     context.out(
@@ -90,6 +90,7 @@ function print(context: Context, verdicts: readonly VerificationResult[]): void 
       for (const { kind, key, reason } of table.examples)
         context.out(`    ${kind} ${key}${reason ? `: ${reason}` : ""}`);
     }
+    if (leftOut.length > 0) context.out(`  not compared, see \`switchback status\`: ${leftOut.join(", ")}`);
     for (const difference of shape) context.out(`  ${describeDifference(difference)}`);
     if (shape.length > 0)
       context.out(

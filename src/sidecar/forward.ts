@@ -28,6 +28,7 @@ import { LinkMonitor, type MonitoredTable, noteStale, SAMPLE_MS, unknownProblems
 import { Pruning } from "./pruning.js";
 import { type Reconciled, reconcile } from "./reconcile.js";
 import { Reconsideration } from "./retry-quarantined.js";
+import { UnsettledTables } from "./unsettled-tables.js";
 
 interface ForwardOptions {
   readonly source: SourceConfig;
@@ -79,11 +80,13 @@ export class ForwardReplication {
   private monitored: ReadonlyMap<string, MonitoredTable> = new Map();
   /** While the writes are in the other store there is nothing to see here. */
   private suspended = false;
+  private unsettled: UnsettledTables;
   /** Said at the start and after each copy: flips and outages speak for themselves. */
   private saidFollowing = false;
 
   constructor(private readonly options: ForwardOptions) {
     this.name = options.source.name;
+    this.unsettled = new UnsettledTables(options.source);
     const { log, metrics } = options;
     this.monitor = new LinkMonitor({ name: this.name, direction: "to_postgres", log, metrics });
     this.source = new SqliteSource(this.name, options.source.sqlite, options.workers);
@@ -174,7 +177,9 @@ export class ForwardReplication {
     try {
       while (!signal.aborted) {
         try {
-          await untilCaptureMayReturn(this.source, target.client, signal, () => this.raiseCaptureOff());
+          await untilCaptureMayReturn(this.source, target.client, signal, () =>
+            this.monitor.raise(captureOffProblem(this.name)),
+          );
           if (signal.aborted) return;
           const link = await this.prepare(target, owner);
           ready();
@@ -197,10 +202,6 @@ export class ForwardReplication {
       await this.source.closeReaders();
       await target.close();
     }
-  }
-
-  private raiseCaptureOff(): void {
-    this.monitor.raise(captureOffProblem(this.name));
   }
 
   /** Both sides ready to copy: capture in the file, tables, fences and ranges in the target. */
@@ -235,6 +236,7 @@ export class ForwardReplication {
     this.mappings = found.mappings;
     this.targets = found.targets;
     this.followed = found.followed;
+    this.unsettled = found.unsettled;
     this.source.remember(found.position, found.mark);
     this.held = { position: found.position, tables: new Map() };
     for (const table of found.followed) {
@@ -283,9 +285,8 @@ export class ForwardReplication {
     const building = this.options.source.target === "create" ? unfinished : [];
     if (building.length > 0) this.options.progress.phase(`${this.name}: building keys and indexes`);
     const failures = await buildKeys(target.free, building, signal);
-    for (const { message, where } of failures) {
-      this.monitor.raise(problem("INDEX_FAILED", message, { source: this.name, table: where.table ?? "" }));
-    }
+    for (const { code, message, where } of failures)
+      this.monitor.raise(problem(code, message, { source: this.name, table: where.table ?? "" }));
     if (signal.aborted) return;
     const records = this.records();
     for (const table of unfinished) {
@@ -329,6 +330,7 @@ export class ForwardReplication {
     this.options.verified(found);
     this.reconsideration?.saw(found?.at ?? null);
     this.monitor.observed(await unknownProblems(client, this.name));
+    for (const table of await this.unsettled.look(client)) this.monitor.withdraw("TABLE_DROPPED", table);
   }
 
   /** What was counted and does not agree stands in the way of a flip until it does. */

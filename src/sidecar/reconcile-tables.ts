@@ -2,8 +2,6 @@
 // target's shape after any sequence of migrations is the one that a fresh start would make. Rows that something may
 // have changed without a trigger of ours are read again. reconcile.ts decides what is followed and how it is mapped.
 
-import { SwitchbackError } from "../errors.js";
-import type { Finding } from "../findings.js";
 import type { TableMapping } from "../mapping/mapping.js";
 import { type Alteration, alterationOf, dropItem } from "../postgres/ddl/alter.js";
 import { forgetForeignKeys } from "../postgres/ddl/constraints.js";
@@ -26,7 +24,7 @@ import { mayHaveLostColumn } from "./readded-columns.js";
 import type { Sides } from "./reconcile.js";
 
 /** The shapes as they stand and as they are wanted, by the SQLite table's name; empty for `target: adopt`. */
-interface Shapes {
+export interface Shapes {
   readonly have: ReadonlyMap<string, StandingShape>;
   readonly want: ReadonlyMap<string, RecordedShape>;
   /** For the tables that were followed before. */
@@ -226,19 +224,4 @@ function whyLost(before: FollowedTable, mapping: TableMapping, missed: boolean):
   return sameIndexes(before.mapping.table, mapping.table)
     ? `the triggers of ${before.name} had vanished`
     : `${before.name} has a new unique index, and what a REPLACE evicted through it so far was not captured`;
-}
-
-/** @throws SwitchbackError SCHEMA_CHANGED when an adopted table does not fit its source any more */
-export function refuseUnfit(findings: readonly Finding[], source: string): void {
-  // The table is full of our own copy, of course.
-  const blocker = findings.find(
-    ({ severity, code }) => severity === "blocker" && code !== "target-not-empty",
-  );
-  if (!blocker) return;
-  const where = { source, ...(blocker.table === undefined ? {} : { table: blocker.table }) };
-  throw new SwitchbackError(
-    "SCHEMA_CHANGED",
-    `the table changed in SQLite, and its target does not fit: ${blocker.message}`,
-    where,
-  );
 }

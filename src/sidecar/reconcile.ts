@@ -6,26 +6,27 @@
 // so that a restart finds the repair still to be done.
 import type pg from "pg";
 import type { SourceConfig } from "../config/config.js";
-import { type ErrorCode, SwitchbackError } from "../errors.js";
+import { SwitchbackError } from "../errors.js";
 import type { Finding } from "../findings.js";
 import { decideMappings } from "../mapping/decide.js";
 import type { TableMapping } from "../mapping/mapping.js";
 import { readAdopted } from "../postgres/ddl/adopted.js";
-import { inspectTarget } from "../postgres/ddl/inspect.js";
 import { leaveTable, type Start, startTable } from "../postgres/ddl/lifecycle.js";
 import { toleratedIn } from "../postgres/ddl/shape.js";
-import { buildTargetSchema, type TargetTable } from "../postgres/ddl/tables.js";
+import type { TargetTable } from "../postgres/ddl/tables.js";
 import type { FollowedTable, Records, SourceRecord } from "../postgres/records.js";
 import { problem } from "../problem.js";
 import { type Position, SourceChanged } from "../protocol/contract.js";
-import type { Schema } from "../schema/model.js";
+import { folded, type Schema } from "../schema/model.js";
 import { forgottenTo, isOurStep, readCapture, schemaVersion } from "../sqlite/capture/install.js";
 import type { SqliteSource } from "../sqlite/source/source.js";
 import { forgetCarried } from "../sqlite/target/applied-windows.js";
 import { setEpoch } from "../sqlite/target/copy-record.js";
 import type { Problem } from "../status.js";
 import { followRenames } from "./reconcile-renames.js";
-import { lookAtShapes, putRight, refuseUnfit } from "./reconcile-tables.js";
+import { putRight } from "./reconcile-tables.js";
+import { fittingTables, refuseBlockers } from "./reconcile-target.js";
+import { UnsettledTables } from "./unsettled-tables.js";
 
 export interface Reconciled {
   readonly position: Position;
@@ -34,6 +35,7 @@ export interface Reconciled {
   readonly mappings: readonly TableMapping[];
   readonly targets: readonly TargetTable[];
   readonly findings: readonly Finding[];
+  readonly unsettled: UnsettledTables;
   /** What stands in the way of a flip. */
   readonly problems: readonly Problem[];
   /** What was wrong and is being put right: news, not a hindrance. */
@@ -76,12 +78,14 @@ async function reconcileAt(sides: Sides, schema: Schema, version: number): Promi
   checkIdentity(sides, record, known);
   if (await followRenames(sides, schema, version, known)) known = await read();
   const settled = settledMappings(schema, known, config);
-  const present = { ...config, tables: withoutDropped(config, schema, known) };
+  const { tables: configured, problems } = withoutGone(config, schema, record !== null);
+  const present = { ...config, tables: configured };
   const adopted = config.target === "adopt" ? await readAdopted(sides.client, config.schema) : null;
-  const { mappings, findings } = file.look((db) => decideMappings(db, schema, present, settled, adopted));
-  refuseBlockers(findings, config.name);
-  const { tables, oddities } = buildTargetSchema(mappings);
-  const shapes = await lookAtShapes(sides, tables, oddities, known);
+  const decided = file.look((db) => decideMappings(db, schema, present, settled, adopted));
+  refuseBlockers(decided.findings, config.name);
+  const fitting = await fittingTables(sides, decided.mappings, { known, settled, first: record === null });
+  const { mappings, tables, oddities, shapes, arriving, changed, states } = fitting;
+  problems.push(...fitting.problems);
   const start = (table: TargetTable): Start => ({
     source: config.name,
     settings: mappingSettings(config, table.mapping.table.name),
@@ -90,14 +94,6 @@ async function reconcileAt(sides: Sides, schema: Schema, version: number): Promi
     shape: shapes.want.get(table.mapping.table.name) ?? null,
     tolerated: toleratedIn(table, oddities),
   });
-  const problems: Problem[] = [];
-  const arriving = tables.filter(({ mapping }) => !known.has(mapping.table.name));
-  const states = await inspectArrivals(sides, arriving, shapes.leaving);
-  const changed = tables.filter(
-    ({ mapping }) => known.has(mapping.table.name) && !settled.has(mapping.table.name),
-  );
-  if (config.target === "adopt") await inspectChanged(sides, changed);
-
   const changedNames = new Set(changed.map(({ mapping }) => mapping.table.name));
   const lost = file.missedTables(mappings.filter((mapping) => known.has(mapping.table.name)));
   const missed = new Set(missedChanges(file, record));
@@ -133,10 +129,14 @@ async function reconcileAt(sides: Sides, schema: Schema, version: number): Promi
       start(table),
     );
   }
+  const dropped: FollowedTable[] = [];
   for (const before of known.values()) {
-    if (mappings.some((mapping) => mapping.table.name === before.name)) continue;
+    if (mappings.some((mapping) => mapping.table.name === before.name) || fitting.unfit.has(before.name))
+      continue;
     const gone = await leave(sides, schema, before);
-    if (gone) problems.push(gone);
+    if (!gone) continue;
+    dropped.push(before);
+    problems.push(gone);
   }
   await records.setVersion(config.name, captured.version);
   for (const mapping of await records.unfenced(mappings)) {
@@ -153,7 +153,8 @@ async function reconcileAt(sides: Sides, schema: Schema, version: number): Promi
     followed,
     mappings,
     targets: tables,
-    findings,
+    findings: decided.findings,
+    unsettled: new UnsettledTables(config, dropped, fitting.stillUnfit),
     problems,
     healed,
   };
@@ -164,16 +165,36 @@ function mappingSettings(config: SourceConfig, table: string): string {
   return JSON.stringify([config.schema, config.target, config.lengths, config.tables[table] ?? null]);
 }
 
-/** The configured tables, but for those that were followed and are gone: they are a problem of their own. */
-function withoutDropped(
+/**
+ * The configuration without tables and columns that the file no longer has: in a source that is followed already they
+ * are a problem, and stop no other table. At first they are refused as misspelled.
+ */
+function withoutGone(
   config: SourceConfig,
   schema: Schema,
-  known: ReadonlyMap<string, FollowedTable>,
-): SourceConfig["tables"] {
-  const there = new Set(schema.tables.map(({ name }) => name));
-  return Object.fromEntries(
-    Object.entries(config.tables).filter(([name]) => there.has(name) || !known.has(name)),
-  );
+  isFollowed: boolean,
+): { readonly tables: SourceConfig["tables"]; readonly problems: Problem[] } {
+  if (!isFollowed) return { tables: config.tables, problems: [] };
+  const problems: Problem[] = [];
+  const gone = (table: string, message: string) =>
+    problems.push(
+      problem("TABLE_UNKNOWN", `${message}, which the configuration names`, { source: config.name, table }),
+    );
+  const tables: Record<string, SourceConfig["tables"][string]> = {};
+  for (const [name, settings] of Object.entries(config.tables)) {
+    const table = schema.tables.find((one) => folded(one.name) === folded(name));
+    if (!table) {
+      gone(name, `there is no table ${name}`);
+      continue;
+    }
+    const has = (column: string) => table.columns.some((one) => folded(one.name) === folded(column));
+    const columns = Object.entries(settings.columns).filter(([column]) => {
+      if (!has(column)) gone(name, `${name} has no column ${column}`);
+      return has(column);
+    });
+    tables[name] = { ...settings, columns: Object.fromEntries(columns) };
+  }
+  return { tables, problems };
 }
 
 function checkIdentity(
@@ -237,49 +258,6 @@ function settledMappings(
     settled.set(table.name, { ...before.mapping, table: { ...table, key: before.mapping.table.key } });
   }
   return settled;
-}
-
-async function inspectArrivals(sides: Sides, arriving: readonly TargetTable[], leaving: ReadonlySet<string>) {
-  if (arriving.length === 0) return new Map<string, string>();
-  const { findings, tables } = await inspectTarget(
-    sides.client,
-    arriving,
-    sides.config.target,
-    sides.config.name,
-    leaving,
-  );
-  refuseBlockers(findings, sides.config.name);
-  return tables;
-}
-
-async function inspectChanged(sides: Sides, changed: readonly TargetTable[]): Promise<void> {
-  if (changed.length === 0) return;
-  const { findings } = await inspectTarget(sides.client, changed, "adopt", sides.config.name);
-  refuseUnfit(findings, sides.config.name);
-}
-
-const BLOCKER_CODES: Readonly<Record<string, ErrorCode>> = {
-  "target-not-empty": "TARGET_NOT_EMPTY",
-  "postgres-rights": "POSTGRES_RIGHTS",
-  "postgres-version": "POSTGRES_VERSION",
-  "target-row-security": "POSTGRES_ROW_SECURITY",
-};
-
-/** All blockers in one error: the first decides its code, every one is a line. */
-function refuseBlockers(findings: readonly Finding[], source: string): void {
-  const blockers = findings.filter((finding) => finding.severity === "blocker");
-  const first = blockers[0];
-  if (!first) return;
-  const isTarget = first.code.startsWith("target-") || first.code.startsWith("postgres-");
-  const code = BLOCKER_CODES[first.code] ?? (isTarget ? "TARGET_MISMATCH" : "BLOCKED");
-  const lines = blockers.map(({ table, column, message }) => {
-    const place = [table, column].filter((part) => part !== undefined).join(".");
-    return place === "" ? message : `${place}: ${message}`;
-  });
-  throw new SwitchbackError(code, [...new Set(lines)].join("; "), {
-    source,
-    ...(first.table === undefined ? {} : { table: first.table }),
-  });
 }
 
 /** A followed table that is no longer mapped: excluded now, or dropped in SQLite. */

@@ -12,6 +12,7 @@ import { Records } from "../postgres/records.js";
 import { type Comparison, isEqual } from "../protocol/compare.js";
 import type { Position } from "../protocol/contract.js";
 import { folded } from "../schema/model.js";
+import { readCapture } from "../sqlite/capture/install.js";
 import { SqliteSource } from "../sqlite/source/source.js";
 import { assertCaptureOn } from "./capture-off.js";
 import {
@@ -44,6 +45,8 @@ export interface VerificationResult {
   /** Changes that were not applied in time to be compared. */
   readonly inFlight: number;
   readonly tables: readonly TableVerdict[];
+  /** Tables that cannot be compared: SQLite dropped them, or they do not fit the target. Each is a problem. */
+  readonly leftOut: readonly string[];
   /** Where a target table is not what a fresh copy would be; none while PostgreSQL has the writes. */
   readonly shape: readonly ShapeDifference[];
 }
@@ -60,6 +63,7 @@ export class Verification {
     private readonly options: VerifyOptions,
     private readonly stores: OpenStores,
     private readonly direction: VerifiedDirection,
+    private readonly leftOut: readonly string[],
   ) {}
 
   static async open(options: VerifyOptions): Promise<Verification> {
@@ -74,11 +78,15 @@ export class Verification {
       const followed = installed ? await records.followed(options.source.name) : [];
       // A table that was dropped in SQLite is a problem of its own; there is nothing to compare it with.
       const there = new Set(file.schema().schema.tables.map(({ name }) => name));
-      const known = followed.filter(({ name }) => there.has(name));
-      const chosen = chosenBy(options.table, known);
-      checkReady(options, known, chosen);
-      const { writes } = await records.route();
+      const { writes } = installed ? await records.route() : { writes: "sqlite" };
       const away = writes === "postgres";
+      // One that does not fit its target is not captured while SQLite has the writes, and is a problem of its own too.
+      const captured = file.look(readCapture)?.ids;
+      const known = followed.filter(({ name }) => there.has(name) && (away || captured?.has(name) !== false));
+      const leftOut = followed.filter((table) => !known.includes(table)).map(({ name }) => name);
+      const chosen = chosenBy(options.table, known);
+      const isCopied = installed && (await records.source(options.source.name)) !== null;
+      checkReady(options, isCopied, known, chosen);
       const written = known.map((table) => table.mapping);
       // What PostgreSQL computes by itself must be what SQLite computes.
       const compared = away || options.source.target === "adopt" ? written : withComputedColumns(written);
@@ -94,7 +102,7 @@ export class Verification {
       const direction = away
         ? new ReverseVerification(options, stores, known)
         : new ForwardVerification(options, stores);
-      return new Verification(options, stores, direction);
+      return new Verification(options, stores, direction, leftOut);
     } catch (error) {
       await opened?.close();
       await client.end().catch(() => {});
@@ -162,7 +170,7 @@ export class Verification {
       });
     }
     const rows = tables.reduce((sum, t) => sum + t.missing + t.extra + t.different + t.quarantined, 0);
-    const shape = await this.direction.shapes();
+    const shape = (await this.direction.shapes()).filter(({ table }) => !this.leftOut.includes(table));
     const equal = comparison.settled && comparison.tables.every(isEqual) && rows === 0 && shape.length === 0;
     if (this.options.table === undefined)
       await this.stores.records.recordVerification(name, comparison.position, equal, rows, this.began);
@@ -174,6 +182,7 @@ export class Verification {
       position,
       inFlight,
       tables,
+      leftOut: this.leftOut,
       shape,
     };
   }
@@ -217,11 +226,12 @@ function suggestion(table: string, names: readonly string[]): string {
 
 function checkReady(
   options: VerifyOptions,
+  isCopied: boolean,
   known: readonly { readonly name: string }[],
   chosen: readonly { name: string; state: string }[],
 ): void {
   const where = { source: options.source.name };
-  if (known.length === 0)
+  if (!isCopied)
     throw new SwitchbackError(
       "NOT_INSTALLED",
       `source ${options.source.name} was never copied to this database`,

@@ -283,7 +283,7 @@ describe("inspectTarget", () => {
       "target-mismatch order.from: have no column from, want text",
       "target-mismatch order.user: have integer NOT NULL, want bigint NOT NULL",
       "target-mismatch tag.: a view, an index or a sequence has the table's name",
-      "target-name-taken .: the name public.item_live, which an index of item needs, belongs to something else",
+      "target-name-taken item.: the name public.item_live, which an index of item needs, belongs to something else",
       "target-not-empty place.: public.place holds 2 rows that were not copied from SQLite",
     ]);
     expect(findings.every((f) => f.severity === "blocker" && f.source === "app" && f.remedy !== "")).toBe(

@@ -97,3 +97,29 @@ test("exchanged names are copied again", async () => {
   await equalSoon();
   expect(await shapeLines(database.url)).toEqual(await freshShape(file.path, 18));
 });
+
+test("a new name that PostgreSQL has for something else: the other tables continue", async () => {
+  await database.query("CREATE INDEX job_pkey ON step(v)");
+  file.writer().exec("ALTER TABLE task RENAME TO job");
+  file.writer().exec("UPDATE step SET v = 'after' WHERE id = 3");
+  const codes = (problems: readonly unknown[]) =>
+    problems.map((one) => (one as { code: string }).code).sort();
+  const wanted = ["TABLE_DROPPED", "TARGET_MISMATCH"];
+  await sidecar.waitFor("both problems", ({ phase, problems }) => {
+    return phase === "streaming" && JSON.stringify(codes(problems)) === JSON.stringify(wanted);
+  });
+  await sidecar.waitDrained();
+  expect(await differences(file.path, database.url, { tables: ["step", "other", "loose"] })).toEqual([]);
+  // Neither a restart nor a change of the file is needed to end them.
+  await database.query("DROP TABLE task");
+  await sidecar.waitFor(
+    "the dropped copy to be noticed",
+    ({ problems }) => codes(problems).join() === "TARGET_MISMATCH",
+  );
+  await database.query("DROP INDEX job_pkey");
+  await sidecar.waitFor(
+    "the table to be copied",
+    ({ phase, problems }) => phase === "streaming" && problems.length === 0,
+  );
+  await equalSoon();
+});

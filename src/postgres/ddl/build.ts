@@ -19,9 +19,9 @@ const MEMORY = "SET maintenance_work_mem = '256MB'";
 const ALONE = "SET max_parallel_maintenance_workers = 0";
 
 /**
- * Builds every key and index of the tables, one per session at a time. Returns those that the rows forbid; a
+ * Builds every key and index of the tables, one per session at a time. Returns those that the rows, or a name that is taken, forbid; a
  * forbidden primary key is thrown instead, because it is indispensable.
- * @throws SwitchbackError INDEX_FAILED for a primary key; POSTGRES_*
+ * @throws SwitchbackError INDEX_FAILED, TARGET_MISMATCH for a primary key; POSTGRES_*
  */
 export async function buildKeys(
   sessions: readonly pg.Client[],
@@ -46,7 +46,8 @@ export async function buildKeys(
         try {
           await forbidding(mapping, statement, () => build(session, mapping, statement));
         } catch (error) {
-          const forbidden = error instanceof SwitchbackError && error.code === "INDEX_FAILED";
+          const forbidden =
+            error instanceof SwitchbackError && /^(INDEX_FAILED|TARGET_MISMATCH)$/.test(error.code);
           if (!forbidden || statement.kind === "primary key") throw error;
           failures.push(error);
         } finally {

@@ -241,24 +241,25 @@ async function nameClashes(
   tables: readonly TargetTable[],
   schemas: readonly string[],
   leaving: ReadonlySet<string>,
-): Promise<TableFinding[]> {
-  const wanted = new Map<string, string>();
+): Promise<(TableFinding & Pick<Finding, "table">)[]> {
+  const wanted = new Map<string, { readonly target: string; readonly table: string }>();
   for (const { mapping, primaryKey, indexes } of tables) {
     for (const { name } of [primaryKey, ...indexes])
-      wanted.set(placeOf(mapping.schema, name), mapping.target);
+      wanted.set(placeOf(mapping.schema, name), { target: mapping.target, table: mapping.table.name });
   }
   const names = tables.flatMap((table) =>
     [table.primaryKey, ...table.indexes].map((statement) => statement.name),
   );
   const { rows } = await client.query<RelationRow>(sql("postgres/schema/tables"), [schemas, names]);
   return rows.flatMap((row) => {
-    const table = wanted.get(placeOf(row.schema, row.name));
     const place = placeOf(row.schema, row.name);
-    if (table === undefined || row.of_table === table || leaving.has(place)) return [];
+    const owner = wanted.get(place);
+    if (owner === undefined || row.of_table === owner.target || leaving.has(place)) return [];
     return {
+      table: owner.table,
       severity: "blocker" as const,
       code: "target-name-taken",
-      message: `the name ${row.schema}.${row.name}, which an index of ${table} needs, belongs to something else`,
+      message: `the name ${row.schema}.${row.name}, which an index of ${owner.target} needs, belongs to something else`,
       remedy: "Rename or drop that object, or choose another target schema.",
     };
   });

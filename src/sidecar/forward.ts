@@ -180,7 +180,6 @@ export class ForwardReplication {
           await untilCaptureMayReturn(this.source, target.client, signal, () =>
             this.monitor.raise(captureOffProblem(this.name)),
           );
-          if (signal.aborted) return;
           const link = await this.prepare(target, owner);
           ready();
           if (!signal.aborted) await this.copy(link, target, signal);

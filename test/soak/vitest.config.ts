@@ -18,6 +18,8 @@ export default defineConfig({
     exclude: process.platform === "linux" ? [] : ["test/soak/power.soak.ts"],
     globalSetup: ["test/support/servers.ts"],
     env: { SWITCHBACK_FULL: "1" },
+    // As in the short run.
+    server: { deps: { external: [/\/dist\//] } },
     testTimeout: 600_000,
     hookTimeout: 60_000,
     maxWorkers: 2,

@@ -6,6 +6,7 @@ import { basename, extname, resolve } from "node:path";
 import { parseType, TYPE_NAMES } from "../schema/pg-types.js";
 import type { Config, SourceConfig, TableConfig } from "./config.js";
 import { type FileSource, pathText, type Report } from "./file.js";
+import { isPattern } from "./table-settings.js";
 
 interface SourcePlaces {
   /** --sqlite, relative to `cwd`. */
@@ -144,10 +145,18 @@ function checkTables(source: SourceConfig, index: number, report: Report): void 
   for (const [table, settings] of Object.entries(source.tables)) {
     const at = (...more: string[]) => pathText(["sources", index, "tables", table, ...more]);
     if (source.exclude.includes(table)) report(at(), "has settings and is excluded; keep one, received both");
-    once(targets, settings.name ?? table, table, at("name"), report);
+    if (isPattern(table) && settings.name !== undefined)
+      report(at("name"), `a pattern cannot name one table, received ${JSON.stringify(settings.name)}`);
+    if (!isPattern(table)) once(targets, settings.name ?? table, table, at("name"), report);
     const columns = new Map<string, string>();
     for (const [column, { type, from, name }] of Object.entries(settings.columns)) {
-      once(columns, name ?? column, column, at("columns", column, "name"), report);
+      const several = isPattern(table) || isPattern(column);
+      if (several && name !== undefined)
+        report(
+          at("columns", column, "name"),
+          `a pattern cannot name one column, received ${JSON.stringify(name)}`,
+        );
+      if (!several) once(columns, name ?? column, column, at("columns", column, "name"), report);
       const parsed = type === undefined ? null : parseType(type);
       if (type !== undefined && parsed === null) {
         report(

@@ -4,7 +4,8 @@
 // src/sqlite/check/values.ts counts the rows that a mapping refuses; suggest.ts proposes stronger types.
 import type Database from "better-sqlite3";
 import { type CodecSpec, codecFor } from "../codec/registry.js";
-import type { ColumnConfig, SourceConfig, TableConfig } from "../config/config.js";
+import type { ColumnConfig, SourceConfig } from "../config/config.js";
+import { columnSettings, isPattern, tableSettings } from "../config/table-settings.js";
 import { SwitchbackError } from "../errors.js";
 import type { Finding } from "../findings.js";
 import { present } from "../present.js";
@@ -17,7 +18,7 @@ import { type AdoptedColumn, type AdoptedTables, adoptedType } from "./adopted.j
 import { type Choice, chooseType } from "./default-type.js";
 import { type Evidence, evidenceOf } from "./evidence.js";
 import { type ColumnMapping, ROWID_COLUMN, type TableMapping } from "./mapping.js";
-import { entryOf, type Place, placesOf, targetNameOf } from "./places.js";
+import { type Place, placesOf, targetNameOf } from "./places.js";
 import { ambiguousFindings, foreignKeyFindings, mappingFindings } from "./review.js";
 import { usualSource } from "./siblings.js";
 import { sourceOf, spellingFor } from "./spelling.js";
@@ -95,9 +96,9 @@ export function decideMapping(
   evidence: Evidence,
   around: Around = ALONE,
 ): { readonly decision: TableDecision; readonly findings: readonly Finding[] } {
-  const config = entryOf(source.tables, table.name);
+  const config = tableSettings(source.tables, table.name);
   const { place } = around;
-  const chosen = table.columns.map((column) => chosenFor(table, column, config, source, evidence, around));
+  const chosen = table.columns.map((column) => chosenFor(table, column, source, evidence, around));
   const targets = new Map<string, ColumnTarget>();
   for (const { column, configured, target, spec } of chosen) {
     // A generated column's type follows from its expression, unless the configuration fixes it.
@@ -133,12 +134,11 @@ interface Chosen {
 function chosenFor(
   table: Table,
   column: Column,
-  config: TableConfig | undefined,
   source: SourceConfig,
   evidence: Evidence,
   { place, usual }: Around,
 ): Chosen {
-  const settings = entryOf(config?.columns ?? {}, column.name);
+  const settings = columnSettings(source.tables, table.name, column.name);
   const strict = identifies(table, column.name);
   const configured = settings?.type !== undefined || settings?.from !== undefined;
   const found = place?.columns.get(column.name) ?? [];
@@ -306,7 +306,7 @@ function checkNames(schema: Schema, source: SourceConfig): void {
   const invalid: string[] = [];
   for (const [name, config] of Object.entries(source.tables)) {
     const table = schema.tables.find((t) => folded(t.name) === folded(name));
-    if (!table) {
+    if (!table && !isPattern(name)) {
       unknown.push(
         `no table ${name}; ${schema.tables.length > 0 ? `there are ${listed(schema.tables)}` : "the file has none"}`,
       );
@@ -314,7 +314,7 @@ function checkNames(schema: Schema, source: SourceConfig): void {
     }
     for (const [columnName, { type, from }] of Object.entries(config.columns)) {
       const path = `tables.${name}.columns.${columnName}`;
-      if (!table.columns.some((c) => folded(c.name) === folded(columnName))) {
+      if (table && !isPattern(columnName) && !hasColumn(table, columnName)) {
         unknown.push(`table ${table.name} has no column ${columnName}; it has ${listed(table.columns)}`);
       }
       const parsed = type === undefined ? null : parseType(type);
@@ -334,6 +334,10 @@ function checkNames(schema: Schema, source: SourceConfig): void {
     throw new SwitchbackError("TABLE_UNKNOWN", unknown.join("\n"), { source: source.name });
   if (invalid.length > 0)
     throw new SwitchbackError("CONFIG_INVALID", invalid.join("\n"), { source: source.name });
+}
+
+function hasColumn({ columns }: Table, name: string): boolean {
+  return columns.some((column) => folded(column.name) === folded(name));
 }
 
 /** A database may have hundreds of tables; the message lists only the first ones. */

@@ -1,6 +1,7 @@
 // Where the rows of each table go: the names that the configuration gives, those of the tables to be adopted, and ours.
 import type { SourceConfig } from "../config/config.js";
-import { type Column, folded, type Table } from "../schema/model.js";
+import { columnSettings, tableSettings } from "../config/table-settings.js";
+import type { Column, Table } from "../schema/model.js";
 import { defaultTargetName } from "../schema/pg-names.js";
 import { type AdoptedColumn, type AdoptedTables, counterparts } from "./adopted.js";
 import { ROWID_COLUMN } from "./mapping.js";
@@ -21,17 +22,16 @@ export function placesOf(
   const places = new Map<string, Place>();
   if (adopted === null) return places;
   const found = counterparts(
-    tables.map((table) => entryOf(source.tables, table.name)?.name ?? defaultTargetName(table.name)),
+    tables.map((table) => tableSettings(source.tables, table.name)?.name ?? defaultTargetName(table.name)),
     [...adopted.keys()],
   );
   for (const table of tables) {
-    const config = entryOf(source.tables, table.name);
-    const wanted = config?.name ?? defaultTargetName(table.name);
+    const wanted = tableSettings(source.tables, table.name)?.name ?? defaultTargetName(table.name);
     const [name, ...others] = found.get(wanted) ?? [];
     const standing = name === undefined || others.length > 0 ? undefined : adopted.get(name);
     if (name === undefined || !standing) continue;
     const wantedOf = (column: Column) =>
-      entryOf(config?.columns ?? {}, column.name)?.name ?? targetNameOf(table, column.name);
+      columnSettings(source.tables, table.name, column.name)?.name ?? targetNameOf(table, column.name);
     const pairs = counterparts(
       table.columns.map(wantedOf),
       standing.map((column) => column.name),
@@ -49,10 +49,4 @@ export function placesOf(
 export function targetNameOf(table: Table, column: string): string {
   const taken = table.key.kind === "rowid" && column === ROWID_COLUMN;
   return defaultTargetName(taken ? `${column}_own` : column);
-}
-
-/** The configuration ignores the case of ASCII letters, as SQLite does. */
-export function entryOf<T>(entries: Readonly<Record<string, T>>, name: string): T | undefined {
-  const wanted = folded(name);
-  return Object.entries(entries).find(([written]) => folded(written) === wanted)?.[1];
 }

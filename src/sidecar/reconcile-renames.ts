@@ -5,6 +5,7 @@
 // PostgreSQL that they are done. Tables that exchanged their names would look the same before and after: they are
 // copied again.
 import type { SourceConfig } from "../config/config.js";
+import { tableSettings } from "../config/table-settings.js";
 import type { TableMapping } from "../mapping/mapping.js";
 import { type RenamedTable, renameCopies } from "../postgres/ddl/rename.js";
 import type { FollowedTable } from "../postgres/records.js";
@@ -71,7 +72,7 @@ function underNewName(
   const target =
     before.name === table.name
       ? was.target
-      : (config.tables[table.name]?.name ?? defaultTargetName(table.name));
+      : (tableSettings(config.tables, table.name)?.name ?? defaultTargetName(table.name));
   // What else changed in the table is found by the ordinary look.
   const kept = same ? { ...table, key: was.table.key } : { ...was.table, name: table.name };
   return { ...was, target, table: kept };

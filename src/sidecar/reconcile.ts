@@ -5,7 +5,8 @@
 // The order matters after a crash. The target is told that a table must be copied again before capture is repaired,
 // so that a restart finds the repair still to be done.
 import type pg from "pg";
-import type { SourceConfig } from "../config/config.js";
+import type { SourceConfig, TableConfig } from "../config/config.js";
+import { entriesFor, isPattern, tableSettings } from "../config/table-settings.js";
 import { SwitchbackError } from "../errors.js";
 import type { Finding } from "../findings.js";
 import { decideMappings } from "../mapping/decide.js";
@@ -162,7 +163,12 @@ async function reconcileAt(sides: Sides, schema: Schema, version: number): Promi
 
 /** Everything in the configuration that decides how a table is mapped, as text: when it changes, so may the mapping. */
 function mappingSettings(config: SourceConfig, table: string): string {
-  return JSON.stringify([config.schema, config.target, config.lengths, config.tables[table] ?? null]);
+  const [own, ...patterns] = [tableSettings(config.tables, table), ...patternsFor(config, table)];
+  return JSON.stringify([config.schema, config.target, config.lengths, own ?? null, ...patterns]);
+}
+
+function patternsFor({ tables }: SourceConfig, table: string): TableConfig[] {
+  return entriesFor(tables, table).flatMap(([key, settings]) => (isPattern(key) ? [settings] : []));
 }
 
 /**
@@ -182,12 +188,17 @@ function withoutGone(
     );
   const tables: Record<string, SourceConfig["tables"][string]> = {};
   for (const [name, settings] of Object.entries(config.tables)) {
+    if (isPattern(name)) {
+      tables[name] = settings;
+      continue;
+    }
     const table = schema.tables.find((one) => folded(one.name) === folded(name));
     if (!table) {
       gone(name, `there is no table ${name}`);
       continue;
     }
-    const has = (column: string) => table.columns.some((one) => folded(one.name) === folded(column));
+    const has = (column: string) =>
+      isPattern(column) || table.columns.some((one) => folded(one.name) === folded(column));
     const columns = Object.entries(settings.columns).filter(([column]) => {
       if (!has(column)) gone(name, `${name} has no column ${column}`);
       return has(column);

@@ -158,6 +158,18 @@ test("the file: named by option or SWITCHBACK_CONFIG, missing only when named", 
   }
 });
 
+test("a pattern gives types and no names", () => {
+  const lines = problems(() =>
+    load(`sources: [{ sqlite: a.db, tables: { "*": { name: t, columns: { c: { name: d } } }, t: { columns: { "c*": { name: e } } } } }]
+postgres: { url: "postgres://h/d" }`),
+  );
+  expect(lines).toEqual([
+    'sources[0].tables.*.name: a pattern cannot name one table, received "t"',
+    'sources[0].tables.*.columns.c.name: a pattern cannot name one column, received "d"',
+    'sources[0].tables.t.columns.c*.name: a pattern cannot name one column, received "e"',
+  ]);
+});
+
 test("every problem together, each with its path and the value received", () => {
   const lines = problems(() =>
     load(

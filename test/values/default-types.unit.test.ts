@@ -117,6 +117,27 @@ describe("default types", () => {
     expect(spec("c", "gone")).toEqual(["timestamptz", "unix_ms"]);
   });
 
+  test("patterns in the configuration speak for tables and columns that are yet to come; a name goes first", () => {
+    const column = (type: string) => ({ type });
+    const tables = {
+      "*": { columns: { "*_AT": { type: "timestamptz", from: "unix_ms" as const }, "x?": column("text") } },
+      B: { columns: { made_at: column("text") } },
+      "later_*": { columns: {} },
+    };
+    const { mappings } = decide(
+      `CREATE TABLE a (id INTEGER PRIMARY KEY, made_at INTEGER, at INTEGER, x1 INTEGER, x INTEGER);
+       CREATE TABLE b (id INTEGER PRIMARY KEY, made_at INTEGER, gone_at INTEGER)`,
+      { tables },
+    );
+    const types = mappings.map(({ columns }) =>
+      columns.map(({ spec }) => [spec.type, spec.from].join(" ").trim()),
+    );
+    expect(types).toEqual([
+      ["bigint", "timestamptz unix_ms", "bigint", "text", "bigint"],
+      ["bigint", "text", "timestamptz unix_ms"],
+    ]);
+  });
+
   test("a doubt is a warning, with the first value that raised it", () => {
     const { findings } = decide(
       "CREATE TABLE t (id INTEGER PRIMARY KEY, v BOOLEAN); INSERT INTO t VALUES (1, 2)",

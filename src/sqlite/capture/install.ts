@@ -59,6 +59,7 @@ export function installSqliteCapture(
       if (schemaVersion(db) !== version) throw new SourceChanged();
       migrateSqlite(db);
       settleRenames(db, readRenames(db), () => boundaryRow(db));
+      const settled = readCapture(db);
       if (pair !== null) recordPair(db, pair);
       const width = Math.max(1, ...tables.map((table) => keyExpressions(table).length));
       const have = db.pragma("table_info(_switchback_log)") as { name: string }[];
@@ -80,11 +81,11 @@ export function installSqliteCapture(
         tables.some((one) => one.name === name),
       );
       const outdated = outdatedTriggers(db, tables, known);
-      const since = before && fresh.length > 0 ? boundaryRow(db) : 0;
+      const since = settled && fresh.length > 0 ? boundaryRow(db) : 0;
       for (const table of tables.filter(({ name }) => outdated.has(name) || fresh.includes(name))) {
         const id = known.get(table.name) ?? nextId(db);
         dropTriggers(db, id);
-        const from = fresh.includes(table.name) ? since : logBegins(before, table.name);
+        const from = fresh.includes(table.name) ? since : logBegins(settled, table.name);
         db.prepare("INSERT OR REPLACE INTO _switchback_table (id, name, ddl, since) VALUES (?, ?, ?, ?)").run(
           id,
           table.name,

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { loadConfig } from "#switchback/config/config.js";
 import { Sidecar } from "#switchback/sidecar/sidecar.js";
+import { command, Sidecar as Process } from "../support/cli.js";
 import { silentLog } from "../support/log.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";
 import { type Outside, python, type TestFile, testFile } from "../support/sqlite.js";
@@ -59,4 +60,46 @@ test("a first copy reads the file in the writer's rests", async () => {
     await sidecar.close();
   }
   expect(await database.query("SELECT id, yes0 FROM t")).toEqual([{ id: "1", yes0: true }]);
+});
+
+test.each(["check", "plan", "backfill", "verify", "status"])(
+  "%s waits for the writer's rests",
+  async (name) => {
+    const run = (one: string) =>
+      command([one, "--sqlite", file.path, "--postgres", database.url], {
+        cwd: file.folder,
+        env: { SWITCHBACK_HTTP: "off" },
+      });
+    if (["verify", "status"].includes(name)) expect((await run("backfill")).code).toBe(0);
+    const { code, stdout, stderr } = await run(name);
+    expect(stdout + stderr).not.toMatch(/SQLITE_BUSY|BUG/);
+    // Without a sidecar that follows, a row that changes all the time is never settled.
+    expect(name === "verify" ? [0, 1] : [0], stdout + stderr).toContain(code);
+  },
+);
+
+test("a sidecar follows such a writer, compares beside it, and verifies", async () => {
+  const sidecar = await Process.streaming({
+    sqlite: file.path,
+    url: database.url,
+    top: { verify: { every: "200ms", share: "50%" } },
+  });
+  try {
+    const count = async () => (await sidecar.status())?.sources[0]?.applied ?? 0;
+    const before = await count();
+    await expect.poll(count, { timeout: 40_000 }).toBeGreaterThan(before + 10);
+    const rounds = async () =>
+      Number(
+        /^switchback_background_comparison_timestamp_seconds\{\S* (\S+)$/m.exec(
+          (await sidecar.get("/metrics")).text,
+        )?.[1] ?? 0,
+      );
+    const now = Date.now() / 1_000;
+    await expect.poll(rounds, { timeout: 40_000 }).toBeGreaterThan(now);
+    expect((await sidecar.cli(["verify"])).code).toBe(0);
+    expect((await sidecar.status())?.phase).toBe("streaming");
+    expect(sidecar.log()).not.toMatch(/BUG|halted/);
+  } finally {
+    await sidecar.remove();
+  }
 });

@@ -10,6 +10,7 @@ import { mappingFromJson, type TableMapping } from "../../mapping/mapping.js";
 import type { Chunk, Counted, Range, RefusedRow } from "../../protocol/contract.js";
 import { openSqlite } from "../connection.js";
 import { preparedValue } from "../statements.js";
+import { waitFor } from "../transaction.js";
 import { readRange } from "./range-reader.js";
 import { countKeyed } from "./ranges.js";
 
@@ -17,6 +18,8 @@ export interface WorkerData {
   readonly file: string;
   /** Mappings as JSON text, by table name. */
   readonly mappings: Readonly<Record<string, string>>;
+  /** How long a lock is waited for; null for the usual time. */
+  readonly patienceMs: number | null;
 }
 
 export type ReaderRequest = { readonly id: number } & (
@@ -121,7 +124,7 @@ function serve(port: NonNullable<typeof parentPort>, data: WorkerData): void {
 
   port.on("message", (request: ReaderRequest) => {
     try {
-      opened ??= open(data.file);
+      opened ??= open(data);
       answer(opened, request);
     } catch (error) {
       reading = null;
@@ -142,8 +145,9 @@ function mappingOf(data: WorkerData, table: string): TableMapping {
   return mappingFromJson(JSON.parse(json));
 }
 
-function open(file: string): Database.Database {
+function open({ file, patienceMs }: WorkerData): Database.Database {
   const db = openSqlite(file, { readonly: true });
+  if (patienceMs !== null) waitFor(patienceMs, db);
   // Every page is read once, in order: a cache would only use memory.
   db.pragma("cache_size = -2000");
   return db;

@@ -3,6 +3,7 @@
 // until all agree. Equal positions mean equal captured content, because every captured write advances the position.
 import { Worker } from "node:worker_threads";
 import Database from "better-sqlite3";
+import { at } from "../../present.js";
 import type { Position, Range, RangeReading, Scope, Snapshot, Window } from "../../protocol/contract.js";
 import { begin, type ReaderReply, type ReaderRequest, type WorkerData } from "./reader-worker.js";
 
@@ -146,24 +147,47 @@ export async function pin(
   readers: readonly Reader[],
   window: (after: Position, to: Position, scope: Scope) => Promise<Window>,
 ): Promise<Snapshot> {
-  const positions = await Promise.all(readers.map((reader) => reader.begin()));
+  try {
+    return pinned(db, readers, await meetAt(db, readers), window);
+  } catch (error) {
+    // A reader that began and waits for the others would keep a writer out.
+    if (db.inTransaction) db.exec("ROLLBACK");
+    await Promise.allSettled(readers.map((reader) => reader.end()));
+    throw error;
+  }
+}
+
+/** Begins reading on every connection until all see one position. */
+async function meetAt(db: Database.Database, readers: readonly Reader[]): Promise<Position> {
+  const positions = await allBegun(readers);
   let own = begin(db);
   for (let attempt = 0; ; attempt++) {
     const newest = Math.max(own, ...positions);
     const behind = readers.map((_, i) => i).filter((i) => (positions[i] ?? 0) < newest);
-    if (behind.length === 0 && own === newest) break;
-    if (attempt === ATTEMPTS) {
-      db.exec("ROLLBACK");
+    if (behind.length === 0 && own === newest) return own;
+    if (attempt === ATTEMPTS)
       throw new Database.SqliteError("the readers could not meet at one position", "SQLITE_BUSY");
-    }
-    await Promise.all(
-      behind.map(async (i) => {
-        const reader = readers[i];
-        if (reader) positions[i] = await reader.begin();
-      }),
-    );
+    const begun = await allBegun(behind.map((i) => at(readers, i, "reader")));
+    for (const [n, i] of behind.entries()) positions[i] = at(begun, n, "position");
     if (own < newest) own = begin(db);
   }
+}
+
+/** Their positions. All have answered before the first failure is thrown. */
+async function allBegun(readers: readonly Reader[]): Promise<Position[]> {
+  const begun = await Promise.allSettled(readers.map((reader) => reader.begin()));
+  return begun.map((one) => {
+    if (one.status === "rejected") throw one.reason;
+    return one.value;
+  });
+}
+
+function pinned(
+  db: Database.Database,
+  readers: readonly Reader[],
+  own: Position,
+  window: (after: Position, to: Position, scope: Scope) => Promise<Window>,
+): Snapshot {
   let released = false;
   let main = true;
   const letMainGo = () => {

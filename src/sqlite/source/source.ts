@@ -16,6 +16,7 @@ import {
   SourceChanged,
   type Window,
 } from "../../protocol/contract.js";
+import { retryOnLock } from "../../retry.js";
 import type { Schema, Table } from "../../schema/model.js";
 import {
   boundaryRow,
@@ -32,7 +33,7 @@ import { openSqlite, sqliteError } from "../connection.js";
 import { FileIdentity } from "../file-identity.js";
 import type { RecordedPair } from "../pair.js";
 import { readSchema } from "../schema.js";
-import { durableCommits, waitFor } from "../transaction.js";
+import { durableCommits, isBusy, waitFor } from "../transaction.js";
 import { type AppliedMark, ChangeLog, logFault } from "./change-log.js";
 import { markAt } from "./mark.js";
 import { cutRanges, estimateRows } from "./ranges.js";
@@ -49,6 +50,13 @@ const WAL_BYTES = 256 * 1024 * 1024;
 /** Examining the path costs microseconds; twice a second is soon enough to notice another file there. */
 const STAT_MS = 500;
 const PATIENCE_MS = 250;
+/**
+ * With a rollback journal. SQLite looks again after ever longer pauses, up to a tenth of a second: a busy writer's rests
+ * are met by short tries.
+ */
+const READ_TRY_MS = 50;
+const READ_PAUSE_MS = 5;
+const READ_PATIENCE_MS = 10_000;
 /** The full check and the installation of capture run once; without a lock both would start again. */
 const START_PATIENCE_MS = 10_000;
 
@@ -73,6 +81,8 @@ export class SqliteSource implements HistorySource {
     readonly name: string,
     readonly file: string,
     private readonly workers: number,
+    /** How long a lock may block this process. */
+    private readonly patienceMs = PATIENCE_MS,
   ) {
     this.place = new FileIdentity({ source: name, file });
     this.writer = openSqlite(file, { readonly: false });
@@ -83,7 +93,7 @@ export class SqliteSource implements HistorySource {
     this.briefReads = this.guard(() => this.writer.pragma("journal_mode", { simple: true }) !== "wal");
     if (!this.briefReads) this.guard(() => this.place.holdShared());
     this.watch = this.guard(() => new ChangePoller(this.writer, file));
-    waitFor(PATIENCE_MS, this.writer, this.reader);
+    this.waitBriefly();
   }
 
   get maxReaders(): number {
@@ -106,8 +116,12 @@ export class SqliteSource implements HistorySource {
     try {
       return await work();
     } finally {
-      waitFor(PATIENCE_MS, this.writer, this.reader);
+      this.waitBriefly();
     }
+  }
+
+  private waitBriefly(): void {
+    waitFor(this.briefReads ? READ_TRY_MS : this.patienceMs, this.writer, this.reader);
   }
 
   /** The file's tables, and the schema version at which they were read. */
@@ -116,7 +130,9 @@ export class SqliteSource implements HistorySource {
       for (;;) {
         const version = schemaVersion(this.writer);
         try {
-          const schema = readSchema(this.writer);
+          // One transaction waits for a lock once, and not with every statement.
+          const read = this.writer.transaction(() => readSchema(this.writer));
+          const schema = this.writer.inTransaction ? readSchema(this.writer) : read();
           if (schemaVersion(this.writer) === version) return { schema, version };
         } catch (error) {
           // A table disappeared while it was read.
@@ -225,7 +241,7 @@ export class SqliteSource implements HistorySource {
   }
 
   async window(after: Position, scope: Scope): Promise<Window | null> {
-    return this.guard(async () => {
+    return this.whenReadable(async () => {
       this.checkFile();
       try {
         const to = begin(this.reader);
@@ -239,7 +255,7 @@ export class SqliteSource implements HistorySource {
   }
 
   async snapshot(readers: number): Promise<Snapshot> {
-    return this.guard(async () => {
+    return this.whenReadable(async () => {
       this.checkFile();
       this.openReaders(readers);
       const snapshot = await pin(this.reader, this.readers.slice(0, readers), (after, to, scope) =>
@@ -305,11 +321,19 @@ export class SqliteSource implements HistorySource {
     await Promise.all(readers.map((reader) => reader.close()));
   }
 
+  /** With a rollback journal a writer keeps readers out for moments: a read is tried again, for a while. */
+  private whenReadable<T>(work: () => Promise<T>): Promise<T> {
+    const wait = { locked: isBusy, pauseMs: () => READ_PAUSE_MS, waitMaxMs: READ_PATIENCE_MS };
+    return this.guard(() => (this.briefReads ? retryOnLock(work, wait) : work()));
+  }
+
   private openReaders(count: number): void {
     const mappings = Object.fromEntries(
       this.followed.map(({ mapping }) => [mapping.table.name, JSON.stringify(mappingToJson(mapping))]),
     );
-    while (this.readers.length < count) this.readers.push(new Reader({ file: this.file, mappings }));
+    const patienceMs = this.briefReads ? READ_TRY_MS : null;
+    while (this.readers.length < count)
+      this.readers.push(new Reader({ file: this.file, mappings, patienceMs }));
   }
 
   markAt(position: Position): string {
@@ -352,6 +376,18 @@ export class SqliteSource implements HistorySource {
     return new SwitchbackError(code, `${this.file}: ${what}`, { source: this.name, file: this.file });
   }
 
+  /** Reads and whole transactions: what met a lock has done nothing, and is done again. */
+  private untilFree<T>(work: () => T): T {
+    const untilMs = performance.now() + 4 * this.patienceMs;
+    for (;;) {
+      try {
+        return work();
+      } catch (error) {
+        if (!this.briefReads || !isBusy(error) || performance.now() > untilMs) throw error;
+      }
+    }
+  }
+
   private guard<T>(work: () => T): T {
     const fail = (error: unknown): never => {
       throw error instanceof SourceChanged
@@ -359,7 +395,7 @@ export class SqliteSource implements HistorySource {
         : sqliteError(error, { source: this.name, file: this.file });
     };
     try {
-      const done = work();
+      const done = this.untilFree(work);
       return done instanceof Promise ? (done.catch(fail) as T) : done;
     } catch (error) {
       return fail(error);

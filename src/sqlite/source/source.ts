@@ -16,7 +16,6 @@ import {
   SourceChanged,
   type Window,
 } from "../../protocol/contract.js";
-import { retryOnLock } from "../../retry.js";
 import type { Schema, Table } from "../../schema/model.js";
 import {
   boundaryRow,
@@ -33,7 +32,8 @@ import { openSqlite, sqliteError } from "../connection.js";
 import { FileIdentity } from "../file-identity.js";
 import type { RecordedPair } from "../pair.js";
 import { readSchema } from "../schema.js";
-import { durableCommits, isBusy, waitFor } from "../transaction.js";
+import { durableCommits, waitFor } from "../transaction.js";
+import { READ_TRY_MS, untilFree, whenReadable } from "./brief-reads.js";
 import { type AppliedMark, ChangeLog, logFault } from "./change-log.js";
 import { markAt } from "./mark.js";
 import { cutRanges, estimateRows } from "./ranges.js";
@@ -50,13 +50,6 @@ const WAL_BYTES = 256 * 1024 * 1024;
 /** Examining the path costs microseconds; twice a second is soon enough to notice another file there. */
 const STAT_MS = 500;
 const PATIENCE_MS = 250;
-/**
- * With a rollback journal. SQLite looks again after ever longer pauses, up to a tenth of a second: a busy writer's rests
- * are met by short tries.
- */
-const READ_TRY_MS = 50;
-const READ_PAUSE_MS = 5;
-const READ_PATIENCE_MS = 10_000;
 /** The full check and the installation of capture run once; without a lock both would start again. */
 const START_PATIENCE_MS = 10_000;
 
@@ -321,10 +314,8 @@ export class SqliteSource implements HistorySource {
     await Promise.all(readers.map((reader) => reader.close()));
   }
 
-  /** With a rollback journal a writer keeps readers out for moments: a read is tried again, for a while. */
   private whenReadable<T>(work: () => Promise<T>): Promise<T> {
-    const wait = { locked: isBusy, pauseMs: () => READ_PAUSE_MS, waitMaxMs: READ_PATIENCE_MS };
-    return this.guard(() => (this.briefReads ? retryOnLock(work, wait) : work()));
+    return this.guard(() => (this.briefReads ? whenReadable(work) : work()));
   }
 
   private openReaders(count: number): void {
@@ -376,18 +367,6 @@ export class SqliteSource implements HistorySource {
     return new SwitchbackError(code, `${this.file}: ${what}`, { source: this.name, file: this.file });
   }
 
-  /** Reads and whole transactions: what met a lock has done nothing, and is done again. */
-  private untilFree<T>(work: () => T): T {
-    const untilMs = performance.now() + 4 * this.patienceMs;
-    for (;;) {
-      try {
-        return work();
-      } catch (error) {
-        if (!this.briefReads || !isBusy(error) || performance.now() > untilMs) throw error;
-      }
-    }
-  }
-
   private guard<T>(work: () => T): T {
     const fail = (error: unknown): never => {
       throw error instanceof SourceChanged
@@ -395,7 +374,7 @@ export class SqliteSource implements HistorySource {
         : sqliteError(error, { source: this.name, file: this.file });
     };
     try {
-      const done = this.untilFree(work);
+      const done = this.briefReads ? untilFree(4 * this.patienceMs, work) : work();
       return done instanceof Promise ? (done.catch(fail) as T) : done;
     } catch (error) {
       return fail(error);

@@ -18,6 +18,7 @@ export async function move(world: World, to: Store, note: Note): Promise<void> {
     const document = JSON.parse(stdout || "null") as FlipDocument | null;
     if (code === 0 && document?.flipped) {
       world.writes = to;
+      world.whileAway.clear();
       return settle(world, note);
     }
     reason = `${code} ${stdout} ${stderr}`;

@@ -163,7 +163,7 @@ const strayKind: Kind = {
               "UPDATE kind SET t = 'stray' WHERE id % 100 = 7",
               "DELETE FROM kind WHERE id % 100 = 8",
               "INSERT INTO kind (id, i) VALUES (-5, 5)",
-              "DELETE FROM op",
+              "DELETE FROM parent",
               "UPDATE parent SET id = id + 10",
             ][pick(5)],
           },

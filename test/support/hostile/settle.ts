@@ -38,7 +38,7 @@ function stalls(world: World, code: string): boolean {
 }
 
 function explained(world: World, code: string): boolean {
-  return ALWAYS.test(code) || world.suspects.has(code) || resting(world).has(code);
+  return ALWAYS.test(code) || world.suspects.has(code) || world.whileAway.has(code) || resting(world).has(code);
 }
 
 /** Waits until the sidecar runs, is in its phase and names nothing but what stands on purpose. */
@@ -121,6 +121,7 @@ async function remedy(world: World, { code, message }: Problem): Promise<void> {
       if (!world.halted && world.sidecar.running) await world.command(["verify"]);
       break;
     default:
+      await dropNamed(world, code);
   }
   if (world.halted) await world.stopSidecar("term");
   world.start();

@@ -191,7 +191,7 @@ const awayKind: Kind = {
     const [store, there, back] = found;
     await quiet(world, note);
     for (const code of ["COPY_UNKNOWN", "TARGET_CHANGED", "SHAPE_DIFFERS", "TARGET_MISMATCH", "CAPTURE_LOST"])
-      world.suspects.add(code);
+      world.whileAway.add(code);
     const run = async (statement: string) =>
       store === "sqlite" ? world.sqlite(statement) : await world.postgres(statement);
     const error = await run(there);

@@ -66,6 +66,8 @@ export class World {
   standing: Standing[] = [];
   /** Codes that what was done since the last quiet point explains. */
   readonly suspects = new Set<string>();
+  /** The same until PostgreSQL no longer has the writes. */
+  readonly whileAway = new Set<string>();
   /** What the operator does after a code, where only what was done tells. */
   readonly remedies = new Map<string, (message: string) => Promise<void>>();
   /** What the last look at the sidecar said. */
@@ -269,6 +271,8 @@ export class World {
 
   async restoreDatabase(copy: string): Promise<void> {
     await restoreDatabase(this.server, this.database, copy);
+    // A database that is made belongs to who makes it.
+    await this.postgres(`ALTER DATABASE ${this.database.name} OWNER TO ${this.roleName}`);
   }
 
   async endProber(): Promise<Counted | undefined> {

@@ -118,7 +118,7 @@ export const ERRORS = {
   ROUTE_UNWRITABLE:          kind("switchback",    "retry",    3,
     "Give the sidecar's user write permission on the route file's folder, and check its free space. Until then no writes are moved."),
   TARGET_CHANGED:            kind("postgres",      "operator", 1,
-    "Undo the change to the table in PostgreSQL, or stay on PostgreSQL: SQLite cannot follow the change."),
+    "Undo the change to the table in PostgreSQL. A table that the sidecar made and that was dropped while SQLite has the writes is made again when the sidecar restarts. SQLite cannot follow changes made while PostgreSQL has the writes."),
   ROWS_DIFFER:               kind("switchback",    "operator", 1,
     "Find what writes to PostgreSQL beside switchback, or past SQLite's triggers, and end it; then run `switchback verify --repair`, and once more `switchback verify`."),
   COPY_UNKNOWN:              kind("switchback",    "operator", 1,

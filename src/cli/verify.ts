@@ -5,7 +5,7 @@ import { haltedError } from "../cutover/request.js";
 import { counted } from "../findings.js";
 import { describeDifference } from "../postgres/ddl/shape-difference.js";
 import { Sidecar } from "../sidecar/sidecar.js";
-import { Verification, type VerificationResult } from "../sidecar/verification.js";
+import { type VerificationResult, verifySource } from "../sidecar/verification.js";
 import { type Context, type ExitCode, requirePostgres } from "./command.js";
 
 interface VerifyCommandOptions {
@@ -19,7 +19,7 @@ export async function verify(context: Context, options: VerifyCommandOptions): P
   const verdicts: VerificationResult[] = [];
   for (const source of config.sources) {
     context.progress.phase(`${source.name}: comparing`);
-    const verification = await Verification.open({
+    const asked = {
       source,
       postgres,
       table: options.table,
@@ -29,12 +29,8 @@ export async function verify(context: Context, options: VerifyCommandOptions): P
         const problem = readHeartbeat(config.routeFile)?.halted;
         return problem ? haltedError(problem) : null;
       },
-    });
-    try {
-      verdicts.push(options.repair ? await verification.repair() : await verification.verify());
-    } finally {
-      await verification.close();
-    }
+    };
+    verdicts.push(await verifySource(asked, options.repair));
   }
   context.progress.done();
   if (context.json) context.out(JSON.stringify(verdictDocument(verdicts)));

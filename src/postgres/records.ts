@@ -185,6 +185,15 @@ export class Records {
     );
   }
 
+  /** Those of these tables that are not in the target any more. */
+  async vanished(tables: readonly FollowedTable[]): Promise<FollowedTable[]> {
+    const { rows } = await this.query<{ there: boolean }>(
+      "SELECT to_regclass(name) IS NOT NULL AS there FROM unnest($1::text[]) WITH ORDINALITY AS t (name, n) ORDER BY n",
+      [tables.map(({ mapping }) => qualifiedName(mapping))],
+    );
+    return tables.filter((_, i) => rows[i]?.there === false);
+  }
+
   async setState(source: string, table: string, state: TableState): Promise<void> {
     await this.query("UPDATE switchback.followed SET state = $3 WHERE source = $1 AND name = $2", [
       source,

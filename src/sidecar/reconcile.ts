@@ -77,6 +77,8 @@ async function reconcileAt(sides: Sides, schema: Schema, version: number): Promi
   let known = await read();
   const record = await records.source(config.name);
   checkIdentity(sides, record, known);
+  const vanished = await leaveVanished(sides, known);
+  if (vanished.length > 0) known = await read();
   if (await followRenames(sides, schema, version, known)) known = await read();
   const settled = settledMappings(schema, known, config);
   const { tables: configured, problems } = withoutGone(config, schema, record !== null);
@@ -106,6 +108,8 @@ async function reconcileAt(sides: Sides, schema: Schema, version: number): Promi
       record !== null && record.version >= 0 && !file.look((db) => isOurStep(db, record.version, version)),
     position: record?.position ?? 0,
   });
+
+  healed.push(...vanished);
 
   const captured = file.capture(mappings, version);
   // A table that was written to without triggers, after the look above: the next look copies it again.
@@ -269,6 +273,20 @@ function settledMappings(
     settled.set(table.name, { ...before.mapping, table: { ...table, key: before.mapping.table.key } });
   }
   return settled;
+}
+
+/** Copies that were made here and that others dropped: they are made and filled again, as those of new tables. */
+async function leaveVanished(
+  { config, records }: Sides,
+  known: ReadonlyMap<string, FollowedTable>,
+): Promise<Problem[]> {
+  const made = [...known.values()].filter((table) => table.made);
+  const vanished = await records.vanished(made);
+  for (const before of vanished) await leaveTable(records, config.name, before);
+  return vanished.map(({ name, mapping }) => {
+    const message = `the table ${mapping.schema}.${mapping.target} was dropped or renamed in PostgreSQL; it is copied again`;
+    return problem("SHAPE_DIFFERS", message, { source: config.name, table: name });
+  });
 }
 
 /** A followed table that is no longer mapped: excluded now, or dropped in SQLite. */

@@ -10,7 +10,8 @@ import { withComputedColumns } from "../postgres/ddl/compare-shapes.js";
 import type { ShapeDifference } from "../postgres/ddl/shape-difference.js";
 import { Records } from "../postgres/records.js";
 import { type Comparison, isEqual } from "../protocol/compare.js";
-import type { Position } from "../protocol/contract.js";
+import { type Position, SourceChanged } from "../protocol/contract.js";
+import { pause } from "../retry.js";
 import { folded } from "../schema/model.js";
 import { readCapture } from "../sqlite/capture/install.js";
 import { SqliteSource } from "../sqlite/source/source.js";
@@ -57,6 +58,9 @@ export interface VerificationResult {
 /** Differing keys named per table. */
 const EXAMPLES = 5;
 const REPAIR_ROUNDS = 20;
+/** A flip or a migration is over within this time. */
+const ATTEMPTS = 20;
+const AGAIN_MS = 250;
 
 export class Verification {
   /** When the last comparison began: what happened since is not in it. */
@@ -191,6 +195,31 @@ export class Verification {
   }
 }
 
+/**
+ * One comparison or repair. It begins again when the file's tables changed meanwhile, as by a migration or a flip.
+ * @throws SwitchbackError SQLITE_BUSY when they do so again and again
+ */
+export async function verifySource(options: VerifyOptions, repair = false): Promise<VerificationResult> {
+  for (let again = 1; ; again++) {
+    const verification = await Verification.open(options);
+    try {
+      return await (repair ? verification.repair() : verification.verify());
+    } catch (error) {
+      if (!(error instanceof SourceChanged)) throw error;
+      if (again === ATTEMPTS) {
+        const { name: source, sqlite: file } = options.source;
+        throw new SwitchbackError("SQLITE_BUSY", `the tables of ${file} change all the time`, {
+          source,
+          file,
+        });
+      }
+    } finally {
+      await verification.close();
+    }
+    await pause(AGAIN_MS, options.signal);
+  }
+}
+
 /** Compares every source with its copy beside the sidecar that follows them. */
 export async function verifyAll(
   sources: readonly SourceConfig[],
@@ -199,13 +228,8 @@ export async function verifyAll(
 ): Promise<readonly VerificationResult[]> {
   const verdicts: VerificationResult[] = [];
   for (const source of sources) {
-    const open = { source, postgres, table: undefined, signal, catchUp: async () => {} };
-    const verification = await Verification.open(open);
-    try {
-      verdicts.push(await verification.verify());
-    } finally {
-      await verification.close();
-    }
+    const options = { source, postgres, table: undefined, signal, catchUp: async () => {} };
+    verdicts.push(await verifySource(options));
   }
   return verdicts;
 }

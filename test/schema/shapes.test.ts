@@ -6,7 +6,7 @@ import { connectPostgres } from "#switchback/postgres/connection.js";
 import { Records } from "#switchback/postgres/records.js";
 import { SourceChanged } from "#switchback/protocol/contract.js";
 import { reconcile } from "#switchback/sidecar/reconcile.js";
-import { Verification, type VerificationResult } from "#switchback/sidecar/verification.js";
+import { Verification, type VerificationResult, verifySource } from "#switchback/sidecar/verification.js";
 import { SqliteSource } from "#switchback/sqlite/source/source.js";
 import { differences } from "../support/rows.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";
@@ -292,3 +292,31 @@ test("a table that goes away while the sidecar looks is a change of the file, no
     await client.end();
   }
 });
+
+test("a file whose schema changes during a comparison is compared once more", async () => {
+  const [source] = configFor(file.path, database.url).sources;
+  const { postgres } = configFor(file.path, database.url);
+  if (!source || !postgres) throw new Error("no source");
+  let views = 0;
+  const options = {
+    ...{ source, postgres, table: undefined, signal: new AbortController().signal },
+    catchUp: async () => {
+      if (views < 2) file.writer().exec(`CREATE VIEW seen_${views++} AS SELECT 1`);
+    },
+  };
+  expect((await verifySource(options)).equal).toBe(true);
+  expect(views).toBe(2);
+});
+
+test.each(["DROP TABLE plain CASCADE", "DROP TABLE parent, keyless CASCADE"])(
+  "a copy that is not there any more is made and filled again: %s",
+  async (statement) => {
+    await database.query(statement);
+    file.writer().exec("INSERT INTO plain VALUES (3, 'c', 3); INSERT INTO keyless VALUES ('z', 3)");
+    await backfill(file.path, database.url);
+    await expectFresh();
+    expect((await verify()).equal).toBe(true);
+    const fenced = "INSERT INTO keyless (v) VALUES ('no')";
+    await expect(database.query(fenced)).rejects.toThrow("switchback: writes go to SQLite");
+  },
+);

@@ -38,7 +38,9 @@ function stalls(world: World, code: string): boolean {
 }
 
 function explained(world: World, code: string): boolean {
-  return ALWAYS.test(code) || world.suspects.has(code) || world.whileAway.has(code) || resting(world).has(code);
+  return (
+    ALWAYS.test(code) || world.suspects.has(code) || world.whileAway.has(code) || resting(world).has(code)
+  );
 }
 
 /** Waits until the sidecar runs, is in its phase and names nothing but what stands on purpose. */

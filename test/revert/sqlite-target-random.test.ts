@@ -17,19 +17,9 @@ import { effort } from "../support/effort.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";
 import { testFile } from "../support/sqlite.js";
 import { dump, SqliteCopy, spelled, values } from "../support/sqlite-copy.js";
-import { generator, randomValues } from "../support/values.js";
+import { AFFINITIES, DECLARED, generator, randomValues } from "../support/values.js";
 
 const SEED = Number(process.env.SWITCHBACK_SEED ?? Math.floor(Math.random() * 2 ** 31));
-
-const DECLARED: Readonly<Record<Affinity, string>> = {
-  INTEGER: "INTEGER",
-  NUMERIC: "NUMERIC",
-  REAL: "REAL",
-  TEXT: "TEXT",
-  BLOB: "",
-};
-
-const AFFINITIES = Object.keys(DECLARED) as Affinity[];
 
 const KINDS: readonly Omit<CodecSpec, "affinity">[] = [
   { type: "bigint" },

@@ -1,6 +1,17 @@
 // Random SQLite values of every storage class, leaning towards the edges. They are the limits of integers and
 // doubles, texts that look like something else, moments in every spelling, JSON that is nearly JSON.
 import { InvalidText, type SqliteValue } from "#switchback/codec/codec.js";
+import type { Affinity } from "#switchback/schema/model.js";
+
+/** A declared type for each affinity. */
+export const DECLARED: Readonly<Record<Affinity, string>> = {
+  INTEGER: "INTEGER",
+  NUMERIC: "NUMERIC",
+  REAL: "REAL",
+  TEXT: "TEXT",
+  BLOB: "",
+};
+export const AFFINITIES = Object.keys(DECLARED) as Affinity[];
 
 /** A small deterministic generator (mulberry32): the same seed gives the same numbers everywhere. */
 export function generator(seed: number): () => number {

@@ -11,22 +11,12 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { describeValue as inWords, sameValue, storedAs } from "#switchback/codec/affinity.js";
 import { InvalidText, Refusal, type SqliteValue } from "#switchback/codec/codec.js";
 import { type CodecSpec, codecFor } from "#switchback/codec/registry.js";
-import type { Affinity } from "#switchback/schema/model.js";
 import { effort } from "../support/effort.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";
-import { randomValues } from "../support/values.js";
+import { AFFINITIES, DECLARED, randomValues } from "../support/values.js";
 
 const SEED = Number(process.env.SWITCHBACK_SEED ?? Math.floor(Math.random() * 2 ** 31));
 const VALUES = effort(200, 600);
-
-const DECLARED: Readonly<Record<Affinity, string>> = {
-  INTEGER: "INTEGER",
-  NUMERIC: "NUMERIC",
-  REAL: "REAL",
-  TEXT: "TEXT",
-  BLOB: "",
-};
-const AFFINITIES = Object.keys(DECLARED) as Affinity[];
 
 const KINDS: readonly Omit<CodecSpec, "affinity">[] = [
   { type: "bigint" },

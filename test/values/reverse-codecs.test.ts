@@ -8,15 +8,7 @@ import { Refusal, type SqliteValue } from "#switchback/codec/codec.js";
 import { type CodecSpec, codecFor } from "#switchback/codec/registry.js";
 import type { Affinity } from "#switchback/schema/model.js";
 import { type TestDatabase, testDatabase } from "../support/servers.js";
-
-const DECLARED: Readonly<Record<Affinity, string>> = {
-  INTEGER: "INTEGER",
-  NUMERIC: "NUMERIC",
-  REAL: "REAL",
-  TEXT: "TEXT",
-  BLOB: "",
-};
-const AFFINITIES = Object.keys(DECLARED) as Affinity[];
+import { AFFINITIES, DECLARED } from "../support/values.js";
 
 const MOMENTS = [
   "2025-01-31 10:00:00",

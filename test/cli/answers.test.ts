@@ -49,12 +49,12 @@ test("every command says which server and database it works on, and what in the 
 
 test("a column of the application's own type is to be altered, not mapped to a type that no configuration takes", async () => {
   await database.query(
-    "CREATE TYPE status AS ENUM ('new'); CREATE TABLE orders(id bigint PRIMARY KEY, status status)",
+    "CREATE TYPE state AS (name text); CREATE TABLE orders(id bigint PRIMARY KEY, status state)",
   );
   const { stdout, stderr } = await run("check", { target: "adopt" });
   const said = stdout + stderr;
   expect(said).toContain("Alter the column to text.");
-  expect(said).not.toMatch(/\{ type: [^}]*status/);
+  expect(said).not.toMatch(/\{ type: [^}]*state/);
 });
 
 test("another file at the same path is called another one, not the same path twice", async () => {

@@ -81,7 +81,8 @@ async function keepSuspended(
 
 /**
  * The statements that restore everything, of all tables or one: foreign keys first, because the application's
- * triggers may rely on them. A trigger that was dropped while it was disabled stays dropped.
+ * triggers may rely on them. A trigger that was dropped while it was disabled stays dropped, and
+ * so does a reference from a table or column that is gone.
  */
 export async function suspendedStatements(
   records: Records,
@@ -93,9 +94,9 @@ export async function suspendedStatements(
     table,
   ]);
   return rows.map(({ kind, definition }) =>
-    kind === "trigger"
-      ? `DO ${literal(`BEGIN ${definition}; EXCEPTION WHEN undefined_object OR undefined_table THEN NULL; END`)}`
-      : definition,
+    kind === "foreign key"
+      ? definition
+      : `DO ${literal(`BEGIN ${definition}; EXCEPTION WHEN undefined_object OR undefined_table OR undefined_column THEN NULL; END`)}`,
   );
 }
 

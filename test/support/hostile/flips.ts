@@ -53,14 +53,16 @@ async function arrived(world: World, to: Store, note: Note): Promise<void> {
   for (const until = Date.now() + 60_000; Date.now() < until; await sleep(30)) {
     if (routeFile(world.sidecar)?.writes === to) {
       world.writes = to;
+      world.whileAway.clear();
       return settle(world, note);
     }
     if (!world.sidecar.running) world.start();
     const status = await world.sidecar.status();
     const problems = JSON.stringify(status?.problems ?? []);
     if (status?.phase === "halted") throw new Wrong(`halted in a flip: ${problems}`);
-    // What was killed may have made the comparison old.
-    if (to === "postgres" && /verif/i.test(problems)) await world.command(["verify"]);
+    // What was killed may have made the comparison old; what was done to SQLite asks for a repair.
+    if (problems.includes("switchback verify --repair")) await world.command(["verify", "--repair"]);
+    else if (to === "postgres" && /verif/i.test(problems)) await world.command(["verify"]);
   }
   throw new Wrong(`no flip to ${to}: ${JSON.stringify(await world.sidecar.status())}`);
 }

@@ -184,7 +184,7 @@ const checkpointKind: Kind = {
     },
   }),
   async perform(world, { statement }) {
-    if (world.writes === "postgres" && statement === "VACUUM") world.suspects.add("COPY_UNKNOWN");
+    if (world.writes === "postgres" && statement === "VACUUM") world.whileAway.add("COPY_UNKNOWN");
     return world.sqlite(statement as string) === null;
   },
 };

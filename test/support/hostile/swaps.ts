@@ -14,7 +14,7 @@ import type { World } from "./world.js";
 /** The writes acknowledged when a backup was made. */
 const kept = new WeakMap<World, Map<string, Store>>();
 
-const NOTICED_MS = 3_000;
+const NOTICED_MS = 15_000;
 const LOST = ["SQLITE_REWOUND", "LOG_TAMPERED", "SQLITE_REPLACED", "CAPTURE_LOST", "SHAPE_DIFFERS"];
 
 /** A backup is put back while SQLite has the writes: the application loses what came after, and knows it. */
@@ -45,7 +45,7 @@ const backupKind: Kind = {
     world.forget(kept.get(world) ?? new Map());
     world.start();
     // A sidecar that ran meanwhile has to notice first.
-    if (how === "running") await sleep(NOTICED_MS);
+    if (how === "running") await noticed(world);
     await settle(world, note);
     rmSync(copy);
     world.continue();
@@ -248,12 +248,19 @@ const awayBackupKind: Kind = {
       restoreFile(world.file, copy);
     });
     world.start();
-    await sleep(600);
+    if (how === "running") await noticed(world);
     await settle(world, note);
     world.continue();
     return true;
   },
 };
+
+/** Until the sidecar has halted, as it does twice a second unless the backup holds the same. */
+async function noticed(world: World): Promise<void> {
+  for (const until = Date.now() + NOTICED_MS; Date.now() < until; await sleep(50)) {
+    if ((await world.sidecar.status())?.phase === "halted") return;
+  }
+}
 
 /** With what stands in the log beside it; no one has the file open but a sidecar that reads. */
 function copyWhole(path: string, to: string): void {

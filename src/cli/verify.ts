@@ -8,6 +8,9 @@ import { Sidecar } from "../sidecar/sidecar.js";
 import { type VerificationResult, verifySource } from "../sidecar/verification.js";
 import { type Context, type ExitCode, requirePostgres } from "./command.js";
 
+/** A comparison must not fail because a writer has the file for a moment, and this process has nothing else to do. */
+const PATIENCE_MS = 5_000;
+
 interface VerifyCommandOptions {
   readonly table?: string;
   readonly repair?: boolean;
@@ -24,6 +27,7 @@ export async function verify(context: Context, options: VerifyCommandOptions): P
       postgres,
       table: options.table,
       signal,
+      patienceMs: PATIENCE_MS,
       catchUp: () => catchUp(context),
       halted: () => {
         const problem = readHeartbeat(config.routeFile)?.halted;

@@ -17,6 +17,8 @@ export interface VerifyOptions {
   /** Only this table; all when undefined. */
   readonly table: string | undefined;
   readonly signal: AbortSignal;
+  /** How long a lock in SQLite may block the process; short where it also follows and answers. */
+  readonly patienceMs?: number;
   /** Applies what is logged when no sidecar does. */
   catchUp(): Promise<void>;
   /** What keeps a sidecar that runs from following, or null. */

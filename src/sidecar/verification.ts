@@ -37,9 +37,6 @@ interface TableVerdict {
   readonly examples: readonly { readonly kind: string; readonly key: string; readonly reason?: string }[];
 }
 
-/** A comparison must not fail because a writer has the file for a moment. */
-const PATIENCE_MS = 5_000;
-
 export interface VerificationResult {
   readonly source: string;
   readonly equal: boolean;
@@ -79,7 +76,7 @@ export class Verification {
     try {
       const records = new Records(client);
       await assertPairs(client, options.postgres, [options.source]);
-      const file = new SqliteSource(options.source.name, options.source.sqlite, 1, PATIENCE_MS);
+      const file = new SqliteSource(options.source.name, options.source.sqlite, 1, options.patienceMs);
       opened = file;
       const installed = await records.installed();
       const followed = installed ? await records.followed(options.source.name) : [];

@@ -24,7 +24,7 @@ interface SuspendOptions extends Sources {
 /** What is there while the application writes to PostgreSQL gets out of the way of an exact copy. */
 export async function suspendTarget(options: SuspendOptions, signal: AbortSignal): Promise<void> {
   const { postgres, owner, forwards, route, log, hindered } = options;
-  const tables = await readTables(options);
+  const tables = await readTables(options, true);
   const sources = forwards.map(({ name }) => ({ name, tables: tablesOf(tables, name) }));
   const gate = await PostgresGate.open(postgres, owner, sources);
   try {
@@ -41,13 +41,21 @@ export async function suspendTarget(options: SuspendOptions, signal: AbortSignal
   }
 }
 
-/** The followed tables of each source. */
-export async function readTables({ postgres, forwards }: Sources): Promise<Map<string, FollowedTable[]>> {
+/** The followed tables of each source; on demand without those that were dropped in the target. */
+export async function readTables(
+  { postgres, forwards }: Sources,
+  standing = false,
+): Promise<Map<string, FollowedTable[]>> {
   const client = await connectPostgres(postgres, { name: "switchback setup" });
   try {
     const records = new Records(client);
     const tables = new Map<string, FollowedTable[]>();
-    for (const { name } of forwards) tables.set(name, await records.followed(name));
+    for (const { name } of forwards) {
+      const followed = await records.followed(name);
+      const vanished = standing ? await records.vanished(followed) : [];
+      const there = followed.filter((table) => !vanished.includes(table));
+      tables.set(name, there);
+    }
     return tables;
   } finally {
     await client.end().catch(() => {});

@@ -212,3 +212,26 @@ test("a source that the configuration leaves out keeps the others from moving", 
     second.remove();
   }
 });
+
+test("PostgreSQL from before the last flips with its copies dropped: --adopt-file makes them again, as it says", async () => {
+  await sidecar.term();
+  const copy = await copyDatabase(server, database);
+  sidecar.start();
+  await sidecar.waitPhase("streaming");
+  await cutover();
+  await revert();
+  await sidecar.kill9();
+  await restoreDatabase(server, database, copy);
+  expect((await refusedStart()).stderr).toContain("switchback run --adopt-file");
+  const operator = new pg.Client({ connectionString: database.url });
+  await operator.connect();
+  await operator.query("DROP TABLE entry CASCADE");
+  const { code, stderr } = await sidecar.cli(["backfill", "--adopt-file"]);
+  expect(code, stderr).toBe(0);
+  const { rows } = await operator.query("SELECT v FROM entry");
+  await operator.end();
+  expect(rows).toEqual([{ v: "one" }]);
+  sidecar.start();
+  await sidecar.waitPhase("streaming");
+  await cutover();
+});

@@ -38,6 +38,7 @@ function stalls(world: World, code: string): boolean {
 }
 
 function explained(world: World, code: string): boolean {
+  if (world.standing.some(({ codes }) => codes.includes(code))) return true;
   return (
     ALWAYS.test(code) || world.suspects.has(code) || world.whileAway.has(code) || resting(world).has(code)
   );

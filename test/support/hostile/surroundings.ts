@@ -214,7 +214,9 @@ const teardownKind: Kind = {
   name: "start-again",
   weight: 1,
   alone: true,
-  plan: (world) => (world.writes === "sqlite" ? { operation: { op: "start-again" } } : null),
+  // A column that is mapped once more may hold what it refused.
+  plan: (world) =>
+    world.writes === "sqlite" && world.refused.size === 0 ? { operation: { op: "start-again" } } : null,
   async perform(world, _, note: Note) {
     if (world.writes !== "sqlite") return false;
     await startAgainFromSqlite(world);

@@ -94,7 +94,7 @@ const tamperKind: Kind = {
   weight: 2,
   alone: true,
   plan: (world, pick) =>
-    world.writes === "sqlite"
+    world.writes === "sqlite" && world.refused.size === 0
       ? { operation: { op: "tamper", how: of(pick, ["log", "triggers", "route-file", "fence"]) } }
       : null,
   async perform(world, { how }, note) {

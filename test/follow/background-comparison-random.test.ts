@@ -91,7 +91,7 @@ test.each(["wal", "delete"] as const)(
       .prepare("SELECT id FROM item WHERE id % 10 = 7 AND id < 1000000 ORDER BY id")
       .pluck()
       .all() as number[];
-    for (let n = 0; n < effort(3, 24); n++) {
+    for (let n = 0; n < effort(1, 24); n++) {
       const id = untouched[Math.floor(random() * untouched.length)] ?? 7;
       const ways: readonly (readonly [RegExp, () => Promise<unknown>])[] = [
         [

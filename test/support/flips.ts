@@ -47,10 +47,15 @@ export async function askBriefly(sidecar: Sidecar, to: Store): Promise<FlipAnswe
   return answer;
 }
 
+/** A refusal that a little patience ends: a link begins, or has something to catch up with. */
+function isPassing(reason: string | undefined): boolean {
+  return reason !== undefined && /^the phase is starting| behind, and cutover\.max_lag is /.test(reason);
+}
+
 /** Flips by command, and waits until the links run in the new direction; after a flip they first have to begin. */
 export async function move(sidecar: Sidecar, to: Store, timeout = "10s"): Promise<FlipDocument> {
   let answer = await ask(sidecar, to, timeout);
-  for (let tries = 0; tries < 20 && answer.document?.reason?.startsWith("the phase is starting"); tries++) {
+  for (let tries = 0; tries < 50 && isPassing(answer.document?.reason); tries++) {
     await sleep(100);
     answer = await ask(sidecar, to, timeout);
   }

@@ -36,6 +36,14 @@ describe.each<Version>([15, 18])("PostgreSQL %i", (version) => {
     await session.query("COMMIT");
   });
 
+  test("names are printed as they are written, whatever the database says", async () => {
+    await database.query(`ALTER DATABASE ${database.name} SET quote_all_identifiers = on`);
+    const other = await connectPostgres(configOf(database.url), { name: "test" });
+    const { rows } = await other.query("SELECT format_type('pg_catalog.text'::regtype, NULL) AS type");
+    await other.end();
+    expect(rows).toEqual([{ type: "text" }]);
+  });
+
   test("a statement under way, one that comes later, and one behind it fail as unreachable", async () => {
     const sleeping = session.query("SELECT pg_sleep(10)");
     const behind = session.query("SELECT 1");

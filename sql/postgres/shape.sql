@@ -31,6 +31,10 @@ SELECT w.place, 'column' AS kind, a.attname::text AS name, a.attnum::int AS rank
   LEFT JOIN pg_catalog.pg_collation k ON k.oid = a.attcollation
   LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 UNION ALL
+SELECT w.place, 'unlogged', c.relname, 0, '', false, '', '', NULL, NULL
+  FROM wanted w
+  JOIN pg_catalog.pg_class c ON c.oid = w.id AND c.relpersistence = 'u'
+UNION ALL
 SELECT w.place, CASE c.contype WHEN 'c' THEN 'check' ELSE 'exclusion' END, c.conname, 0, pg_get_constraintdef(c.oid),
        false, '', '', NULL, NULL
   FROM wanted w

@@ -167,6 +167,18 @@ test("a value that PostgreSQL computes otherwise than SQLite is a difference", a
   expect(shape).toMatchObject([{ table: "plain", what: "column up" }]);
 });
 
+test("a copy that a crash would empty is a difference, and is logged and filled again at a start", async () => {
+  await database.query("ALTER TABLE plain SET UNLOGGED");
+  expect((await verify()).shape).toMatchObject([{ table: "plain", what: "persistence", target: "UNLOGGED" }]);
+  // As the server does when it starts after a crash.
+  await database.query("BEGIN; SET LOCAL session_replication_role = replica; DELETE FROM plain; COMMIT");
+  await backfill(file.path, database.url);
+  await expectFresh();
+  expect(await database.query("SELECT relpersistence AS p FROM pg_class WHERE relname = 'plain'")).toEqual([
+    { p: "p" },
+  ]);
+});
+
 test("a table of an earlier release that has not the shape of a fresh copy is put right at the start", async () => {
   await database.query("UPDATE switchback.followed SET shape = NULL");
   file.writer().exec("ALTER TABLE plain ADD COLUMN kind TEXT NOT NULL DEFAULT 'k'");

@@ -62,9 +62,12 @@ export function alterationOf(
     ...added.map(({ name }) => `${alter} ADD COLUMN ${table.columnLines.get(name) ?? quote(name)}`),
     ...tuned.map(({ statement }) => statement),
     ...checks.map((check) => `${alter} ADD ${checkLine(check)}`),
+    ...(have.unlogged ? [`${alter} SET LOGGED`] : []),
   ];
   const built = have.items.filter((item) => !surplus.includes(item) && lost.size === 0);
-  const rows = gone.length + added.length + checks.length > 0 || tuned.some((step) => step.rows);
+  // A crash may have emptied an unlogged table.
+  const lacking = gone.length + added.length + checks.length > 0 || have.unlogged;
+  const rows = lacking || tuned.some((step) => step.rows);
   const unbuilt = want.items.some(
     ({ kind, name }) => kind !== "check" && !built.some((item) => item.kind === kind && item.name === name),
   );

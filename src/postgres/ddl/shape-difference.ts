@@ -37,7 +37,9 @@ export function differencesOf(
   const table = mapping.table.name;
   if (!have) return [{ table, what: "table", source: `${mapping.schema}.${mapping.target}`, target: null }];
   const key = mapping.key.map(({ target }) => target);
+  const persistence = { table, what: "persistence", source: "LOGGED", target: "UNLOGGED" };
   return [
+    ...(have.unlogged ? [persistence] : []),
     ...columnDifferences(table, key, have, want, tolerated),
     ...itemDifferences(table, have, want, tolerated),
   ];

@@ -43,6 +43,8 @@ export interface TableShape {
 
 /** The shape in the catalogue now. */
 export interface StandingShape extends TableShape {
+  /** True where a crash of the server empties the table. */
+  readonly unlogged: boolean;
   readonly items: readonly StandingItem[];
 }
 
@@ -54,7 +56,7 @@ export interface RecordedShape extends TableShape {
 
 interface Row {
   readonly place: number;
-  readonly kind: ShapeItem["kind"] | "column";
+  readonly kind: ShapeItem["kind"] | "column" | "unlogged";
   readonly name: string;
   readonly definition: string;
   readonly not_null: boolean;
@@ -86,6 +88,7 @@ function shapeOf(rows: readonly Row[]): StandingShape {
   const columns: ShapeColumn[] = [];
   const items: StandingItem[] = [];
   for (const { kind, name, definition, statement, ...row } of rows) {
+    if (kind === "unlogged") continue;
     if (kind !== "column") {
       items.push({ kind, name, definition, statement });
       continue;
@@ -99,7 +102,7 @@ function shapeOf(rows: readonly Row[]): StandingShape {
       identity: row.identity,
     });
   }
-  return { columns, items };
+  return { columns, items, unlogged: rows.some(({ kind }) => kind === "unlogged") };
 }
 
 /**

@@ -126,7 +126,8 @@ function runCommand(
       resolve(code);
     };
     child.once("error", (error: NodeJS.ErrnoException) => {
-      log.error(`${command} could not be started: ${error.message}`);
+      const why = error.code === "ENOENT" ? "there is no such program" : error.message;
+      log.error(`${command} could not be started: ${why}`);
       done(error.code === "ENOENT" ? 127 : 126);
     });
     child.once("close", (code, ended) => done(code ?? 128 + (ended === null ? 0 : constants.signals[ended])));

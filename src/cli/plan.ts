@@ -83,13 +83,42 @@ function planOf(source: SourceConfig, options: PlanOptions, adopted: AdoptedTabl
       suggestions: options.suggest ? new Map() : suggestions,
       target,
       oddities: [...odditiesOf(schema, decided), ...target.oddities],
-      findings: decided.findings,
+      findings: [...decided.findings, ...withoutCounterpart(source, decided, adopted)],
     };
   } catch (error) {
     throw sqliteError(error, { source: source.name, file: source.sqlite });
   } finally {
     db.close();
   }
+}
+
+/** Tables and columns that would have to stand in PostgreSQL and do not; `check` blocks on them. */
+function withoutCounterpart(
+  { name: source, schema }: SourceConfig,
+  { mappings }: Decided,
+  adopted: AdoptedTables | null,
+): Finding[] {
+  if (adopted === null) return [];
+  const finding = (table: string, column: string | undefined, what: string): Finding => ({
+    ...{
+      severity: "blocker",
+      code: "target-missing",
+      source,
+      table,
+      ...(column === undefined ? {} : { column }),
+    },
+    message: `PostgreSQL has no ${what}`,
+    remedy: "Make it in a migration, name its counterpart in the configuration, or exclude the table.",
+  });
+  return mappings.flatMap(({ table, target, columns }) => {
+    const standing = adopted.get(target);
+    if (!standing) return [finding(table.name, undefined, `table ${schema}.${target}`)];
+    return columns
+      .filter((column) => !standing.some(({ name }) => name === column.target))
+      .map((column) =>
+        finding(table.name, column.column ?? column.target, `column ${target}.${column.target}`),
+      );
+  });
 }
 
 function assessments(db: Database.Database, { mappings }: Decided): Map<string, Assessment> {

@@ -65,7 +65,7 @@ function isBinaries(value: unknown): value is Binaries {
   return typeof value === "object" && value !== null && "postgres" in value && "initdb" in value;
 }
 
-/** PostgreSQL refuses to run as root. A root process therefore runs it as the user `postgres`, or else as `nobody`. */
+/** PostgreSQL refuses to run as root. A root process runs it as the user `postgres`, or as `nobody` where that is missing. */
 export function unprivileged(): RunAs {
   if (platform() === "win32" || userInfo().uid !== 0) return {};
   for (const user of ["postgres", "nobody"]) {

@@ -113,6 +113,13 @@ test("check counts each column's own refusals, and names a column that two could
   ]);
 });
 
+test("plan --adopt names what PostgreSQL lacks", async () => {
+  await database.query(`${MIGRATIONS} DROP TABLE blog_posts; ALTER TABLE "User" DROP COLUMN day`);
+  const { stdout } = await command(["plan", "--sqlite", file.path, "--postgres", database.url, "--adopt"]);
+  expect(stdout).toContain("! BlogPosts: PostgreSQL has no table public.BlogPosts");
+  expect(stdout).toContain("! User.day: PostgreSQL has no column User.day");
+});
+
 test("plan --adopt without a server says what it needs", async () => {
   const { code, stderr } = await command(["plan", "--sqlite", file.path, "--adopt"]);
   expect(code).toBe(2);
